@@ -1,0 +1,338 @@
+"""Framer: cuts the agent's speech into frames, paces them a small lead ahead of playback, accounts for what was heard."""
+
+from collections import deque
+
+import attrs
+import trio
+
+from actors.ledger import HeardLedger
+from actors.mailbox import Mailbox, Outbox, WhenFull
+from actors.messages import (
+    BYTES_PER_MS,
+    AgentQuiet,
+    Clear,
+    Cleared,
+    Cut,
+    Floor,
+    Frame,
+    Interrupted,
+    ItemEnded,
+    Mark,
+    MarkEchoed,
+    Play,
+    ReplyAudio,
+    ReplyEnded,
+    ReplyWords,
+    TellWhenQuiet,
+)
+from actors.notebook import Notebook
+
+QUEUE = 128
+"""Deltas of 20 to 400 ms and mark echoes; taken out at once, so a full one means that the Framer is dead."""
+BUFFER_SECONDS = 180
+"""Speech that may wait to be played; a model that talks longer is cut off there, and it is noted."""
+ECHO_GRACE = 2.0
+"""Seconds after which speech is held for heard although its last mark has not come back."""
+
+FramerMessage = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded | Play | TellWhenQuiet | MarkEchoed | Cleared
+
+
+@attrs.define
+class _Item:
+    """One item of speech: what has been received of it and not yet handed on; µ-law bytes."""
+
+    name: str
+    reply: str
+    words: str = ""
+    buffer: bytearray = attrs.field(factory=bytearray)
+    received: int = 0
+    complete: bool = False
+
+
+@attrs.frozen
+class _Cutting:
+    """An interruption: why, which items, and whether someone waited for them to be heard."""
+
+    reason: Floor
+    items: tuple[_Item, ...]
+    tell_quiet: bool
+
+
+@attrs.frozen
+class Pace:
+    """How speech is handed on; milliseconds of audio in a frame, of lead over playback, between two marks."""
+
+    frame_ms: int
+    lead_ms: int
+    mark_ms: int
+
+
+class Framer:
+    """Plays what it is given, in order, until the floor is taken from it.
+
+    An *utterance* is a stretch of speech without silence in between: one reply, or several that follow closely. It is a
+    cancel scope, and cancelling it is barge-in.
+
+    Mailboxes in: `inbox`. Out: `out` (TwilioOut; it waits there, so the socket is the brake), `tell` (the link and the flow
+    hear of interruptions, the flow of `AgentQuiet`). Ended by cancelling it.
+    """
+
+    def __init__(self, pace: Pace, ledger: HeardLedger, notebook: Notebook) -> None:
+        self.inbox: Mailbox[FramerMessage] = Mailbox("framer", QUEUE, WhenFull.FATAL)
+        self._frame = pace.frame_ms * BYTES_PER_MS
+        self._lead = pace.lead_ms / 1000
+        self._mark_every = pace.mark_ms * BYTES_PER_MS
+        self._ledger = ledger
+        self._notebook = notebook
+        self._out: Mailbox[Frame | Mark | Clear]
+        self._tell: tuple[Outbox[Interrupted], ...] = ()
+        self._quiet: Outbox[AgentQuiet]
+        self._items: deque[_Item] = deque()
+        """The utterance's items, in order of playing; the first ones may be handed on already."""
+        self._playing = 0
+        """Index of the item that the next frame is cut from."""
+        self._waiting = 0
+        """Bytes received and not yet handed on."""
+        self._ended_replies: deque[str] = deque(maxlen=32)
+        self._muted: deque[str] = deque(maxlen=32)
+        """Replies whose further audio nobody wants."""
+        self._cutting: deque[_Cutting] = deque()
+        """Interruptions whose clear is not yet on the wire."""
+        self._utterance: trio.CancelScope | None = None
+        self._handed_until = float("-inf")
+        self._unmarked = 0
+        self._marks = 0
+        """Number of the last mark handed on."""
+        self._heard_to = 0
+        """Number of the last mark that playback is known to have reached."""
+        self._tell_quiet = False
+        self._news = trio.Event()
+        self._silent = trio.Event()
+        """Set, and made anew, whenever the agent falls silent."""
+
+    async def run(
+        self,
+        out: Mailbox[Frame | Mark | Clear],
+        interrupted: tuple[Outbox[Interrupted], ...],
+        quiet: Outbox[AgentQuiet],
+    ) -> None:
+        """Until cancelled."""
+        self._out, self._tell, self._quiet = out, interrupted, quiet
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._take_in)
+            await out.send(Mark(0))  # with nothing queued it comes back at once: the ledger learns the round trip
+            while True:
+                if not self._items:
+                    await self._wait_for_news()
+                    continue
+                self._unmarked = 0
+                with trio.CancelScope() as self._utterance:
+                    await self._speak()
+                    self._finish()
+                self._utterance = None
+
+    # ------------------------------------------------------------ what others may call, at any time
+
+    def yield_floor(self, reason: Floor) -> None:
+        """Stops talking: the clear goes out, and once it is on the wire the link and the flow are told what was cut.
+
+        Does nothing if the agent is not talking. Everything that was put into the inbox before counts as said before.
+        """
+        for message in self.inbox.take_all():
+            self._accept(message)
+        if not self._items:
+            return
+        cutting = _Cutting(reason, tuple(self._items), self._tell_quiet)
+        for item in cutting.items:
+            if item.reply and item.reply not in self._ended_replies:
+                self._muted.append(item.reply)
+        self._items.clear()
+        self._fall_silent()
+        self._playing = self._waiting = 0
+        self._handed_until = float("-inf")
+        self._tell_quiet = False
+        if self._utterance is None:  # not a byte was handed on: nothing to clear
+            self._account(cutting, Cleared(trio.current_time(), (), self._ledger.bound_ms()))
+            return
+        self._utterance.cancel(reason.value)
+        self._cutting.append(cutting)
+        self._out.replace_all(Clear())
+
+    async def heard(self) -> None:
+        """Until all the speech received so far has been heard, or cut."""
+        while self._items:
+            await self._silent.wait()
+
+    def speech_until(self) -> float:
+        """When all the speech received so far will have been played; in the past if the agent is silent."""
+        return max(self._handed_until, trio.current_time()) + self._waiting / (BYTES_PER_MS * 1000)
+
+    # ------------------------------------------------------------ taking in
+
+    async def _take_in(self) -> None:
+        while True:
+            self._accept(await self.inbox.receive())
+
+    def _accept(self, message: FramerMessage) -> None:
+        if isinstance(message, ReplyAudio):
+            self._add_audio(message)
+        elif isinstance(message, MarkEchoed):
+            number = self._ledger.echoed(message.name, message.at)
+            if number is None:
+                return
+            self._heard_to = max(self._heard_to, number)
+        elif isinstance(message, ReplyWords):
+            if message.reply not in self._muted:
+                self._item(message.item, message.reply).words += message.text
+            return
+        elif isinstance(message, ItemEnded):
+            for item in self._items:
+                item.complete = item.complete or item.name == message.item
+        elif isinstance(message, ReplyEnded):
+            self._ended_replies.append(message.reply)
+            for item in self._items:
+                item.complete = item.complete or item.reply == message.reply
+        elif isinstance(message, Play):
+            self._items.append(
+                _Item(message.item, "", message.words, bytearray(message.audio), len(message.audio), complete=True)
+            )
+            self._waiting += len(message.audio)
+        elif isinstance(message, Cleared):
+            self._account(self._cutting.popleft(), message)
+            return
+        else:
+            self._tell_quiet = True
+            if not self._items:
+                self._say_quiet()
+        self._news.set()
+
+    def _add_audio(self, message: ReplyAudio) -> None:
+        if message.reply in self._muted:
+            return
+        item = self._item(message.item, message.reply)
+        if self._waiting > BUFFER_SECONDS * BYTES_PER_MS * 1000:
+            self._muted.append(message.reply)
+            item.complete = True
+            self._notebook.trouble("framer", f"a reply longer than {BUFFER_SECONDS} s was cut off")
+            return
+        item.buffer += message.audio
+        item.received += len(message.audio)
+        self._waiting += len(message.audio)
+
+    def _item(self, name: str, reply: str) -> _Item:
+        for item in self._items:
+            if item.name == name:
+                return item
+        item = _Item(name, reply)
+        self._items.append(item)
+        return item
+
+    async def _wait_for_news(self, until: float = float("inf")) -> None:
+        self._news = trio.Event()
+        with trio.move_on_at(until):
+            await self._news.wait()
+
+    # ------------------------------------------------------------ speaking
+
+    async def _speak(self) -> None:
+        """Until everything there is has been heard."""
+        while True:
+            # Not a frame may be taken for an utterance that is cancelled already: it would be lost to the next one.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            frame = self._next_frame()
+            if frame is not None:
+                await self._hand_on(frame)
+            elif not all(item.complete for item in self._items):
+                await self._wait_for_news()
+            else:
+                await self._mark()
+                limit = max(self._handed_until, trio.current_time()) + ECHO_GRACE
+                while not self._waiting and self._heard_to < self._marks and trio.current_time() < limit:
+                    await self._wait_for_news(limit)
+                if not self._waiting and all(item.complete for item in self._items):
+                    return
+
+    def _next_frame(self) -> Frame | None:
+        """The next frame, whole unless its item ends in it; None while there is none."""
+        while self._playing < len(self._items):
+            item = self._items[self._playing]
+            if len(item.buffer) >= self._frame:
+                return self._cut_frame(item)
+            if not item.complete and not any(later.buffer for later in list(self._items)[self._playing + 1 :]):
+                return None
+            if item.buffer:
+                return self._cut_frame(item)
+            self._playing += 1
+        # An item that got more audio after a later one had begun is played after that one.
+        for index, item in enumerate(self._items):
+            if item.buffer:
+                self._playing = index
+                return self._next_frame()
+        return None
+
+    def _cut_frame(self, item: _Item) -> Frame:
+        audio = bytes(item.buffer[: self._frame])
+        del item.buffer[: self._frame]
+        self._waiting -= len(audio)
+        return Frame(item.name, audio)
+
+    async def _hand_on(self, frame: Frame) -> None:
+        length = len(frame.audio) / (BYTES_PER_MS * 1000)
+        await trio.sleep_until(self._handed_until + length - self._lead)
+        await self._out.send(frame)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._handed_until = max(self._handed_until, trio.current_time()) + length
+        self._unmarked += len(frame.audio)
+        if self._unmarked >= self._mark_every:
+            await self._mark()
+
+    async def _mark(self) -> None:
+        if self._unmarked:
+            self._unmarked = 0
+            self._marks += 1
+            await self._out.send(Mark(self._marks))
+
+    # ------------------------------------------------------------ accounting
+
+    def _finish(self) -> None:
+        """The utterance has been heard to its end."""
+        for item in self._items:
+            self._notebook.item_heard(
+                item.name, item.words, item.received, item.received, complete=True, interrupted=False
+            )
+        self._items.clear()
+        self._fall_silent()
+        self._playing = 0
+        self._ledger.forget()
+        if self._tell_quiet:
+            self._say_quiet()
+
+    def _fall_silent(self) -> None:
+        self._silent.set()
+        self._silent = trio.Event()
+
+    def _say_quiet(self) -> None:
+        self._tell_quiet = False
+        self._quiet.post(AgentQuiet())
+
+    def _account(self, cutting: _Cutting, cleared: Cleared) -> None:
+        """What of the items was heard when the clear took effect; tells those who must know, if anything was cut."""
+        heard: dict[str, int] = {}
+        for name, _, played in cleared.heard:
+            heard[name] = heard.get(name, 0) + played
+        cuts: list[Cut] = []
+        for item in cutting.items:
+            played = min(heard.get(item.name, 0), item.received)
+            whole = item.complete and played >= item.received
+            if not whole and item.received:
+                cuts.append(Cut(item.name, played, item.received))
+            self._notebook.item_heard(
+                item.name, item.words, played, item.received, complete=item.complete, interrupted=not whole
+            )
+        if not cuts:  # it had been heard to its end just then
+            if cutting.tell_quiet:
+                self._say_quiet()
+            return
+        message = Interrupted(cleared.at, cutting.reason, tuple(cuts), cleared.bound_ms)
+        for mailbox in self._tell:
+            mailbox.post(message)

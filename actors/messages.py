@@ -1,0 +1,505 @@
+"""The vocabulary of a call: every message that crosses from one actor to another, or through a port.
+
+Audio is 8 kHz µ-law: one byte a sample, 8 bytes a millisecond. A `payload` is audio in the text form that both wires
+share; actors pass it on as it came and never look inside. Times (`at`) are Trio's clock, in seconds.
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+BYTES_PER_MS = 8
+
+# ---------------------------------------------------------------- the carrier, inbound
+
+
+@attrs.frozen
+class CallerAudio:
+    """One frame of the caller's voice, as it came: `payload`, beginning `timestamp_ms` into the stream."""
+
+    payload: str
+    timestamp_ms: int
+
+
+@attrs.frozen
+class CallerSilence:
+    """`ms` of silence in the place of audio that never came."""
+
+    ms: int
+
+
+@attrs.frozen
+class KeyPressed:
+    """A key of the caller's telephone: 0-9, *, #, A-D."""
+
+    digit: str
+
+
+@attrs.frozen
+class MarkEchoed:
+    """The carrier has come to mark `name`; read from the socket at `at`."""
+
+    name: str
+    at: float
+
+
+@attrs.frozen
+class StreamStopped:
+    """The carrier says that the stream is over: the caller hung up, or the call was moved."""
+
+
+CarrierEvent: TypeAlias = CallerAudio | KeyPressed | MarkEchoed | StreamStopped
+
+# ---------------------------------------------------------------- the carrier, outbound
+
+
+@attrs.frozen
+class Frame:
+    """Audio of `item` to be played next, in µ-law bytes."""
+
+    item: str
+    audio: bytes
+
+
+@attrs.frozen
+class Mark:
+    """A position in the carrier's queue, numbered in order; its echo tells that playback has reached it."""
+
+    number: int
+
+
+@attrs.frozen
+class Clear:
+    """Drop all that is queued for playback, now."""
+
+
+# ---------------------------------------------------------------- the model, what it is asked to be
+
+
+@attrs.frozen
+class TurnDetection:
+    """How the model decides that the caller's turn began and ended; times in ms."""
+
+    threshold: float
+    prefix_ms: int
+    silence_ms: int
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+@attrs.frozen
+class ToolSpec:
+    """A tool as the model is told of it; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+
+
+@attrs.frozen
+class SessionConfig:
+    """The session that the model is asked for. Audio is µ-law both ways, always."""
+
+    voice: str
+    instructions: str
+    tools: tuple[ToolSpec, ...]
+    turn_detection: TurnDetection
+    transcription: str
+    language: str
+    reasoning: str
+    max_output_tokens: int
+
+
+@attrs.frozen
+class AgreedSession:
+    """What the model says the session is: compared with what was asked before any audio flows."""
+
+    mulaw_in: bool
+    mulaw_out: bool
+    voice: str
+    turn_detection: TurnDetection | None
+
+
+# ---------------------------------------------------------------- the model, inbound
+
+
+@attrs.frozen
+class SessionCreated:
+    """The model is there; it is gone after `expires_in` seconds (None: not said)."""
+
+    session_id: str
+    expires_in: float | None = None
+
+
+@attrs.frozen
+class SessionAgreed:
+    """The session was set up as `agreed`."""
+
+    agreed: AgreedSession
+
+
+@attrs.frozen
+class SpeechStarted:
+    """The model hears the caller begin to speak; `item` is the caller's turn to come."""
+
+    item: str
+
+
+@attrs.frozen
+class SpeechStopped:
+    """The model holds the caller's turn `item` for finished."""
+
+    item: str
+
+
+@attrs.frozen
+class TurnCommitted:
+    """The caller's turn `item` is part of the conversation."""
+
+    item: str
+
+
+@attrs.frozen
+class CallerWords:
+    """The caller's turn `item` written down: a piece as it is understood, or (`final`) the whole text."""
+
+    item: str
+    text: str
+    final: bool
+
+
+@attrs.frozen
+class ReplyBegan:
+    """The model began reply `reply`."""
+
+    reply: str
+
+
+@attrs.frozen
+class ReplyAudio:
+    """The next audio of `item` in `reply`, µ-law bytes."""
+
+    reply: str
+    item: str
+    audio: bytes
+
+
+@attrs.frozen
+class ReplyWords:
+    """The next words of `item` in `reply`; they run ahead of its audio."""
+
+    reply: str
+    item: str
+    text: str
+
+
+@attrs.frozen
+class ItemEnded:
+    """No more audio of `item` will come."""
+
+    reply: str
+    item: str
+
+
+class CallState(enum.Enum):
+    """What became of a tool call in the model's own account."""
+
+    COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
+
+
+@attrs.frozen
+class ToolCall:
+    """The model asks for tool `name`. `arguments` is None when they were no JSON object; `problem` says why."""
+
+    call_id: str
+    name: str
+    arguments: Mapping[str, object] | None
+    problem: str = ""
+    state: CallState = CallState.COMPLETED
+
+
+class ReplyStatus(enum.Enum):
+    """How a reply ended in the model's own account."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+class Gravity(enum.Enum):
+    """What trouble with the model means for the session."""
+
+    BENIGN = "benign"
+    """Log it and go on."""
+    RETRY = "retry"
+    """The same may work a moment later."""
+    LOST = "lost"
+    """This session is over; another may work."""
+    FATAL = "fatal"
+    """No session will work until an operator acts: key, quota, model name."""
+
+
+@attrs.frozen
+class ReplyEnded:
+    """Reply `reply` is generated to its end (not: heard)."""
+
+    reply: str
+    status: ReplyStatus
+    calls: tuple[ToolCall, ...] = ()
+    reason: str = ""
+    gravity: Gravity = Gravity.BENIGN
+    tokens: int = 0
+
+
+@attrs.frozen
+class ModelTrouble:
+    """The model complains. `ref` is the reference of the command it complains about, if it says so."""
+
+    code: str
+    text: str
+    gravity: Gravity
+    ref: str = ""
+
+
+ModelEvent: TypeAlias = (
+    SessionCreated
+    | SessionAgreed
+    | SpeechStarted
+    | SpeechStopped
+    | TurnCommitted
+    | CallerWords
+    | ReplyBegan
+    | ReplyAudio
+    | ReplyWords
+    | ItemEnded
+    | ToolCall
+    | ReplyEnded
+    | ModelTrouble
+)
+
+# ---------------------------------------------------------------- the model, outbound
+
+
+@attrs.frozen
+class Configure:
+    """Set the session up; answered by `SessionAgreed` or `ModelTrouble`."""
+
+    config: SessionConfig
+
+
+class Role(enum.Enum):
+    """Who said something that the model is told as text."""
+
+    CALLER = "caller"
+    AGENT = "agent"
+    OPERATOR = "operator"
+
+
+@attrs.frozen
+class Tell:
+    """Put `text` into the conversation. `item` names it; `first` puts it before everything else."""
+
+    role: Role
+    text: str
+    item: str = ""
+    first: bool = False
+
+
+@attrs.frozen
+class AskReply:
+    """Ask for a reply now."""
+
+
+@attrs.frozen
+class CancelReply:
+    """Stop generating `reply`."""
+
+    reply: str
+
+
+@attrs.frozen
+class Truncate:
+    """The caller heard only the first `heard_ms` of `item`."""
+
+    item: str
+    heard_ms: int
+
+
+@attrs.frozen
+class DropItem:
+    """The caller heard nothing of `item`: forget it."""
+
+    item: str
+
+
+@attrs.frozen
+class ToolResult:
+    """The answer to tool call `call_id`; `output` becomes the text that the model reads."""
+
+    call_id: str
+    output: Mapping[str, object]
+
+
+ModelCommand: TypeAlias = Configure | Tell | AskReply | CancelReply | Truncate | DropItem | ToolResult
+
+# ---------------------------------------------------------------- between the actors
+
+
+@attrs.frozen
+class Play:
+    """Play a recorded prompt: `item` names this playing of it, `words` is what it says."""
+
+    item: str
+    words: str
+    audio: bytes
+
+
+@attrs.frozen
+class TellWhenQuiet:
+    """Report `AgentQuiet` once everything queued before this has been heard."""
+
+
+@attrs.frozen
+class Cut:
+    """What an interruption did to one item of the agent's speech, in µ-law bytes; `began` is False if none was heard."""
+
+    item: str
+    heard: int
+    received: int
+
+    @property
+    def heard_ms(self) -> int:
+        """Whole milliseconds heard."""
+        return self.heard // BYTES_PER_MS
+
+    @property
+    def began(self) -> bool:
+        """Whether the caller heard as much as a millisecond of it."""
+        return self.heard_ms > 0
+
+
+@attrs.frozen
+class Cleared:
+    """The clear is on the wire: per item, the bytes sent and the bytes heard by then; `bound_ms` is the error bound."""
+
+    at: float
+    heard: tuple[tuple[str, int, int], ...]
+    bound_ms: int
+
+
+class Floor(enum.Enum):
+    """Why the agent is to stop talking."""
+
+    SPEECH = "the caller began to speak"
+    KEY = "a key was pressed"
+    MODEL = "the model broke its reply off"
+    TIME = "the call has lasted too long"
+
+
+@attrs.frozen
+class Interrupted:
+    """The caller took the floor: what was cut, in order of playing."""
+
+    at: float
+    reason: Floor
+    cuts: tuple[Cut, ...]
+    bound_ms: int
+
+
+@attrs.frozen
+class FloorTaken:
+    """The agent is to stop talking."""
+
+    reason: Floor
+
+
+@attrs.frozen
+class StopTalking:
+    """The reply being generated is not wanted any more."""
+
+
+@attrs.frozen
+class AgentQuiet:
+    """The agent's speech has been heard to its end."""
+
+
+@attrs.frozen
+class LinkUp:
+    """The model is ready to talk."""
+
+
+@attrs.frozen
+class LinkLost:
+    """There is no model session any more."""
+
+    reason: str
+
+
+@attrs.frozen
+class ToolsCalled:
+    """One reply's tool calls, all of them; `spoke` tells whether the reply had speech too."""
+
+    calls: tuple[ToolCall, ...]
+    spoke: bool
+
+
+@attrs.frozen
+class ReplyOver:
+    """A reply was generated to its end; `spoke` tells whether it had speech."""
+
+    spoke: bool
+
+
+@attrs.frozen
+class CallerSpoke:
+    """The caller began to speak."""
+
+
+@attrs.frozen
+class HungUp:
+    """The caller's side of the call is gone."""
+
+    reason: str
+
+
+@attrs.frozen
+class TimerRang:
+    """The flow's own timer `name` ran out."""
+
+    name: str
+    setting: int
+    """Which setting of the timer it was: one that was set anew or cancelled meanwhile rings no more."""
+
+
+@attrs.frozen
+class CallBegan:
+    """The stream is open; `resumed` if the caller had been talking to the agent before."""
+
+    resumed: bool
+
+
+@attrs.frozen
+class MoveAway:
+    """The server is going down: the call is to go on elsewhere."""
+
+
+@attrs.frozen
+class AnswerTools:
+    """All the results of one reply's tool calls, and whether the model is to speak then."""
+
+    results: tuple[ToolResult, ...]
+    then_reply: bool
+
+
+class Disposition(enum.Enum):
+    """What is to become of the caller when the stream is closed; answered by `/twilio/after`."""
+
+    HANG_UP = "hang_up"
+    DIAL = "dial"
+    IVR = "ivr"
+    VOICEMAIL = "voicemail"
+    RESUME = "resume"

@@ -1,0 +1,373 @@
+"""RealtimeLink: the connection to the model over its whole life: connect, configure, speak, lose."""
+
+import math
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from actors.mailbox import Mailbox, Outbox, WhenFull
+from actors.messages import (
+    AgreedSession,
+    AnswerTools,
+    AskReply,
+    CallerAudio,
+    CallerSilence,
+    CallerSpoke,
+    CallerWords,
+    CallState,
+    CancelReply,
+    Configure,
+    DropItem,
+    Floor,
+    FloorTaken,
+    Gravity,
+    Interrupted,
+    ItemEnded,
+    LinkLost,
+    LinkUp,
+    ModelCommand,
+    ModelEvent,
+    ModelTrouble,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyOver,
+    ReplyStatus,
+    ReplyWords,
+    SessionAgreed,
+    SessionConfig,
+    SessionCreated,
+    SpeechStarted,
+    SpeechStopped,
+    StopTalking,
+    Tell,
+    ToolResult,
+    ToolsCalled,
+    Truncate,
+    TurnCommitted,
+)
+from actors.notebook import Notebook, heard_words
+from actors.ports import ModelGone, ModelPort, ModelSession
+from actors.reply_desk import ReplyDesk
+
+COMMANDS = 64
+"""Commands that may wait for a session: a few a turn. A full one means that the flow has gone mad."""
+FRAME_MS = 20
+BATCH = 50
+"""Frames joined into one append after a delay: a second, 11 kB on the wire."""
+RETRY_SECONDS = 0.4
+"""Pause before a reply that failed for a passing reason is asked for again, once."""
+CALLER_TURN_AT_MOST = 10.0
+"""A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
+
+PROMPT_PREFIX = "prompt_"
+"""Items of recorded prompts begin so; the model's own never do."""
+
+LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking
+FramerInput = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded
+FlowInput = LinkUp | LinkLost | CallerSpoke | ToolsCalled | ReplyOver
+WatcherInput = SpeechStarted | FloorTaken
+
+
+@attrs.frozen
+class LinkLimits:
+    """The deadlines of a link, in seconds."""
+
+    connect: float
+    """For the connection to open."""
+    session: float
+    """For each answer while the session is set up."""
+    silence: float
+    """For a reply's voice, counted from when it was due or from the end of the speech before it."""
+    hold_back: float
+    """Caller audio kept while there is no session."""
+
+
+class RealtimeLink:
+    """Carries the caller's voice to the model and the model's speech, words and wishes to the call.
+
+    Mailboxes in: `audio` (held back until there is a session; the oldest is dropped when it overflows), `inbox`
+    (commands; wait for a session too). Out: `framer`, `flow`, `watcher`; the reader only posts, so it never waits for
+    anyone and the socket is always drained. Ended by cancelling it; when the model cannot be had or is lost it tells the
+    flow `LinkLost`, once, and is over.
+    """
+
+    def __init__(self, model: ModelPort, config: SessionConfig, limits: LinkLimits, notebook: Notebook) -> None:
+        self.audio: Mailbox[CallerAudio | CallerSilence] = Mailbox(
+            "caller_audio", int(limits.hold_back * 1000) // FRAME_MS, WhenFull.DROP_OLDEST
+        )
+        self.inbox: Mailbox[LinkMessage] = Mailbox("link", COMMANDS, WhenFull.FATAL)
+        self._model = model
+        self._config = config
+        self._limits = limits
+        self._notebook = notebook
+        self._desk = ReplyDesk(config.turn_detection.create_response, config.turn_detection.interrupt_response)
+        self._told: dict[str, Tell] = {}
+        self._retold = 0
+        self._retries = 0
+        self._progress = -math.inf
+        self._changed = trio.Event()
+        self._up = False
+
+    async def run(
+        self,
+        framer: Outbox[FramerInput],
+        flow: Outbox[FlowInput],
+        watcher: Outbox[WatcherInput],
+        speech_until: Callable[[], float],
+    ) -> None:
+        """Until cancelled, or until `LinkLost` has been told. `speech_until`: when the speech received will be over."""
+        self._framer, self._flow, self._watcher, self._speech_until = framer, flow, watcher, speech_until
+        reason = "no model is configured"
+        for endpoint in range(self._model.endpoints):
+            try:
+                await self._live(endpoint)
+            except* ModelGone as gone:
+                reason = "; ".join(str(e) for e in _leaves(gone))
+            self._notebook.trouble("model", reason)
+            if self._up:
+                break
+        for reply in self._desk.abandon():
+            framer.post(ReplyEnded(reply, ReplyStatus.FAILED))  # nothing more will come; what there is may be heard
+        flow.post(LinkLost(reason))
+
+    # ------------------------------------------------------------ connect, configure
+
+    async def _live(self, endpoint: int) -> None:
+        """One connection from its opening to its end. Raises ModelGone, alone or in a group."""
+        with trio.move_on_after(self._limits.connect) as opening:
+            async with self._model.connect(endpoint) as session:
+                opening.deadline = math.inf
+                await self._configure(session)
+                self._up = True
+                self._flow.post(LinkUp())
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send_audio, session)
+                    nursery.start_soon(self._send_commands, session)
+                    nursery.start_soon(self._watch_for_silence)
+                    await self._read(session, nursery)
+        raise ModelGone(f"no connection within {self._limits.connect:g} s")
+
+    async def _configure(self, session: ModelSession) -> None:
+        await self._answer(session, SessionCreated)
+        await session.send(Configure(self._config))
+        answer = await self._answer(session, SessionAgreed)
+        assert isinstance(answer, SessionAgreed)
+        if wrong := disagreement(self._config, answer.agreed):
+            raise ModelGone(f"the session is not what was asked for: {wrong}", fatal=True)
+
+    async def _answer(self, session: ModelSession, kind: type[SessionCreated] | type[SessionAgreed]) -> ModelEvent:
+        with trio.move_on_after(self._limits.session):
+            while True:
+                event = await session.receive()
+                if isinstance(event, kind):
+                    return event
+                if isinstance(event, ModelTrouble):
+                    raise ModelGone(f"{event.code}: {event.text}", fatal=event.gravity is Gravity.FATAL)
+        raise ModelGone(f"the model did not answer within {self._limits.session:g} s while the session was set up")
+
+    # ------------------------------------------------------------ to the model
+
+    async def _send_audio(self, session: ModelSession) -> None:
+        """Frames go as they come, one append each; what has piled up goes in larger pieces."""
+        while True:
+            waiting = [await self.audio.receive(), *self.audio.take_all()]
+            while waiting:
+                payloads: list[str] = []
+                silence = 0
+                for event in waiting[:BATCH]:
+                    if isinstance(event, CallerSilence):
+                        silence = event.ms
+                        break
+                    payloads.append(event.payload)
+                await session.append(payloads, silence)
+                del waiting[: len(payloads) + (1 if silence else 0)]
+
+    async def _send_commands(self, session: ModelSession) -> None:
+        while True:
+            for command in self._commands(await self.inbox.receive()):
+                if isinstance(command, Tell) and command.item:
+                    self._told[command.item] = command
+                await session.send(command)
+
+    def _commands(self, message: LinkMessage) -> list[ModelCommand]:
+        """What `message` means on the wire."""
+        if isinstance(message, Interrupted):
+            return self._truncations(message)
+        if isinstance(message, StopTalking):
+            return [CancelReply(reply) for reply in self._desk.mute()]
+        if isinstance(message, AnswerTools):
+            return [*message.results, *(self._ask() if message.then_reply else [])]
+        if isinstance(message, AskReply):
+            return self._ask()
+        return [message]
+
+    def _ask(self) -> list[ModelCommand]:
+        self._progress = trio.current_time()
+        self._changed.set()
+        return [AskReply()] if self._desk.wish() else []
+
+    def _truncations(self, interrupted: Interrupted) -> list[ModelCommand]:
+        """The model is told what was heard: the audible item is cut there, what never began is forgotten."""
+        commands: list[ModelCommand] = []
+        for cut in interrupted.cuts:
+            told = self._told.pop(cut.item, None)
+            if told is not None:  # a recorded prompt, told as text: tell it again, as far as it was heard
+                commands.append(DropItem(cut.item))
+                if words := heard_words(told.text, cut.heard, cut.received, complete=True):
+                    self._retold += 1
+                    commands.append(Tell(told.role, words, f"{told.item}_h{self._retold}", told.first))
+            elif cut.item.startswith(PROMPT_PREFIX):
+                pass  # a prompt that the model was not told of
+            elif cut.began:
+                commands.append(Truncate(cut.item, cut.heard_ms))
+            else:
+                commands.append(DropItem(cut.item))
+        if audible := next((cut for cut in interrupted.cuts if cut.began), None):
+            truncate = next((c for c in commands if isinstance(c, Truncate) and c.item == audible.item), None)
+            self._notebook.interrupted(
+                audible, truncate.heard_ms if truncate else None, interrupted.bound_ms, interrupted.reason.value
+            )
+        return commands
+
+    # ------------------------------------------------------------ from the model
+
+    async def _read(self, session: ModelSession, nursery: trio.Nursery) -> None:
+        while True:
+            event = await session.receive()
+            if isinstance(event, ReplyAudio):
+                self._on_audio(event)
+            elif isinstance(event, ReplyWords | ItemEnded):
+                self._framer.post(event)
+            elif isinstance(event, ReplyEnded):
+                self._on_ended(event, nursery)
+            elif isinstance(event, ModelTrouble):
+                self._on_trouble(event)
+            else:
+                self._on_turn(event)
+            if self._desk.take_wish():
+                self.inbox.post(AskReply())
+
+    def _on_audio(self, event: ReplyAudio) -> None:
+        self._desk.spoke(event.reply)
+        if not self._desk.wanted(event.reply):
+            return
+        self._notebook.first_audio()
+        self._progressed()
+        self._framer.post(event)
+
+    def _on_turn(self, event: ModelEvent) -> None:
+        if isinstance(event, SpeechStarted):
+            for reply in self._desk.speech_started():
+                self.inbox.post(CancelReply(reply))
+            self._watcher.post(event)
+            self._flow.post(CallerSpoke())
+            self._notebook.caller_turn(event.item)
+            self._notebook.say("caller_speaks", item=event.item)
+        elif isinstance(event, SpeechStopped):
+            self._desk.speech_stopped()
+            self._notebook.caller_stopped(event.item)
+            self._progressed()
+        elif isinstance(event, TurnCommitted):
+            self._notebook.caller_turn(event.item)
+        elif isinstance(event, CallerWords):
+            self._notebook.caller_words(event.item, event.text, event.final)
+        elif isinstance(event, ReplyBegan):
+            self._desk.began(event.reply)
+            self._notebook.reply_began()
+            self._progressed()
+
+    def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
+        muted, spoke = self._desk.ended(event.reply, event.status)
+        self._notebook.record.tokens += event.tokens
+        self._framer.post(event)
+        done = [call for call in event.calls if call.state is CallState.COMPLETED]
+        if muted or event.status is ReplyStatus.CANCELLED:
+            if not muted and spoke:  # the model gave the floor to the caller without saying so first
+                self._watcher.post(FloorTaken(Floor.MODEL))
+            for call in done:  # what was asked for in a sentence that was broken off is not done
+                self.inbox.post(ToolResult(call.call_id, {"ok": False, "error": "not done: the caller interrupted"}))
+        elif event.status is ReplyStatus.FAILED:
+            self._notebook.trouble("reply", f"failed: {event.reason}")
+            if event.gravity is not Gravity.RETRY or self._retries:
+                raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
+            self._try_again(nursery, RETRY_SECONDS)
+        else:
+            if event.status is ReplyStatus.INCOMPLETE:
+                self._notebook.trouble("reply", f"incomplete: {event.reason}")
+                if not self._retries and not done:
+                    self._try_again(nursery, 0)
+            else:
+                self._retries = 0
+        self._flow.post(ReplyOver(spoke and not muted))
+        if done and not muted and event.status in {ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE}:
+            self._flow.post(ToolsCalled(tuple(done), spoke))
+        self._changed.set()
+
+    def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
+        self._retries += 1
+
+        async def ask_later() -> None:
+            await trio.sleep(pause)
+            self.inbox.post(AskReply())
+
+        nursery.start_soon(ask_later)
+
+    def _on_trouble(self, trouble: ModelTrouble) -> None:
+        self._notebook.trouble("model", f"{trouble.code}: {trouble.text}")
+        if trouble.gravity in {Gravity.LOST, Gravity.FATAL}:
+            raise ModelGone(f"{trouble.code}: {trouble.text}", fatal=trouble.gravity is Gravity.FATAL)
+        if trouble.code == "conversation_already_has_active_response":
+            self._desk.refused()
+
+    # ------------------------------------------------------------ silence
+
+    def _progressed(self) -> None:
+        self._progress = trio.current_time()
+        self._changed.set()
+
+    async def _watch_for_silence(self) -> None:
+        """Ends the link when a voice is due and does not come. Raises ModelGone."""
+        while True:
+            self._changed = trio.Event()
+            with trio.move_on_at(self._silence_due()) as limit:
+                await self._changed.wait()
+            if not limit.cancelled_caught:
+                continue
+            if self._desk.wish_blocked_by_caller:
+                self._desk.insist()
+                self.inbox.post(AskReply())
+            elif trio.current_time() >= self._silence_due():
+                raise ModelGone(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
+
+    def _silence_due(self) -> float:
+        if not self._desk.waiting:
+            return math.inf
+        if self._desk.wish_blocked_by_caller:
+            return self._progress + CALLER_TURN_AT_MOST
+        return max(self._progress, self._speech_until()) + self._limits.silence
+
+
+def disagreement(asked: SessionConfig, agreed: AgreedSession) -> str:
+    """What of the agreed session differs from what was asked so that the call cannot go on; empty if nothing does."""
+    if not agreed.mulaw_in or not agreed.mulaw_out:
+        return "the audio is not µ-law both ways"
+    if agreed.voice and agreed.voice != asked.voice:
+        return f"the voice is {agreed.voice!r}, not {asked.voice!r}"
+    got = agreed.turn_detection
+    if got is None:
+        return "there is no turn detection"
+    if (got.create_response, got.interrupt_response) != (
+        asked.turn_detection.create_response,
+        asked.turn_detection.interrupt_response,
+    ):
+        return "turns are not detected as asked"
+    return ""
+
+
+def _leaves(group: BaseExceptionGroup[ModelGone]) -> list[ModelGone]:
+    found: list[ModelGone] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found

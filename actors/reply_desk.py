@@ -1,0 +1,120 @@
+"""The reply desk: which replies the model is working on, which are muted, and when another may be asked for.
+
+Pure. Only one reply at a time may write to the conversation: asking while one is active is an error on the wire, and
+asking while the caller talks would talk over them. So a wish for a reply waits here until its time has come.
+"""
+
+from collections import deque
+
+import attrs
+
+from actors.messages import ReplyStatus
+
+
+@attrs.define
+class _Active:
+    muted: bool = False
+    spoke: bool = False
+
+
+@attrs.define
+class ReplyDesk:
+    """`automatic`: the model answers a finished turn by itself. `interrupting`: it cancels its reply when speech begins."""
+
+    automatic: bool
+    interrupting: bool
+    _active: dict[str, _Active] = attrs.field(factory=dict[str, _Active])
+    _muted_over: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=16))
+    _asked: bool = False
+    _wished: bool = False
+    _expected: bool = False
+    _caller_speaks: bool = False
+
+    # ------------------------------------------------------------ what is known
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the caller has reason to expect the model's voice."""
+        return self._asked or self._wished or self._expected or any(not a.muted for a in self._active.values())
+
+    @property
+    def wish_blocked_by_caller(self) -> bool:
+        """Whether a wish waits only because the caller is speaking."""
+        return self._wished and self._caller_speaks and not self._asked and not self._active
+
+    def wanted(self, reply: str) -> bool:
+        """Whether audio of `reply` is to be played. A reply that was never announced is; one that was muted is not."""
+        active = self._active.get(reply)
+        return not active.muted if active is not None else reply not in self._muted_over
+
+    # ------------------------------------------------------------ asking
+
+    def wish(self) -> bool:
+        """A reply is wanted. True: ask now, and it counts as asked. False: it stays a wish, see `take_wish`."""
+        self._wished = not self._may_ask()
+        self._asked = self._asked or not self._wished
+        return not self._wished
+
+    def take_wish(self) -> bool:
+        """Whether a wish has come due; it is taken off the desk, to be wished again by the one who asks."""
+        if not self._wished or not self._may_ask():
+            return False
+        self._wished = False
+        return True
+
+    def _may_ask(self) -> bool:
+        return not (self._asked or self._active or self._caller_speaks or self._expected)
+
+    def refused(self) -> None:
+        """What was asked for collided with a reply that is being made: wish it again, for when that is over."""
+        if self._asked:
+            self._asked, self._wished = False, True
+
+    def insist(self) -> None:
+        """The caller has been speaking for too long to wait for."""
+        self._caller_speaks = self._expected = False
+
+    # ------------------------------------------------------------ what the model says
+
+    def began(self, reply: str) -> None:
+        """Reply `reply` is being made. It knows all that was said before, so it fulfils a wish that was waiting."""
+        self._active[reply] = _Active()
+        self._asked = self._wished = self._expected = self._caller_speaks = False
+
+    def spoke(self, reply: str) -> None:
+        """There is audio of `reply`."""
+        if reply in self._active:
+            self._active[reply].spoke = True
+
+    def ended(self, reply: str, status: ReplyStatus) -> tuple[bool, bool]:
+        """`reply` is generated to its end, or was cancelled: whether it had been muted, and whether it spoke."""
+        active = self._active.pop(reply, None)
+        if active is None:  # seen in the field: an end without a beginning
+            return reply in self._muted_over, False
+        if active.muted:
+            self._muted_over.append(reply)
+        return active.muted, active.spoke
+
+    def speech_started(self) -> list[str]:
+        """The caller begins to speak. The replies being made are muted; those to be cancelled by us are returned."""
+        self._caller_speaks = True
+        self._expected = False
+        silenced = self.mute()
+        return [] if self.interrupting else silenced
+
+    def speech_stopped(self) -> None:
+        """The caller's turn is over; an automatic reply to it is expected."""
+        self._caller_speaks = False
+        self._expected = self.automatic and not self._active
+
+    def abandon(self) -> list[str]:
+        """The model is lost: the replies that will never be finished."""
+        unfinished, self._active = list(self._active), {}
+        return unfinished
+
+    def mute(self) -> list[str]:
+        """Nobody wants the replies being made any more: their names, those muted before left out."""
+        silenced = [reply for reply, active in self._active.items() if not active.muted]
+        for reply in silenced:
+            self._active[reply].muted = True
+        return silenced

@@ -1,0 +1,85 @@
+"""TwilioIn: reads the media stream, and waits for nobody else."""
+
+import trio
+
+from actors.mailbox import Outbox
+from actors.messages import CallerAudio, CallerSilence, HungUp, KeyPressed, MarkEchoed
+from actors.notebook import Notebook
+from actors.ports import CarrierGone, CarrierPort
+
+GAP_SECONDS = 0.75
+"""After this long without audio silence is put in its place, so that the model's turn clock keeps running."""
+FILL_SECONDS = 0.1
+FILL_AT_MOST = 10.0
+"""A turn that was being spoken is long over by then; what comes later is the connection's affair."""
+
+
+class TwilioIn:
+    """Hands on what the carrier sends: audio to the model's link, keys to the flow, mark echoes to the Framer.
+
+    Mailboxes out: `audio`, `keys`, `marks`; it only ever posts, so a slow reader elsewhere never slows the socket.
+    Ended by the stream's end or by `carrier_gone`; either way the flow is told `HungUp`, once.
+    """
+
+    def __init__(self, carrier: CarrierPort, notebook: Notebook) -> None:
+        self._carrier = carrier
+        self._notebook = notebook
+        self._scope = trio.CancelScope()
+        self._gone = "the carrier's connection was lost"
+        self.ended = trio.Event()
+
+    def carrier_gone(self, reason: str) -> None:
+        """The connection is gone and `receive` would wait for ever: hang up. May be called at any time, and twice."""
+        self._gone = reason
+        self._scope.cancel(reason)
+
+    async def run(
+        self,
+        audio: Outbox[CallerAudio | CallerSilence],
+        keys: Outbox[KeyPressed | HungUp],
+        marks: Outbox[MarkEchoed],
+    ) -> None:
+        """Until the stream ends."""
+        reason = "the caller hung up"
+        with self._scope:
+            try:
+                await self._read(audio, keys, marks)
+            except CarrierGone as gone:
+                reason = f"the carrier's connection was lost: {gone}"
+        if self._scope.cancelled_caught:
+            reason = self._gone
+        self.ended.set()
+        keys.post(HungUp(reason))
+
+    async def _read(
+        self,
+        audio: Outbox[CallerAudio | CallerSilence],
+        keys: Outbox[KeyPressed | HungUp],
+        marks: Outbox[MarkEchoed],
+    ) -> None:
+        wait, filled = GAP_SECONDS, 0.0
+        record = self._notebook.record
+        while True:
+            with trio.CancelScope(deadline=trio.current_time() + wait) as gap:
+                while True:
+                    event = await self._carrier.receive()
+                    if isinstance(event, CallerAudio):
+                        gap.deadline = trio.current_time() + GAP_SECONDS
+                        wait, filled = GAP_SECONDS, 0.0
+                        record.frames_in += 1
+                        audio.post(event)
+                    elif isinstance(event, MarkEchoed):
+                        marks.post(event)
+                    elif isinstance(event, KeyPressed):
+                        self._notebook.key(event.digit)
+                        keys.post(event)
+                    else:
+                        return
+            if filled < FILL_AT_MOST:
+                # The first time the whole gap is filled, then it is kept filled.
+                audio.post(CallerSilence(round(wait * 1000)))
+                record.silence_in_ms += round(wait * 1000)
+                filled += wait
+                wait = FILL_SECONDS
+            else:
+                wait = float("inf")

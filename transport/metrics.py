@@ -1,0 +1,53 @@
+"""What a scraper sees: one registry a process, counted per call when it is over, never per frame."""
+
+from collections.abc import Callable
+
+import prometheus_client as prom
+
+from actors.notebook import CallRecord
+
+SECONDS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
+
+
+class Metrics:
+    """The counters of one process. `active` tells the calls that are up now."""
+
+    def __init__(self, active: Callable[[], int]) -> None:
+        self.registry = prom.CollectorRegistry()
+        prom.Gauge("triode_calls_active", "Calls up now", registry=self.registry).set_function(active)
+        self.calls = self._counter("triode_calls", "Calls ended", "disposition")
+        self.refused = self._counter("triode_refused", "Requests and streams refused", "why")
+        self.frames = self._counter("triode_frames", "Audio frames", "way")
+        self.dropped = self._counter("triode_dropped", "Messages dropped by a full channel", "channel")
+        self.trouble = self._counter("triode_trouble", "Things that should not have happened", "kind")
+        self.interruptions = self._counter("triode_interruptions", "Replies the caller interrupted")
+        self.tokens = self._counter("triode_model_tokens", "Tokens the model counted")
+        self.store_failures = self._counter("triode_store_failures", "Writes that the store did not take", "what")
+        self.reply = prom.Histogram(
+            "triode_reply_seconds",
+            "From the caller's last word to the first frame of the reply",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+
+    def call_over(self, record: CallRecord) -> None:
+        """Counts a finished call."""
+        self.calls.labels(record.disposition.value if record.disposition else "none").inc()
+        self.frames.labels("in").inc(record.frames_in)
+        self.frames.labels("out").inc(record.frames_out)
+        self.tokens.inc(record.tokens)
+        self.interruptions.inc(len(record.interruptions))
+        for mailbox in record.mailboxes:
+            self.dropped.labels(mailbox.name).inc(mailbox.dropped)
+        for trouble in record.errors:
+            self.trouble.labels(trouble.kind).inc()
+        for turn in record.turns:
+            if "total" in turn.latency_ms:
+                self.reply.observe(turn.latency_ms["total"] / 1000)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return prom.generate_latest(self.registry)
+
+    def _counter(self, name: str, doc: str, *labels: str) -> prom.Counter:
+        return prom.Counter(name, doc, labels, registry=self.registry)

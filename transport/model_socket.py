@@ -1,0 +1,148 @@
+"""The model's connection: trio-websocket under the codec. Opens with a deadline, keeps it alive, never blocks its reader."""
+
+import contextlib
+import itertools
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    DisconnectionTimeout,
+    HandshakeError,
+    WebSocketConnection,
+    open_websocket_url,
+)
+
+from actors.messages import ModelCommand, ModelEvent
+from actors.ports import ModelGone, ModelSession
+from transport import realtime_codec
+
+MESSAGES = 64
+"""Messages that may wait for the reader; a full queue would hold up pongs and the peer's close too."""
+MESSAGE_AT_MOST = 16 * 1024 * 1024
+"""Bytes: one retrieved item may carry all its audio."""
+PING_EVERY = 15.0
+PONG_WITHIN = 10.0
+CLOSE_WITHIN = 2.0
+
+FATAL_CLOSES = frozenset({3000, 4000, 4004})
+"""Close codes after which no other session would do better: key, model, shape of the interface."""
+
+
+class SocketSession:
+    """One open connection. `trouble` is told of events that cannot be understood."""
+
+    def __init__(self, socket: WebSocketConnection, trouble: Callable[[str], None]) -> None:
+        self._socket = socket
+        self._reader = realtime_codec.EventReader()
+        self._numbers = itertools.count(1)
+        self._trouble = trouble
+
+    async def receive(self) -> ModelEvent:
+        """See `ModelSession`."""
+        while True:
+            try:
+                message = await self._socket.get_message()
+            except ConnectionClosed as closed:
+                raise _gone(closed) from None
+            try:
+                event = self._reader.read(message)
+            except realtime_codec.BadEvent as bad:
+                self._trouble(str(bad)[:200])
+                continue
+            if event is not None:
+                return event
+
+    async def send(self, command: ModelCommand) -> None:
+        """See `ModelSession`."""
+        await self._send(realtime_codec.write(command, f"triode_{next(self._numbers)}"))
+
+    async def append(self, payloads: list[str], silence_ms: int) -> None:
+        """See `ModelSession`."""
+        await self._send(realtime_codec.append(payloads, silence_ms))
+
+    async def _send(self, text: str) -> None:
+        try:
+            await self._socket.send_message(text)
+        except ConnectionClosed as closed:
+            raise _gone(closed) from None
+
+    async def keep_alive(self) -> None:
+        """Pings until cancelled. Raises ModelGone when a pong stays away: the peer is gone without a word."""
+        while True:
+            await trio.sleep(PING_EVERY)
+            try:
+                with trio.fail_after(PONG_WITHIN):
+                    await self._socket.ping()
+            except trio.TooSlowError:
+                raise ModelGone("the model's connection is dead: no pong") from None
+            except ConnectionClosed as closed:
+                raise _gone(closed) from None
+
+
+def _gone(closed: ConnectionClosed) -> ModelGone:
+    reason = closed.reason
+    if reason is None:
+        return ModelGone("the model's connection was lost")
+    text = f"the model closed the connection: {reason.code} {reason.reason or reason.name}"
+    return ModelGone(text, fatal=reason.code in FATAL_CLOSES)
+
+
+@attrs.frozen
+class ModelSocket:
+    """The way to the model: its places in order, the key, the model's name."""
+
+    urls: tuple[str, ...]
+    api_key: str = attrs.field(repr=False)
+    model: str
+    trouble: Callable[[str], None] = lambda text: None
+    safety_identifier: str = ""
+    """A stable hash of the caller, for the provider's abuse checks; empty is not sent."""
+    ssl_context: ssl.SSLContext | None = None
+
+    @property
+    def endpoints(self) -> int:
+        """See `ModelPort`."""
+        return len(self.urls)
+
+    def connect(self, endpoint: int) -> AbstractAsyncContextManager[ModelSession]:
+        """See `ModelPort`."""
+        return self._connect(self.urls[endpoint])
+
+    @contextlib.asynccontextmanager
+    async def _connect(self, url: str) -> AsyncIterator[ModelSession]:
+        parts = urlsplit(url)
+        query = "&".join(q for q in (parts.query, urlencode({"model": self.model})) if q)
+        headers = [(b"Authorization", f"Bearer {self.api_key}".encode())]
+        if self.safety_identifier:
+            headers.append((b"OpenAI-Safety-Identifier", self.safety_identifier.encode()))
+        try:
+            async with open_websocket_url(
+                parts._replace(query=query).geturl(),
+                ssl_context=self.ssl_context,
+                extra_headers=headers,
+                message_queue_size=MESSAGES,
+                max_message_size=MESSAGE_AT_MOST,
+                # The opening is bounded by the caller's cancel scope: the library's own limit does not hold.
+                connect_timeout=float("inf"),
+                disconnect_timeout=CLOSE_WITHIN,
+            ) as socket:
+                session = SocketSession(socket, self.trouble)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(session.keep_alive)
+                    yield session
+                    nursery.cancel_scope.cancel("the session is over")
+        except ConnectionRejected as rejected:
+            fatal = rejected.status_code in {401, 403}
+            raise ModelGone(f"the model refused the connection: HTTP {rejected.status_code}", fatal=fatal) from None
+        except DisconnectionTimeout:
+            pass  # the peer did not answer our close: it is closed all the same
+        except (HandshakeError, OSError) as error:
+            raise ModelGone(
+                f"the model cannot be reached: {error.__cause__ or error or type(error).__name__}"
+            ) from None

@@ -1,0 +1,44 @@
+"""µ-law (G.711) in tables: one byte is one sample, 8 of them are a millisecond.
+
+The call path never decodes: payloads are passed on as they came. These tables are for those who must look at the
+samples: voice activity in the loopback model, recordings, tests.
+"""
+
+import array
+import base64
+
+BYTES_PER_MS = 8
+SILENCE = 0xFF
+"""The µ-law byte of a zero sample."""
+
+
+def _linear(byte: int) -> int:
+    inverted = ~byte & 0xFF
+    magnitude = (((inverted & 0x0F) << 3) + 0x84) << ((inverted & 0x70) >> 4)
+    return 0x84 - magnitude if inverted & 0x80 else magnitude - 0x84
+
+
+LINEAR = tuple(_linear(byte) for byte in range(256))
+"""The 16-bit sample of each µ-law byte."""
+
+_MAGNITUDE = bytes(min(255, abs(sample) >> 7) for sample in LINEAR)
+
+
+def decode(audio: bytes) -> "array.array[int]":
+    """The 16-bit samples of `audio`, one per byte."""
+    return array.array("h", [LINEAR[byte] for byte in audio])
+
+
+def loudness(audio: bytes) -> int:
+    """Mean magnitude of `audio`, 0 (silence) to 255 (full scale); speech at phone level is 5 to 60."""
+    return sum(audio.translate(_MAGNITUDE)) // len(audio) if audio else 0
+
+
+def silence(ms: int) -> bytes:
+    """`ms` milliseconds of silence, in µ-law bytes."""
+    return bytes([SILENCE]) * (ms * BYTES_PER_MS)
+
+
+def to_base64(audio: bytes) -> str:
+    """The payload text of `audio`, as both wires carry it: standard alphabet, padded."""
+    return base64.b64encode(audio).decode("ascii")

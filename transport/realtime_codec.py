@@ -1,0 +1,387 @@
+"""The Realtime wire (GA), sans-IO: the model's events as messages of the call, and the call's commands as events.
+
+Tolerant in reading: unknown events and fields, missing optional ones, names of the beta interface, `status_details` as a
+text. Strict in writing: exactly the documented shapes. Source: OpenAI, Realtime API reference and guides.
+"""
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from actors.messages import (
+    AgreedSession,
+    AskReply,
+    CallerWords,
+    CallState,
+    CancelReply,
+    Configure,
+    DropItem,
+    Gravity,
+    ItemEnded,
+    ModelCommand,
+    ModelEvent,
+    ModelTrouble,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyStatus,
+    ReplyWords,
+    Role,
+    SessionAgreed,
+    SessionConfig,
+    SessionCreated,
+    SpeechStarted,
+    SpeechStopped,
+    Tell,
+    ToolCall,
+    ToolResult,
+    Truncate,
+    TurnCommitted,
+    TurnDetection,
+)
+
+MULAW_SILENCE = b"\xff"
+BYTES_PER_MS = 8
+CALLS_AT_MOST = 32
+"""Tool calls of one reply that are looked at; a model that makes more has lost its mind."""
+
+BETA_NAMES = {
+    "response.audio.delta": "response.output_audio.delta",
+    "response.audio.done": "response.output_audio.done",
+    "response.audio_transcript.delta": "response.output_audio_transcript.delta",
+    "response.audio_transcript.done": "response.output_audio_transcript.done",
+    "response.text.delta": "response.output_text.delta",
+    "response.text.done": "response.output_text.done",
+}
+
+FATAL_CODES = frozenset(
+    {
+        "invalid_api_key",
+        "beta_api_shape_disabled",
+        "missing_model",
+        "invalid_model",
+        "model_not_found",
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "account_deactivated",
+    }
+)
+LOST_CODES = frozenset({"session_expired"})
+RETRY_CODES = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded", "server_error"})
+
+
+def gravity(code: str, kind: str = "") -> Gravity:
+    """What an error with this `code` and type `kind` means for the session."""
+    code = code.removeprefix("invalid_request_error.")
+    if code in FATAL_CODES:
+        return Gravity.FATAL
+    if code in LOST_CODES:
+        return Gravity.LOST
+    if code in RETRY_CODES or kind == "server_error":
+        return Gravity.RETRY
+    return Gravity.BENIGN
+
+
+class BadEvent(Exception):
+    """An event that cannot be understood."""
+
+
+class _Head(msgspec.Struct):
+    """The plain fields of all events; what is nested is looked at by those who need it."""
+
+    type: str
+    response_id: str | None = None
+    item_id: str | None = None
+    delta: str | None = None
+    transcript: str | None = None
+    name: str | None = None
+    call_id: str | None = None
+    arguments: str | None = None
+
+
+_head = msgspec.json.Decoder(_Head).decode
+
+
+class EventReader:
+    """Understands the events of one session. `wall_clock` is unix time, for `expires_at`."""
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
+        self._calls: dict[str, dict[str, ToolCall]] = {}
+        self._readers: dict[str, Callable[[_Head, str], ModelEvent | None]] = {
+            "response.output_audio.delta": self._audio,
+            "response.output_audio_transcript.delta": lambda h, _: _words(h),
+            "response.output_audio.done": lambda h, _: ItemEnded(h.response_id or "", h.item_id or ""),
+            "response.output_item.done": self._item_done,
+            "response.function_call_arguments.done": self._arguments_done,
+            "response.created": lambda _, text: ReplyBegan(_text(_object(_nested(text), "response"), "id")),
+            "response.done": self._response_done,
+            "input_audio_buffer.speech_started": lambda h, _: SpeechStarted(h.item_id or ""),
+            "input_audio_buffer.speech_stopped": lambda h, _: SpeechStopped(h.item_id or ""),
+            "input_audio_buffer.committed": lambda h, _: TurnCommitted(h.item_id or ""),
+            "conversation.item.input_audio_transcription.delta": lambda h, _: (
+                CallerWords(h.item_id or "", h.delta, final=False) if h.delta else None
+            ),
+            "conversation.item.input_audio_transcription.completed": lambda h, _: CallerWords(
+                h.item_id or "", h.transcript or "", final=True
+            ),
+            "conversation.item.input_audio_transcription.failed": lambda _, text: _error(_nested(text), Gravity.BENIGN),
+            "session.created": self._created,
+            "session.updated": lambda _, text: SessionAgreed(_agreed(_object(_nested(text), "session"))),
+            "error": lambda _, text: _error(_nested(text)),
+        }
+
+    def read(self, text: str | bytes) -> ModelEvent | None:
+        """The message that `text` means; None if it means nothing to a call. Raises BadEvent."""
+        if not isinstance(text, str):
+            raise BadEvent("a binary frame")
+        try:
+            head = _head(text)
+            reader = self._readers.get(BETA_NAMES.get(head.type, head.type))
+            return reader(head, text) if reader is not None else None
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            raise BadEvent(str(error)) from None
+
+    # ------------------------------------------------------------ speech
+
+    def _audio(self, head: _Head, _: str) -> ModelEvent | None:
+        try:
+            audio = binascii.a2b_base64(head.delta or "", strict_mode=True)
+        except (binascii.Error, ValueError) as error:
+            raise BadEvent(f"audio delta: {error}") from None
+        return ReplyAudio(head.response_id or "", head.item_id or "", audio) if audio else None
+
+    # ------------------------------------------------------------ tool calls
+
+    def _arguments_done(self, head: _Head, _: str) -> ModelEvent | None:
+        if head.call_id and head.name:
+            self._note(head.response_id or "", _tool_call(head.call_id, head.name, head.arguments or "", ""))
+        return None
+
+    def _item_done(self, head: _Head, text: str) -> ModelEvent | None:
+        item = _object(_nested(text), "item")
+        if item.get("type") == "function_call":
+            self._note_item(head.response_id or "", item)
+        return None
+
+    def _note_item(self, reply: str, item: Mapping[str, Any]) -> None:
+        call_id, name = _text(item, "call_id"), _text(item, "name")
+        if call_id and name:
+            self._note(reply, _tool_call(call_id, name, _text(item, "arguments"), _text(item, "status")))
+
+    def _note(self, reply: str, call: ToolCall) -> None:
+        calls = self._calls.setdefault(reply, {})
+        if len(calls) < CALLS_AT_MOST or call.call_id in calls:
+            calls[call.call_id] = call
+        while len(self._calls) > CALLS_AT_MOST:
+            self._calls.pop(next(iter(self._calls)))
+
+    # ------------------------------------------------------------ the end of a reply
+
+    def _response_done(self, _: _Head, text: str) -> ModelEvent | None:
+        response = _object(_nested(text), "response")
+        reply = _text(response, "id")
+        output: list[Any] = _list(response, "output")
+        for item in output:
+            if isinstance(item, dict) and cast("dict[str, Any]", item).get("type") == "function_call":
+                self._note_item(reply, cast("dict[str, Any]", item))
+        calls = tuple(self._calls.pop(reply, {}).values())
+        try:
+            status = ReplyStatus(_text(response, "status") or "completed")
+        except ValueError:
+            status = ReplyStatus.COMPLETED
+        details = response.get("status_details")
+        code, reason = "", ""
+        if isinstance(details, str):
+            code = reason = details
+        elif isinstance(details, dict):
+            error = _object(cast("dict[str, Any]", details), "error")
+            code = _text(error, "code") or _text(error, "type")
+            reason = _text(cast("dict[str, Any]", details), "reason") or f"{code} {_text(error, 'message')}".strip()
+        tokens = _object(response, "usage").get("total_tokens")
+        grave = gravity(code) if status is ReplyStatus.FAILED else Gravity.BENIGN
+        if status is ReplyStatus.FAILED and grave is Gravity.BENIGN:
+            grave = Gravity.RETRY  # the caller hears nothing, whatever the code: once more, then give up
+        return ReplyEnded(reply, status, calls, reason, grave, tokens if isinstance(tokens, int) else 0)
+
+    # ------------------------------------------------------------ the session
+
+    def _created(self, _: _Head, text: str) -> ModelEvent | None:
+        session = _object(_nested(text), "session")
+        expires = session.get("expires_at")
+        left = expires - self._wall_clock() if isinstance(expires, int | float) else None
+        return SessionCreated(_text(session, "id"), left)
+
+
+# ---------------------------------------------------------------- reading, in pieces
+
+
+def _nested(text: str) -> Mapping[str, Any]:
+    return cast("dict[str, Any]", msgspec.json.decode(text))
+
+
+def _object(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = parent.get(key)
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _list(parent: Mapping[str, Any], key: str) -> list[Any]:
+    value = parent.get(key)
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _text(parent: Mapping[str, Any], key: str) -> str:
+    value = parent.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _words(head: _Head) -> ModelEvent | None:
+    return ReplyWords(head.response_id or "", head.item_id or "", head.delta) if head.delta else None
+
+
+def _error(event: Mapping[str, Any], grave: Gravity | None = None) -> ModelTrouble:
+    error = _object(event, "error")
+    code = _text(error, "code") or _text(error, "type") or "unknown"
+    text = _text(error, "message")[:300]
+    if code == "invalid_request_error" and "no active response" in text:
+        code = "response_cancel_not_active"  # older servers say it in words only
+    return ModelTrouble(code, text, grave or gravity(code, _text(error, "type")), _text(error, "event_id"))
+
+
+def _tool_call(call_id: str, name: str, arguments: str, status: str) -> ToolCall:
+    state = CallState.INCOMPLETE if status in {"incomplete", "in_progress"} else CallState.COMPLETED
+    try:
+        parsed = msgspec.json.decode(arguments or "{}")
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        return ToolCall(call_id, name, None, str(error), state)
+    if not isinstance(parsed, dict):
+        return ToolCall(call_id, name, None, "expected an object", state)
+    return ToolCall(call_id, name, cast("dict[str, object]", parsed), "", state)
+
+
+def _agreed(session: Mapping[str, Any]) -> AgreedSession:
+    audio = _object(session, "audio")
+    into, out = _object(audio, "input"), _object(audio, "output")
+    turns = _object(into, "turn_detection")
+    detection = None
+    if turns:
+        detection = TurnDetection(
+            _number(turns, "threshold"),
+            int(_number(turns, "prefix_padding_ms")),
+            int(_number(turns, "silence_duration_ms")),
+            turns.get("create_response") is not False,
+            turns.get("interrupt_response") is not False,
+        )
+    return AgreedSession(
+        _text(_object(into, "format"), "type") == "audio/pcmu",
+        _text(_object(out, "format"), "type") == "audio/pcmu",
+        _text(out, "voice"),
+        detection,
+    )
+
+
+def _number(parent: Mapping[str, Any], key: str) -> float:
+    value = parent.get(key)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+# ---------------------------------------------------------------- writing
+
+
+def append(payloads: list[str], silence_ms: int = 0) -> str:
+    """The caller's audio. A single payload is passed on as it came; several are joined, byte for byte."""
+    if len(payloads) == 1 and not silence_ms:
+        return f'{{"type":"input_audio_buffer.append","audio":"{payloads[0]}"}}'
+    audio = b"".join(base64.b64decode(p) for p in payloads) + MULAW_SILENCE * (silence_ms * BYTES_PER_MS)
+    return f'{{"type":"input_audio_buffer.append","audio":"{base64.b64encode(audio).decode("ascii")}"}}'
+
+
+def write(command: ModelCommand, event_id: str) -> str:
+    """`command` as an event; `event_id` comes back in an error about it."""
+    return msgspec.json.encode({"event_id": event_id, **_event(command)}).decode()
+
+
+def _event(command: ModelCommand) -> dict[str, Any]:
+    if isinstance(command, Configure):
+        return {"type": "session.update", "session": _session(command.config)}
+    if isinstance(command, Tell):
+        event: dict[str, Any] = {"type": "conversation.item.create", "item": _told(command)}
+        if command.first:
+            event["previous_item_id"] = "root"
+        return event
+    if isinstance(command, AskReply):
+        return {"type": "response.create"}
+    if isinstance(command, CancelReply):
+        return {"type": "response.cancel", "response_id": command.reply}
+    if isinstance(command, Truncate):
+        return {
+            "type": "conversation.item.truncate",
+            "item_id": command.item,
+            "content_index": 0,
+            "audio_end_ms": command.heard_ms,
+        }
+    if isinstance(command, DropItem):
+        return {"type": "conversation.item.delete", "item_id": command.item}
+    return {"type": "conversation.item.create", "item": _result(command)}
+
+
+def _result(result: ToolResult) -> dict[str, Any]:
+    # `output` is a plain text: encoded once, not twice.
+    output = msgspec.json.encode(result.output).decode()
+    return {"type": "function_call_output", "call_id": result.call_id, "output": output}
+
+
+_ROLES = {Role.CALLER: ("user", "input_text"), Role.AGENT: ("assistant", "output_text")}
+
+
+def _told(tell: Tell) -> dict[str, Any]:
+    role, part = _ROLES.get(tell.role, ("system", "input_text"))
+    item = {"type": "message", "role": role, "content": [{"type": part, "text": tell.text}]}
+    return {"id": tell.item, **item} if tell.item else item
+
+
+def _session(config: SessionConfig) -> dict[str, Any]:
+    transcription: dict[str, Any] | None = None
+    if config.transcription:
+        transcription = {"model": config.transcription}
+        if config.language:
+            # The newer transcribers take a list of languages, the older ones a single one.
+            several = config.transcription in {"gpt-live-transcribe", "gpt-transcribe"}
+            transcription |= {"languages": [config.language]} if several else {"language": config.language}
+    turns = config.turn_detection
+    session: dict[str, Any] = {
+        "type": "realtime",
+        "output_modalities": ["audio"],
+        "instructions": config.instructions,
+        "tools": [
+            {"type": "function", "name": t.name, "description": t.description, "parameters": dict(t.parameters)}
+            for t in config.tools
+        ],
+        "tool_choice": "auto",
+        "max_output_tokens": config.max_output_tokens,
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcmu"},
+                "noise_reduction": None,
+                "transcription": transcription,
+                # Replaced as a whole, and the server's defaults differ from the documented ones: all is said.
+                "turn_detection": {
+                    "type": "server_vad",
+                    "threshold": turns.threshold,
+                    "prefix_padding_ms": turns.prefix_ms,
+                    "silence_duration_ms": turns.silence_ms,
+                    "idle_timeout_ms": None,
+                    "create_response": turns.create_response,
+                    "interrupt_response": turns.interrupt_response,
+                },
+            },
+            "output": {"format": {"type": "audio/pcmu"}, "voice": config.voice, "speed": 1.0},
+        },
+    }
+    if config.reasoning:
+        session["reasoning"] = {"effort": config.reasoning}
+    return session

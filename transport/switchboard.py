@@ -1,0 +1,200 @@
+"""The switchboard: the calls of this process. It knows how many there may be, and turns an open stream into a call."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from actors import fsm, tools
+from actors.call import Call, CallPlan
+from actors.flow import Words
+from actors.framer import Pace
+from actors.messages import BYTES_PER_MS, SessionConfig, TurnDetection
+from actors.notebook import Listener
+from actors.ports import ModelPort
+from actors.realtime_link import LinkLimits
+from conf.flow import Flow
+from conf.prompts import WORDS, load_prompt
+from conf.settings import Settings
+from transport.media_socket import POLICY_VIOLATION, HangUpWatch, MediaSocket, Refused, Socket, close, welcome
+from transport.metrics import Metrics
+from transport.model_socket import ModelSocket
+from transport.records import Records
+from transport.stream_token import BadToken, StreamTokens, Token
+from transport.twilio_codec import Started
+
+HANDLER_AT_MOST = 600.0
+"""Seconds past the longest call: a bound on a bound, for the shield around a call."""
+
+log = structlog.get_logger("triode.call")
+
+ConnectModel = Callable[[Callable[[str], None], str], ModelPort]
+"""Makes the model port of one call: told where to report what cannot be understood, and the caller's hash."""
+
+
+def plan(settings: Settings, flow: Flow) -> CallPlan:
+    """What every call of this server has in common."""
+    prompts = {name: load_prompt(name) for name in WORDS}
+    model, call, audio = settings.model, settings.call, settings.audio
+    return CallPlan(
+        session=SessionConfig(
+            voice=model.voice,
+            instructions=flow.instructions.strip(),
+            tools=tools.specs(flow.facts),
+            turn_detection=TurnDetection(model.vad_threshold, model.vad_prefix_ms, model.vad_silence_ms),
+            transcription=model.transcription,
+            language=model.language,
+            reasoning=model.reasoning,
+            max_output_tokens=model.max_output_tokens,
+        ),
+        rules=fsm.Rules(
+            greeting=flow.greeting,
+            greeting_seconds=len(prompts[flow.greeting].audio) / (BYTES_PER_MS * 1000),
+            facts=flow.facts,
+            max_silence=call.max_silence,
+            max_seconds=call.max_seconds,
+        ),
+        prompts={name: Words(prompt.words, prompt.audio) for name, prompt in prompts.items()},
+        pace=Pace(audio.frame_ms, audio.lead_ms, audio.mark_ms),
+        limits=LinkLimits(model.connect_timeout, model.session_timeout, call.max_silence, call.hold_back_seconds),
+    )
+
+
+def connect_openai(settings: Settings) -> ConnectModel:
+    """The model as the settings say."""
+    urls = tuple(url for url in (settings.model.url, settings.model.failover_url) if url)
+
+    def connect(trouble: Callable[[str], None], caller_hash: str) -> ModelPort:
+        return ModelSocket(urls, settings.secrets.openai_api_key, settings.model.name, trouble, caller_hash)
+
+    return connect
+
+
+@attrs.define
+class Switchboard:
+    """The calls that are up. `listener` is told of every note of every call: CallSid, name, values."""
+
+    settings: Settings
+    plan: CallPlan
+    connect_model: ConnectModel
+    records: Records
+    tokens: StreamTokens
+    metrics: Metrics
+    listener: Callable[[str, str, dict[str, Any]], None] | None = None
+    draining: bool = False
+    _calls: dict[str, Call] = attrs.field(factory=dict)
+
+    @property
+    def active(self) -> int:
+        """Calls up now."""
+        return len(self._calls)
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether a further call is welcome."""
+        return not self.draining and self.active < self.settings.server.max_calls
+
+    async def serve(self, socket: Socket) -> None:
+        """One media stream, from the open WebSocket to the record of the call."""
+        try:
+            media, token = await self._welcome(socket)
+        except Refused as refused:
+            self.metrics.refused.labels("stream").inc()
+            log.warning("stream_refused", why=refused.why)
+            await close(socket, refused.code, refused.why[:100])
+            return
+        started = media.started
+        with structlog.contextvars.bound_contextvars(call_sid=started.call_sid, stream_sid=started.stream_sid):
+            await self._connect(media, token)
+
+    def call_over(self, call_sid: str) -> None:
+        """The carrier says that the call has ended, whatever its stream says."""
+        for call in list(self._calls.values()):
+            if call.call_sid == call_sid:
+                call.carrier_gone("the carrier reports that the call has ended")
+
+    async def drain(self) -> None:
+        """No new calls; those that are up may go on for a while, then their streams are moved."""
+        self.draining = True
+        log.info("drain_began", calls=self.active, seconds=self.settings.server.drain_seconds)
+        await trio.sleep(self.settings.server.drain_seconds)
+        log.info("moving_calls", calls=self.active)
+        for call in list(self._calls.values()):
+            call.move_away()
+
+    # ------------------------------------------------------------ one stream
+
+    async def _welcome(self, socket: Socket) -> tuple[MediaSocket, Token]:
+        tokens: list[Token] = []
+
+        async def check(started: Started) -> None:
+            try:
+                token = self.tokens.check(started.parameters.get("token", ""), started.call_sid)
+            except BadToken as bad:
+                raise Refused(POLICY_VIOLATION, f"the stream token is not good: {bad}") from None
+            if not await self.records.claim(token.nonce, token.expires, time.time()):
+                raise Refused(POLICY_VIOLATION, "the stream token was used before")
+            tokens.append(token)
+
+        media = await welcome(socket, check, self._report)
+        return media, tokens[0]
+
+    async def _connect(self, media: MediaSocket, token: Token) -> None:
+        started = media.started
+        call = Call(
+            started.call_sid,
+            started.stream_sid,
+            self.plan,
+            media,
+            self.connect_model(lambda text: self._report("model event", text), _hash(started.call_sid)),
+            self.records,
+            self._listener_for(started.call_sid),
+        )
+        self.call_over(started.call_sid)  # an older stream of the same call is dead, even if nobody told us
+        self._calls[started.stream_sid] = call
+        log.info("call_began", resumed=token.resumed, calls=self.active)
+        try:
+            async with trio.open_nursery() as handler:
+                # The server cancels this handler when the peer is gone: for the call that is a hang-up, and not its end.
+                await handler.start(HangUpWatch(call.carrier_gone).run)
+                with trio.move_on_after(self.settings.call.max_seconds + HANDLER_AT_MOST, shield=True):
+                    record = await call.run(resumed=token.resumed)
+                    log.info(
+                        "call_ended",
+                        disposition=record.disposition.value if record.disposition else None,
+                        reason=record.reason,
+                        seconds=round(record.seconds, 1),
+                        turns=len(record.turns),
+                        interruptions=len(record.interruptions),
+                        errors=len(record.errors),
+                    )
+                handler.cancel_scope.cancel("the call is over")
+        finally:
+            self._calls.pop(started.stream_sid, None)
+
+    def _listener_for(self, call_sid: str) -> Listener:
+        outer = self.listener
+
+        def listen(what: str, values: dict[str, object]) -> None:
+            if what == "trouble":
+                log.warning("trouble", **values)
+            elif what == "bug":
+                log.error("bug", exc_info=values["error"])
+            elif what == "interrupted":
+                log.info("interrupted", **values)
+            if outer is not None:
+                outer(call_sid, what, values)
+
+        return listen
+
+    def _report(self, kind: str, text: str) -> None:
+        self.metrics.trouble.labels(kind).inc()
+        log.warning("not_understood", kind=kind, text=text[:200])
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(f"triode {text}".encode()).hexdigest()[:32]
