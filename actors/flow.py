@@ -36,7 +36,8 @@ class Words:
 class FlowActor:
     """Keeps the dialogue's state; what the machine wants done is sent to those who do it.
 
-    Mailbox in: `inbox`. Out: `framer`, `link`; `yield_floor` stops the agent's speech at once, before what is said next. Ends by itself, with the decision how the stream is left.
+    Mailbox in: `inbox`. Out: `framer`, `link`; `yield_floor` stops the agent's speech at once, before what is said next.
+    Ends by itself, with the decision how the stream is left.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class FlowActor:
             self._framer.post(TellWhenQuiet())
         elif isinstance(effect, fsm.TellKeys):
             self._link.post(Tell(Role.CALLER, f"[The caller pressed these keys on the telephone: {effect.digits}]"))
+        elif isinstance(effect, fsm.AskModel):
             self._link.post(AskReply())
         elif isinstance(effect, fsm.SetTimer):
             self._stop(effect.name)

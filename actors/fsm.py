@@ -99,6 +99,9 @@ class State:
     last_words_asked: bool = False
     """Whether the model has been asked for last words and has not said them yet."""
     digits: str = ""
+    """Keys pressed so far, not yet handed to the model."""
+    reply_owed: bool = False
+    """Whether the model is to be asked for a reply to keys as soon as the agent is quiet."""
 
 
 # ---------------------------------------------------------------- effects
@@ -126,9 +129,14 @@ class ReportQuiet:
 
 @attrs.frozen
 class TellKeys:
-    """The model is told which keys the caller pressed, and asked to react."""
+    """The model is told which keys the caller pressed."""
 
     digits: str
+
+
+@attrs.frozen
+class AskModel:
+    """The model is asked to speak."""
 
 
 @attrs.frozen
@@ -155,7 +163,7 @@ class Leave:
     drain: bool = False
 
 
-Effect: TypeAlias = Say | Listen | ReportQuiet | TellKeys | SetTimer | StopTimer | AnswerTools | Leave
+Effect: TypeAlias = Say | Listen | ReportQuiet | TellKeys | AskModel | SetTimer | StopTimer | AnswerTools | Leave
 Result: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
@@ -193,7 +201,13 @@ def _everywhere(state: State, event: FlowEvent, rules: Rules) -> Result:
         return _rang(state, event.name)
     if isinstance(event, ToolsCalled):
         return _tools(state, event, rules)
-    return _farewell(state, event) if state.phase is Phase.FAREWELL else (state, ())
+    if state.phase is Phase.FAREWELL:
+        return _farewell(state, event)
+    if isinstance(event, CallerSpoke):  # the model will answer that, and the keys with it
+        return attrs.evolve(state, reply_owed=False), ()
+    if isinstance(event, AgentQuiet) and state.reply_owed:
+        return attrs.evolve(state, reply_owed=False), (AskModel(),)
+    return state, ()
 
 
 def _farewell(state: State, event: FlowEvent) -> Result:
@@ -272,7 +286,8 @@ def _key(state: State, digit: str) -> Result:
 
 
 def _digits_done(state: State) -> Result:
-    return attrs.evolve(state, digits=""), (StopTimer("digits"), TellKeys(state.digits))
+    told = attrs.evolve(state, digits="", reply_owed=True)
+    return told, (StopTimer("digits"), TellKeys(state.digits), ReportQuiet())
 
 
 def _rang(state: State, name: str) -> Result:

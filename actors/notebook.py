@@ -5,6 +5,7 @@ Times inside are seconds since the stream began; the record adds the wall clock.
 """
 
 import datetime
+import itertools
 from collections.abc import Callable
 
 import attrs
@@ -162,7 +163,7 @@ class Notebook:
         if times.stopped is not None and times.began is not None and times.first_audio is not None:
             # Each part is rounded from the same points, so that they add up to the total exactly.
             points = [round(t * 1000) for t in (times.stopped, times.began, times.first_audio, turn.began)]
-            parts = [later - earlier for earlier, later in zip(points, points[1:], strict=False)]
+            parts = [later - earlier for earlier, later in itertools.pairwise(points)]
             turn.latency_ms = dict(zip(("model", "first_audio", "framing"), parts, strict=True))
             turn.latency_ms["turn_detection"] = self._vad_ms
             turn.latency_ms["total"] = self._vad_ms + sum(parts)

@@ -7,7 +7,7 @@ from actors.messages import CallerAudio, CallerSilence, HungUp, KeyPressed, Mark
 from actors.notebook import Notebook
 from actors.ports import CarrierGone, CarrierPort
 
-GAP_SECONDS = 0.75
+GAP_SECONDS = 1.0
 """After this long without audio silence is put in its place, so that the model's turn clock keeps running."""
 FILL_SECONDS = 0.1
 FILL_AT_MOST = 10.0
