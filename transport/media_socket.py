@@ -63,7 +63,10 @@ class MediaSocket:
     async def receive(self) -> CarrierEvent:
         """See `CarrierPort`."""
         while True:
-            message = await self._socket.receive()
+            try:
+                message = await self._socket.receive()
+            except CLOSED_ERRORS as error:
+                raise CarrierGone(str(error)) from None
             try:
                 event = decode(message, self.started.stream_sid, trio.current_time())
             except BadMessage as bad:
@@ -134,7 +137,10 @@ async def welcome(socket: Socket, check: Callable[[Started], Awaitable[None]], r
     kinds: set[str] = set()
     with trio.move_on_after(START_WITHIN):
         for _ in range(BEFORE_START_AT_MOST):
-            message = await socket.receive()
+            try:
+                message = await socket.receive()
+            except CLOSED_ERRORS as error:
+                raise Refused(PROTOCOL_ERROR, f"gone before start: {error}") from None
             kind = ""
             try:
                 event = decode(message, "", trio.current_time())

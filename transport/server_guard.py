@@ -9,18 +9,23 @@ Three faults, each seen to happen, each with a test in tests/transport/test_serv
 3. Nobody tells the application that a shutdown began: it only sees its handlers cancelled when `graceful_timeout` is over.
    `drain_begins` waits for the signals that hypercorn's master sends to its workers.
 
+The same place is where a media stream is taken over before hypercorn parses it: see `media_lane.py`.
+
 hypercorn imports the application before it looks its server class up, so putting ours in place at import is enough.
 """
 
 import multiprocessing
 import signal
-from typing import Any
+from typing import Any, cast
 
 import hypercorn.trio.run
 import structlog
 import trio
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+
+from transport.media_lane import Gate, is_media_request
+from transport.media_lane import serve as serve_media
 
 SEND_WITHIN = 10.0
 """Seconds a single write may take: Twilio reads 50 messages a second or is gone."""
@@ -34,12 +39,28 @@ class GuardedServer(TCPServer):
     async def run(self) -> None:
         """See TCPServer; raises nothing but Cancelled."""
         try:
-            await super().run()
+            gate: Gate | None = getattr(getattr(self.app, "app", None), "media_gate", None)
+            if gate is None or not await self._goes_to_the_lane(gate):
+                await super().run()
         except* trio.Cancelled:
             raise
         except* Exception as errors:
             log.warning("connection_failed", error=_first(errors))
             await trio.aclose_forcefully(self.stream)
+
+    async def _goes_to_the_lane(self, gate: Gate) -> bool:
+        """Looks at the request head; serves it in the media lane if it is for that, else leaves all to hypercorn."""
+        head, ours = b"", None
+        with trio.move_on_after(self.config.keep_alive_timeout):
+            while ours is None:
+                more = await self.stream.receive_some(MAX_RECV)
+                head += more
+                ours = is_media_request(head, gate.media_path) if more else False
+        if ours:
+            await serve_media(self.stream, head, gate)
+            return True
+        self.stream = cast("trio.SSLStream[trio.SocketStream]", _ReadAgain(self.stream, head))
+        return False
 
     async def protocol_send(self, event: Event) -> None:
         """See TCPServer."""
@@ -58,6 +79,25 @@ class GuardedServer(TCPServer):
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
         await self.protocol.handle(Closed())
+
+
+class _ReadAgain:
+    """A stream whose first bytes were looked at already and are read once more."""
+
+    def __init__(self, stream: trio.abc.Stream, head: bytes) -> None:
+        self._stream = stream
+        self._head = head
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See trio.abc.Stream."""
+        if self._head:
+            head, self._head = self._head, b""
+            await trio.lowlevel.checkpoint()
+            return head
+        return await self._stream.receive_some(max_bytes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def install() -> None:

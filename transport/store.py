@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-import sqlalchemy.event
-import sqlalchemy.exc
 import trio
+from sqlalchemy import event, exc
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
@@ -103,7 +102,7 @@ class Store:
 
         def claim(db: sa.Connection) -> bool:
             db.execute(used_tokens.delete().where(used_tokens.c.expires < now - 60))
-            with contextlib.suppress(sa.exc.IntegrityError):
+            with contextlib.suppress(exc.IntegrityError):
                 db.execute(used_tokens.insert().values(nonce=nonce, expires=expires))
                 return True
             return False
@@ -201,7 +200,7 @@ class Store:
         try:
             with trio.fail_after(SECONDS):
                 return await trio.to_thread.run_sync(in_thread, limiter=self._limiter, abandon_on_cancel=True)
-        except (sa.exc.SQLAlchemyError, trio.TooSlowError) as error:
+        except (exc.SQLAlchemyError, trio.TooSlowError) as error:
             raise StoreDown(f"{type(error).__name__}: {error}") from error
 
 
@@ -211,7 +210,7 @@ async def open_store(url: str) -> AsyncIterator[Store]:
     make = functools.partial(_make_engine, url)
     try:
         engine = await trio.to_thread.run_sync(make)
-    except (sa.exc.SQLAlchemyError, OSError) as error:
+    except (exc.SQLAlchemyError, OSError) as error:
         raise StoreDown(f"store.url = {url!r} cannot be opened: {error}") from error
     try:
         yield Store(engine)
@@ -223,7 +222,7 @@ def _make_engine(url: str) -> sa.Engine:
     Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": SECONDS})
 
-    @sa.event.listens_for(engine, "connect")
+    @event.listens_for(engine, "connect")
     def _tune(connection: Any, _: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")  # readers never wait for the writer
         connection.execute("PRAGMA synchronous=NORMAL")

@@ -14,6 +14,7 @@ from actors.messages import Disposition
 from conf.flow import load_flow
 from conf.settings import Settings
 from transport import store as stores
+from transport.media_socket import Socket
 from transport.metrics import Metrics
 from transport.records import Records
 from transport.signature import SignatureCheck
@@ -38,6 +39,28 @@ class House:
     switchboard: Switchboard
     records: Records
     store: stores.Store
+
+
+@attrs.frozen
+class MediaGate:
+    """Who may open a media stream, and what becomes of it; the same for the media lane and for the route."""
+
+    signatures: SignatureCheck
+    houses: list[House]
+    metrics: Metrics
+    media_path: str = "/twilio/media"
+
+    def admits(self, raw_path: str, signature: str | None) -> bool:
+        """Whether the handshake is signed by Twilio, and the house open."""
+        if self.houses and self.signatures.handshake(raw_path, signature):
+            return True
+        self.metrics.refused.labels("handshake").inc()
+        log.warning("unsigned_handshake", path=raw_path[:200])
+        return False
+
+    async def serve(self, socket: Socket) -> None:
+        """One stream, from the open socket to the record."""
+        await self.houses[0].switchboard.serve(socket)
 
 
 def create_app(
@@ -204,16 +227,17 @@ def create_app(
 
     # ---------------------------------------------------------------- the media stream
 
+    gate = MediaGate(signatures, houses, metrics)
+    app.media_gate = gate  # type: ignore[attr-defined] # found there by `server_guard`
+
     @app.websocket("/twilio/media")
     async def media() -> None:
         path = websocket.scope.get("raw_path", b"").decode("latin-1") or websocket.path
-        if not houses or not signatures.handshake(path, websocket.headers.get("X-Twilio-Signature")):
-            metrics.refused.labels("handshake").inc()
-            log.warning("unsigned_handshake", path=path)
+        if not gate.admits(path, websocket.headers.get("X-Twilio-Signature")):
             abort(403)
         await websocket.accept()
         # The proxy is bound to this handler's context; the call's tasks get the socket itself.
-        await houses[0].switchboard.serve(websocket._get_current_object())  # type: ignore[attr-defined]
+        await gate.serve(websocket._get_current_object())  # type: ignore[attr-defined]
 
     # ---------------------------------------------------------------- operators
 
