@@ -183,7 +183,9 @@ class Framer:
             self._heard_to = max(self._heard_to, number)
         elif isinstance(message, ReplyWords):
             if message.reply not in self._muted:
-                self._item(message.item, message.reply).words += message.text
+                item = self._item(message.item, message.reply)
+                item.words += message.text
+                self._notebook.say("agent_words", item=item.name, text=item.words)
             return
         elif isinstance(message, ItemEnded):
             for item in self._items:

@@ -156,7 +156,7 @@ class LaneSocket:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         # On a plain socket the system calls are made directly: Trio's stream costs three times as much for the same.
-        self._fd = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else None
+        self._plain = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._reader = FrameReader(MESSAGE_AT_MOST)
         self._events: list[ws_codec.Event] = []
         self._lock = trio.Lock()
@@ -184,15 +184,15 @@ class LaneSocket:
                 raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
 
     async def _read(self) -> bytes:
-        if self._fd is None:
+        if self._plain is None:
             try:
                 data = await self._stream.receive_some(READ_AT_ONCE)
             except trio.ClosedResourceError as error:
                 raise trio.BrokenResourceError(self._closed or str(error)) from None
         else:
             try:
-                await trio.lowlevel.wait_readable(self._fd)
-                data = os.read(self._fd, READ_AT_ONCE)
+                await trio.lowlevel.wait_readable(self._plain)
+                data = os.read(self._plain.fileno(), READ_AT_ONCE)
             except BlockingIOError:  # woken for nothing
                 return b""
             except (OSError, trio.ClosedResourceError) as error:
@@ -230,16 +230,15 @@ class LaneSocket:
         await self._drop("the connection is closed")
 
     async def _drop(self, why: str) -> None:
-        # The number of a closed socket is given to the next one: it must not be used again.
-        self._closed, self._fd = why, None
+        self._closed = why
         await trio.aclose_forcefully(self._stream)
 
     async def _write(self, frame: bytes) -> None:
         if self._closed:
             raise trio.BrokenResourceError(self._closed)
-        if self._fd is not None and not self._lock.locked():
+        if self._plain is not None and not self._lock.locked():
             try:
-                sent = os.write(self._fd, frame)
+                sent = os.write(self._plain.fileno(), frame)
             except BlockingIOError:
                 sent = 0
             except OSError as error:

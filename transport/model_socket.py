@@ -21,6 +21,7 @@ from trio_websocket import (
 from actors.messages import ModelCommand, ModelEvent
 from actors.ports import ModelGone, ModelSession
 from transport import realtime_codec
+from transport.model_lane import send_text
 
 MESSAGES = 64
 """Messages that may wait for the reader; a full queue would hold up pongs and the peer's close too."""
@@ -68,9 +69,11 @@ class SocketSession:
 
     async def _send(self, text: str) -> None:
         try:
-            await self._socket.send_message(text)
+            await send_text(self._socket, text)
         except ConnectionClosed as closed:
             raise _gone(closed) from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ModelGone(f"the model's connection was lost: {error}") from None
 
     async def keep_alive(self) -> None:
         """Pings until cancelled. Raises ModelGone when a pong stays away: the peer is gone without a word."""

@@ -7,7 +7,7 @@ import attrs
 LINES = {
     "caller_hours": "Hello. Could you tell me your opening hours please?",
     "caller_interrupt": "Sorry, wait. I only need to know about Saturday.",
-    "caller_bye": "That is all I need. Thank you, goodbye.",
+    "caller_bye": "That was all I need, thank you and goodbye.",
     "caller_human": "I would like to speak with a real person please.",
     "agent_checking": "Let me look that up.",
     "agent_hours": "We are open Monday to Friday from eight in the morning until six in the evening, with a break "

@@ -1,0 +1,93 @@
+"""The house rules that a program can check: who imports whom, where nothing may wait, which shields are bounded."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import actors
+import conf
+import transport
+
+ROOMS = {room.__name__: Path(str(room.__file__)).parent for room in (actors, conf, transport)}
+
+
+def modules(*rooms: str) -> list[Path]:
+    return sorted(path for room in rooms for path in ROOMS[room].rglob("*.py"))
+
+
+def named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Top-level names of all that `path` imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            yield (node.module or "").split(".")[0]
+
+
+# Of the standard library, what would be a door to the outside.
+DOORS = {
+    "socket",
+    "ssl",
+    "http",
+    "urllib",
+    "json",
+    "sqlite3",
+    "asyncio",
+    "threading",
+    "subprocess",
+    "os",
+    "time",
+    "base64",
+}
+
+
+@pytest.mark.parametrize("path", modules("actors"), ids=named)
+def test_the_actors_know_nothing_of_the_outside(path: Path) -> None:
+    allowed = (set(sys.stdlib_module_names) - DOORS) | {"trio", "attrs", "cattrs", "actors", "conf"}
+    assert set(imports(path)) <= allowed
+
+
+@pytest.mark.parametrize("path", modules("conf"), ids=named)
+def test_settings_know_no_running_call(path: Path) -> None:
+    assert not set(imports(path)) & {"actors", "transport", "trio"}
+
+
+@pytest.mark.parametrize("path", modules("actors", "conf", "transport"), ids=named)
+def test_there_is_no_asyncio_and_no_test_in_the_product(path: Path) -> None:
+    assert not set(imports(path)) & {"asyncio", "anyio", "tests", "pytest", "hypothesis"}
+
+
+@pytest.mark.parametrize("name", ["ledger", "fsm", "reply_desk", "tools", "notebook", "messages"])
+def test_what_is_pure_waits_for_nothing_and_owns_no_clock(name: str) -> None:
+    path = ROOMS["actors"] / f"{name}.py"
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.AsyncWith | ast.AsyncFor | ast.Await)
+    assert "trio" not in set(imports(path))
+
+
+BOUNDED = ("move_on_after(", "move_on_at(", "fail_after(", "fail_at(", "deadline=")
+
+
+@pytest.mark.parametrize("path", modules("actors", "conf", "transport"), ids=named)
+def test_every_shield_has_a_deadline_on_its_line(path: Path) -> None:
+    code = path.read_text("utf-8")
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.keyword) and node.arg == "shield":
+            line = code.splitlines()[node.lineno - 1]
+            assert any(bound in line for bound in BOUNDED), f"{path.name}:{node.lineno}: {line.strip()}"
+        if isinstance(node, ast.Attribute) and node.attr == "shield":
+            raise AssertionError(f"{path.name}:{node.lineno} sets a shield without a deadline beside it")
+
+
+@pytest.mark.parametrize("path", modules("actors"), ids=named)
+def test_actors_talk_over_mailboxes_that_say_how_big_they_are(path: Path) -> None:
+    if path.name != "mailbox.py":
+        assert "open_memory_channel" not in path.read_text("utf-8")

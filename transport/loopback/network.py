@@ -1,0 +1,152 @@
+"""How the loopback carrier reaches a server: HTTP posts and WebSockets. Another implementation may stay in memory."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import attrs
+import httpx
+import trio
+from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection, open_websocket_url
+
+
+class StreamRefused(Exception):
+    """The upgrade was answered by an HTTP status (0: not at all)."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+class StreamClosed(Exception):
+    """The WebSocket is closed; 1006 if nobody said so."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"closed {code}")
+        self.code = code
+
+
+@attrs.frozen
+class Answer:
+    """The answer to a webhook."""
+
+    status: int
+    content_type: str
+    body: str
+
+
+class StreamSocket(Protocol):
+    """The carrier's end of a media stream."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Raises StreamClosed."""
+        ...
+
+    async def receive(self) -> str | bytes:
+        """Raises StreamClosed."""
+        ...
+
+    async def close(self) -> None:
+        """Closes with code 1000."""
+        ...
+
+    async def drop(self) -> None:
+        """Cuts the connection without a word."""
+        ...
+
+
+class Network(Protocol):
+    """The way to a server."""
+
+    async def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """Posts a form; status 0 if there is no answer."""
+        ...
+
+    def open_stream(self, url: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[StreamSocket]:
+        """Opens a WebSocket. Raises StreamRefused."""
+        ...
+
+
+class ClientSocket:
+    """A trio-websocket connection as a StreamSocket."""
+
+    def __init__(self, connection: WebSocketConnection, stream: trio.abc.Stream | None = None) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    async def send(self, message: str | bytes) -> None:
+        """See StreamSocket."""
+        try:
+            await self._connection.send_message(message)
+        except ConnectionClosed as closed:
+            raise StreamClosed(_code(closed)) from None
+
+    async def receive(self) -> str | bytes:
+        """See StreamSocket."""
+        try:
+            return await self._connection.get_message()
+        except ConnectionClosed as closed:
+            raise StreamClosed(_code(closed)) from None
+
+    async def close(self) -> None:
+        """See StreamSocket."""
+        with trio.move_on_after(2):
+            await self._connection.aclose(1000)
+
+    async def drop(self) -> None:
+        """See StreamSocket."""
+        await trio.aclose_forcefully(self._stream or self._connection._stream)
+
+
+def _code(closed: ConnectionClosed) -> int:
+    return closed.reason.code if closed.reason is not None else 1006
+
+
+@attrs.frozen
+class RealNetwork:
+    """Sockets. With `server` (http://host:port) every URL is dialled there, whatever public host it names."""
+
+    server: str = ""
+
+    async def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """See Network."""
+        target, host = self._target(url)
+        try:
+            async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
+                answer = await client.post(target, data=dict(form), headers={**headers, "Host": host})
+        except httpx.HTTPError:
+            return Answer(0, "", "")
+        return Answer(answer.status_code, answer.headers.get("content-type", ""), answer.text)
+
+    @contextlib.asynccontextmanager
+    async def open_stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[StreamSocket]:
+        """See Network."""
+        target, _ = self._target(url)
+        extra = [(name.encode(), value.encode()) for name, value in headers.items()]
+        try:
+            with trio.move_on_after(10) as opening:
+                async with open_websocket_url(
+                    target,
+                    extra_headers=extra,
+                    message_queue_size=256,
+                    connect_timeout=float("inf"),
+                    disconnect_timeout=2,
+                ) as connection:
+                    opening.deadline = float("inf")
+                    yield ClientSocket(connection)
+            if opening.cancelled_caught:
+                raise StreamRefused(0)
+        except ConnectionRejected as rejected:
+            raise StreamRefused(rejected.status_code) from None
+        except (HandshakeError, OSError):
+            raise StreamRefused(0) from None
+
+    def _target(self, url: str) -> tuple[str, str]:
+        """Where to dial, and the Host header."""
+        asked = urlsplit(url)
+        if not self.server:
+            return url, asked.netloc
+        scheme = "ws" if asked.scheme in ("ws", "wss") else "http"
+        return asked._replace(scheme=scheme, netloc=urlsplit(self.server).netloc).geturl(), asked.netloc

@@ -1,0 +1,83 @@
+"""The person on the telephone: a mouth, a finger on the keypad, an ear. Carries out its steps against the call's time."""
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp, Press, Speak, Step, Wait
+from transport.loopback.playback import Heard
+from transport.mulaw import BYTES_PER_MS, silence
+
+FRAME_MS = 20
+FRAME_SILENCE = silence(FRAME_MS)
+
+
+class Person:
+    """Steps on one side; on the other whoever carries the voice: `frame` is asked for 50 times a second in a stream."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._mouth = bytearray()
+        self._tick = trio.Event()
+        self._audible_since: float | None = None
+        self._quiet_since: float | None = None
+        self._keys, self.keys = trio.open_memory_channel[str](64)
+        self.gone = trio.Event()
+        """Set when the phone is put down."""
+        self.said: list[Heard] = []
+
+    async def live(self) -> None:
+        """Carries the steps out, then stays on the line."""
+        for step in self._steps:
+            await self._do(step)
+
+    async def _do(self, step: Step) -> None:
+        if isinstance(step, Speak):
+            self._mouth += step.audio
+            await self._until(lambda: not self._mouth, len(step.audio) / BYTES_PER_MS / 1000 + 30)
+        elif isinstance(step, AwaitAgent):
+            await self._until(lambda: self._for(self._audible_since, step.seconds), step.at_most)
+        elif isinstance(step, AwaitQuiet):
+            await self._until(lambda: self._audible_since is not None, step.at_most)
+            await self._until(lambda: self._for(self._quiet_since, step.seconds), step.at_most)
+        elif isinstance(step, Press):
+            for digit in step.digits:
+                await self._keys.send(digit)
+                await trio.sleep(0.3)
+        elif isinstance(step, Wait):
+            await trio.sleep(step.seconds)
+        elif isinstance(step, HangUp):
+            self.gone.set()
+
+    async def _until(self, done: Callable[[], bool], at_most: float) -> None:
+        with trio.move_on_after(at_most):
+            while not done():
+                await self._tick.wait()
+
+    def _for(self, since: float | None, seconds: float) -> bool:
+        return since is not None and trio.current_time() - since >= seconds - 1e-6
+
+    # ------------------------------------------------------------ for whoever carries the call
+
+    def hear(self, audible: bool) -> None:
+        """What the ear notices now; called at every frame, or often enough."""
+        now = trio.current_time()
+        if audible:
+            self._audible_since = now if self._audible_since is None else self._audible_since
+            self._quiet_since = None
+        else:
+            if self._audible_since is not None:
+                self._quiet_since = now
+            self._audible_since = None
+        self._tick.set()
+        self._tick = trio.Event()
+
+    def frame(self) -> bytes:
+        """The next 20 ms of the voice: speech if there is some to say, else silence."""
+        size = FRAME_MS * BYTES_PER_MS
+        if not self._mouth:
+            return FRAME_SILENCE
+        audio = bytes(self._mouth[:size])
+        del self._mouth[:size]
+        self.said.append(Heard(trio.current_time(), audio))
+        return audio + FRAME_SILENCE[len(audio) :]

@@ -1,0 +1,239 @@
+"""The replies of a loopback session: their events in order, their cancelling, their failures."""
+
+import base64
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from transport.loopback.script import Brain, Call, Faults, Prompted, Reply, Speech
+from transport.loopback.session import Problem
+from transport.mulaw import BYTES_PER_MS
+
+USAGE = {
+    "total_tokens": 300,
+    "input_tokens": 200,
+    "output_tokens": 100,
+    "input_token_details": {"text_tokens": 100, "audio_tokens": 100, "image_tokens": 0, "cached_tokens": 0},
+    "output_token_details": {"text_tokens": 20, "audio_tokens": 80},
+}
+
+
+class Conversation(Protocol):
+    """What replies need of their session."""
+
+    @property
+    def pcmu(self) -> bool: ...
+    def new_id(self, kind: str) -> str: ...
+    def emit(self, kind: str, **fields: Any) -> None: ...
+    def add_item(self, item: dict[str, Any], previous: str | None = None, *, done: bool = True) -> None: ...
+    @property
+    def log(self) -> Any: ...
+
+
+@attrs.define
+class _Response:
+    """One response on its way."""
+
+    id: str
+    apart: bool
+    metadata: Any
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    output: list[dict[str, Any]] = attrs.field(factory=list)
+    speaking: tuple[dict[str, Any], Speech, dict[str, Any]] | None = None
+    """The item whose audio is being sent: the item, its speech, the ids of its events."""
+    ended: bool = False
+
+
+class Replies:
+    """Makes replies as the brain says. One at a time in the conversation, any number apart from it."""
+
+    def __init__(self, conversation: Conversation, faults: Faults, brain: Brain) -> None:
+        self._conversation = conversation
+        self._faults = faults
+        self._brain = brain
+        self._fails = list(faults.fail_codes)
+        self._responses: dict[str, _Response] = {}
+        self.spoke = False
+        """Whether there has been assistant audio."""
+
+    @property
+    def active(self) -> str:
+        """The response that writes to the conversation now; empty if none does."""
+        return next((r.id for r in self._responses.values() if not r.apart), "")
+
+    def begin(self, prompted: Prompted, nursery: trio.Nursery, *, apart: bool, metadata: Any) -> None:
+        """Starts a reply; if one is active already (a turn ended while it spoke) that one goes on and no other begins."""
+        if not apart and self.active:
+            return
+        response = _Response(self._conversation.new_id("resp"), apart, metadata)
+        self._responses[response.id] = response
+        self._conversation.emit("response.created", response=self._shown(response, "in_progress"))
+        nursery.start_soon(self._run, response, self._brain(prompted))
+
+    def interrupt(self) -> None:
+        """The caller began to speak: the reply in the conversation is broken off. Those apart are not."""
+        for response in [r for r in self._responses.values() if not r.apart]:
+            self._break_off(response, "turn_detected")
+
+    def cancel_asked(self, event: dict[str, Any]) -> Problem | None:
+        """`response.cancel`: without an id it is the conversation's reply."""
+        name = event.get("response_id") or self.active
+        response = self._responses.get(name)
+        if response is None:
+            return Problem("response_cancel_not_active", None, "Cancellation failed: no active response found")
+        self._break_off(response, "client_cancelled")
+        return None
+
+    # ------------------------------------------------------------ one reply
+
+    async def _run(self, response: _Response, reply: Reply) -> None:
+        emit = self._conversation.emit
+        with response.scope:
+            await trio.sleep(reply.delay_ms / 1000)
+            code = self._fails.pop(0) if self._fails else ""
+            if code:
+                error = {"type": "server_error", "code": code, "message": f"The reply failed: {code}."}
+                self._end(response, "failed", {"type": "failed", "error": error})
+                return
+            for index, item in enumerate(reply.items):
+                if isinstance(item, Speech):
+                    await self._speak(response, index, item, reply)
+                else:
+                    self._call(response, index, item)
+                if self._faults.incomplete and isinstance(item, Speech):
+                    details = {"type": "incomplete", "reason": self._faults.incomplete}
+                    self._end(response, "incomplete", details)
+                    return
+            self._end(response, "completed", None)
+            limits = {"name": "tokens", "limit": 40000, "remaining": 39000, "reset_seconds": 1.5}
+            emit("rate_limits.updated", rate_limits=[limits])
+
+    async def _speak(self, response: _Response, index: int, speech: Speech, reply: Reply) -> None:
+        emit = self._conversation.emit
+        item: dict[str, Any] = {
+            "id": self._conversation.new_id("item"),
+            "object": "realtime.item",
+            "type": "message",
+            "status": "in_progress",
+            "role": "assistant",
+            "content": [],
+            "_sent": 0,
+        }
+        ids = {"response_id": response.id, "item_id": item["id"], "output_index": index, "content_index": 0}
+        self._announce(response, index, item)
+        emit("response.content_part.added", **ids, part={"type": "audio", "transcript": ""})
+        item["content"] = [{"type": "output_audio", "transcript": ""}]
+        response.speaking = (item, speech, ids)
+        end = len(speech.audio) // 2 if self._faults.incomplete else len(speech.audio)
+        while item["_sent"] < end:
+            piece = min(reply.delta_ms * BYTES_PER_MS, end - item["_sent"])
+            self._delta(item, speech, ids, piece)
+            await trio.sleep(piece / BYTES_PER_MS / 1000 / reply.speed)
+        response.speaking = None
+        self._item_over(response, item, ids, "incomplete" if self._faults.incomplete else "completed")
+
+    def _delta(self, item: dict[str, Any], speech: Speech, ids: dict[str, Any], piece: int) -> None:
+        start = item["_sent"]
+        item["_sent"] = start + piece
+        # The words run ahead of their audio by a piece.
+        shown = len(item["content"][0]["transcript"])
+        upto = len(speech.words) * min(len(speech.audio), start + 2 * piece) // max(1, len(speech.audio))
+        if upto > shown:
+            self._conversation.emit("response.output_audio_transcript.delta", **ids, delta=speech.words[shown:upto])
+            item["content"][0]["transcript"] = speech.words[:upto]
+        audio = speech.audio[start : start + piece]
+        if not self._conversation.pcmu:
+            audio = bytes(6 * len(audio))
+        self.spoke = True
+        self._conversation.emit("response.output_audio.delta", **ids, delta=base64.b64encode(audio).decode())
+
+    def _item_over(self, response: _Response, item: dict[str, Any], ids: dict[str, Any], status: str) -> None:
+        emit = self._conversation.emit
+        words = item["content"][0]["transcript"]
+        item["status"] = status
+        shown = _shown_item(item)
+        emit("response.output_audio.done", **ids)
+        emit("response.output_audio_transcript.done", **ids, transcript=words)
+        emit("response.content_part.done", **ids, part={"type": "audio", "transcript": words})
+        self._done(response, ids["output_index"], shown)
+
+    def _call(self, response: _Response, index: int, call: Call) -> None:
+        emit, name = self._conversation.emit, self._conversation.new_id("item")
+        call_id = self._conversation.new_id("call")[:21]
+        item: dict[str, Any] = {
+            "id": name,
+            "object": "realtime.item",
+            "type": "function_call",
+            "status": "in_progress",
+            "name": call.name,
+            "call_id": call_id,
+            "arguments": "",
+        }
+        self._announce(response, index, item)
+        ids = {"response_id": response.id, "item_id": name, "output_index": index, "call_id": call_id}
+        emit("response.function_call_arguments.delta", **ids, delta=call.arguments)
+        emit("response.function_call_arguments.done", **ids, name=call.name, arguments=call.arguments)
+        item["status"], item["arguments"] = "completed", call.arguments
+        self._done(response, index, _shown_item(item))
+
+    def _announce(self, response: _Response, index: int, item: dict[str, Any]) -> None:
+        shown = _shown_item(item)
+        self._conversation.emit("response.output_item.added", response_id=response.id, output_index=index, item=shown)
+        if not response.apart:
+            self._conversation.add_item(item, done=False)
+
+    def _done(self, response: _Response, index: int, shown: dict[str, Any]) -> None:
+        response.output.append(shown)
+        if not response.apart:
+            self._conversation.emit("conversation.item.done", previous_item_id=None, item=shown)
+        self._conversation.emit("response.output_item.done", response_id=response.id, output_index=index, item=shown)
+
+    # ------------------------------------------------------------ endings
+
+    def _break_off(self, response: _Response, reason: str) -> None:
+        if response.ended:
+            return
+        response.scope.cancel(reason)
+        if response.speaking is not None:
+            item, speech, ids = response.speaking
+            for _ in range(self._faults.stray_deltas):
+                piece = min(100 * BYTES_PER_MS, len(speech.audio) - item["_sent"])
+                if piece > 0:
+                    self._delta(item, speech, ids, piece)
+            self._item_over(response, item, ids, "incomplete")
+        self._end(response, "cancelled", {"type": "cancelled", "reason": reason})
+
+    def _end(self, response: _Response, status: str, details: dict[str, Any] | None) -> None:
+        response.ended = True
+        self._responses.pop(response.id, None)
+        self._conversation.log.replies.append((response.id, status))
+        self._conversation.emit("response.done", response=self._shown(response, status, details))
+
+    def _shown(self, response: _Response, status: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
+        usage: dict[str, Any] | None = USAGE
+        if status == "in_progress" or self._faults.odd_events:
+            usage = None
+        elif not response.output:
+            usage = {"total_tokens": 0, "input_tokens": 0, "output_tokens": 0}
+        return {
+            "object": "realtime.response",
+            "id": response.id,
+            "status": status,
+            "status_details": details,
+            "output": response.output,
+            "conversation_id": None if response.apart else "conv_loopback",
+            "output_modalities": ["audio"],
+            "max_output_tokens": "inf",
+            "audio": {"output": {"format": {"type": "audio/pcmu"}, "voice": "marin"}},
+            "usage": usage,
+            "metadata": response.metadata,
+        }
+
+
+def _shown_item(item: dict[str, Any]) -> dict[str, Any]:
+    """An item as it goes onto the wire."""
+    shown = {k: v for k, v in item.items() if not k.startswith("_")}
+    if "content" in shown:
+        shown["content"] = [dict(part) for part in shown["content"]]
+    return shown

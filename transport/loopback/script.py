@@ -1,0 +1,103 @@
+"""What the loopback model says and how it fails: scripts and faults. Data only."""
+
+from collections.abc import Callable
+
+import attrs
+
+from transport.loopback.speech import line
+
+
+@attrs.frozen
+class Call:
+    """A tool call as the model would write it; `arguments` is raw JSON text, good or bad."""
+
+    name: str
+    arguments: str = "{}"
+
+
+@attrs.frozen
+class Speech:
+    """One message item: words and their audio, µ-law bytes."""
+
+    words: str
+    audio: bytes = attrs.field(repr=False)
+
+
+def say(name: str) -> Speech:
+    """The recorded line `name`."""
+    recorded = line(name)
+    return Speech(recorded.text, recorded.audio)
+
+
+@attrs.frozen
+class Reply:
+    """One response: its items in order, how long until the first delta, how fast and in what pieces the audio comes."""
+
+    items: tuple[Speech | Call, ...] = ()
+    delay_ms: int = 250
+    speed: float = 5.0
+    delta_ms: int = 200
+
+
+@attrs.frozen
+class Prompted:
+    """Why a reply is due: what the caller said last (number of the turn, from 1), tool results or text since then."""
+
+    turn: int
+    tool_results: tuple[str, ...] = ()
+    text: str = ""
+
+
+Brain = Callable[[Prompted], Reply]
+
+
+@attrs.frozen
+class Script:
+    """Replies in order: to the caller's turns, after tool results, to text (keys). `said`: the words of the turns."""
+
+    turns: tuple[Reply, ...] = ()
+    after_tools: tuple[Reply, ...] = ()
+    on_text: tuple[Reply, ...] = ()
+    said: tuple[str, ...] = ()
+
+    def brain(self) -> Brain:
+        """The script as a function, fresh: each list is read once, then the model asks the caller to repeat."""
+        turns, after_tools, on_text = iter(self.turns), iter(self.after_tools), iter(self.on_text)
+
+        def reply(prompted: Prompted) -> Reply:
+            source = after_tools if prompted.tool_results else on_text if prompted.text else turns
+            return next(source, Reply((say("agent_sorry"),)))
+
+        return reply
+
+
+@attrs.frozen
+class Faults:
+    """How the model misbehaves; everything is off unless set. Times in ms since the connection was accepted."""
+
+    refuse_status: int = 0
+    """HTTP status instead of the upgrade."""
+    silent_accept: bool = False
+    """The connection opens; the handshake is never answered."""
+    mute: bool = False
+    """No `session.created`."""
+    ignore_update: bool = False
+    """No answer to `session.update`."""
+    wrong_echo: bool = False
+    """The session stays at 24 kHz PCM, whatever was asked."""
+    close_after_ms: int = 0
+    close_code: int = 1011
+    drop_after_ms: int = 0
+    """The TCP connection is cut without a close frame."""
+    stall_after_ms: int = 0
+    """No event any more; pings are answered."""
+    fail_codes: tuple[str, ...] = ()
+    """Successive replies fail with these codes; an empty one succeeds."""
+    incomplete: str = ""
+    """Replies end incomplete, for this reason, after half of their audio."""
+    session_seconds: float = 3600.0
+    stray_deltas: int = 1
+    """Deltas that still come after an interruption."""
+    odd_events: bool = False
+    """Unknown events, unknown fields, padding, replies without usage."""
+    transcript_delay_ms: int = 400

@@ -1,0 +1,237 @@
+"""The carrier's side of a media stream: what Twilio sends, plays, echoes and refuses."""
+
+import base64
+import json
+import math
+from typing import Any
+
+import attrs
+import trio
+
+from transport.loopback.network import StreamClosed, StreamSocket
+from transport.loopback.person import FRAME_MS, Person
+from transport.loopback.playback import Playback
+from transport.mulaw import to_base64
+
+FIRST_TIMESTAMP_MS = 120
+"""The first frame is this far into the stream, as seen on the real wire."""
+_FIELDS = {
+    "media": {"event", "streamSid", "media"},
+    "mark": {"event", "streamSid", "mark"},
+    "clear": {"event", "streamSid"},
+}
+
+
+@attrs.frozen
+class StreamFaults:
+    """How the stream misbehaves; everything is off unless set. Times in seconds since `start`."""
+
+    drop_after: float = 0
+    """The connection is cut: no stop, no close."""
+    gap_at: float = 0
+    gap_seconds: float = 0
+    """No frames for a while; they are lost."""
+    echo_delay: float = 0
+    """Marks come back this much later."""
+    inject: tuple[tuple[float, str | bytes], ...] = ()
+    """Messages sent as they are, at these times."""
+    parameters: dict[str, str] | None = None
+    """Instead of those of the TwiML."""
+    signature: str | None = None
+    """Instead of the right one."""
+
+
+@attrs.define
+class StreamLog:
+    """One media stream as the carrier saw it."""
+
+    stream_sid: str
+    opened: float = 0.0
+    playback: Playback = attrs.field(factory=Playback)
+    first_audio_ms: float | None = None
+    """From `start` to the first audio from the server."""
+    frames_sent: int = 0
+    messages: list[tuple[float, str]] = attrs.field(factory=list)
+    """When which kind of message came from the server."""
+    clears: list[tuple[float, int]] = attrs.field(factory=list)
+    """When, and how many bytes had been played by then."""
+    marks: list[str] = attrs.field(factory=list)
+    """Names in the order they were echoed."""
+    warnings: list[int] = attrs.field(factory=list)
+    """Codes such as 31951: once a stream each."""
+    close_code: int | None = None
+    ended_by: str = ""
+
+
+class MediaStream:
+    """One stream over an open socket, from `connected` to its end."""
+
+    def __init__(self, socket: StreamSocket, log: StreamLog, person: Person, faults: StreamFaults) -> None:
+        self.log = log
+        self._socket = socket
+        self._person = person
+        self._faults = faults
+        self._lock = trio.Lock()
+        self._sequence = 0
+        self._chunk = 0
+        self._changed = trio.Event()
+
+    async def run(self, account_sid: str, call_sid: str, parameters: dict[str, str]) -> None:
+        """Until the server closes, the person hangs up or the connection is cut; `log.ended_by` says which."""
+        self.log.opened = trio.current_time()
+        try:
+            await self._socket.send(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
+            start = {
+                "accountSid": account_sid,
+                "streamSid": self.log.stream_sid,
+                "callSid": call_sid,
+                "tracks": ["inbound"],
+                "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+                "customParameters": parameters,
+            }
+            await self._send("start", start=start)
+            self.log.opened = trio.current_time()
+            async with trio.open_nursery() as nursery:
+                for task in (self._speak, self._press, self._echo, self._inject, self._hang_up, self._cut):
+                    nursery.start_soon(self._until_closed, task, nursery)
+                await self._until_closed(self._listen, nursery)
+        except StreamClosed as closed:
+            self._closed(closed)
+        self.log.playback.until(trio.current_time())
+
+    async def _until_closed(self, task: Any, nursery: trio.Nursery) -> None:
+        try:
+            await task(nursery)
+        except StreamClosed as closed:
+            self._closed(closed)
+            nursery.cancel_scope.cancel("the stream is closed")
+
+    def _closed(self, closed: StreamClosed) -> None:
+        if not self.log.ended_by:
+            self.log.ended_by, self.log.close_code = "server", closed.code
+
+    # ------------------------------------------------------------ to the server
+
+    async def _speak(self, _: trio.Nursery) -> None:
+        """A frame every 20 ms, by the clock and not by the last one."""
+        start = trio.current_time()
+        number = 0
+        while True:
+            await trio.sleep_until(start + number * FRAME_MS / 1000)
+            now = trio.current_time()
+            await self._play(now)
+            self._person.hear(self.log.playback.busy)
+            audio = self._person.frame()
+            timestamp = FIRST_TIMESTAMP_MS + number * FRAME_MS
+            number += 1
+            self._chunk += 1
+            if self._faults.gap_at <= now - start < self._faults.gap_at + self._faults.gap_seconds:
+                continue
+            self.log.frames_sent += 1
+            media = {"track": "inbound", "chunk": str(self._chunk), "timestamp": str(timestamp)}
+            await self._send("media", media={**media, "payload": to_base64(audio)})
+
+    async def _press(self, _: trio.Nursery) -> None:
+        async for digit in self._person.keys:
+            await self._send("dtmf", dtmf={"track": "inbound_track", "digit": digit})
+
+    async def _inject(self, _: trio.Nursery) -> None:
+        for at, message in self._faults.inject:
+            await trio.sleep_until(self.log.opened + at)
+            await self._socket.send(message)
+
+    async def _hang_up(self, nursery: trio.Nursery) -> None:
+        await self._person.gone.wait()
+        self.log.ended_by = "caller"
+        await self._send("stop", stop={"callSid": "", "accountSid": ""})
+        await self._socket.close()
+        nursery.cancel_scope.cancel("the caller hung up")
+
+    async def _cut(self, nursery: trio.Nursery) -> None:
+        await trio.sleep(self._faults.drop_after or math.inf)
+        self.log.ended_by = "cut"
+        await self._socket.drop()
+        nursery.cancel_scope.cancel("the connection was cut")
+
+    async def _send(self, event: str, **fields: Any) -> None:
+        async with self._lock:
+            self._sequence += 1
+            message = {
+                "event": event,
+                "sequenceNumber": str(self._sequence),
+                "streamSid": self.log.stream_sid,
+                **fields,
+            }
+            await self._socket.send(json.dumps(message))
+
+    # ------------------------------------------------------------ from the server
+
+    async def _listen(self, _: trio.Nursery) -> None:
+        while True:
+            message = await self._socket.receive()
+            now = trio.current_time()
+            await self._play(now)
+            event = self._understood(message)
+            if event is None:
+                continue
+            kind = event["event"]
+            self.log.messages.append((now, kind))
+            if kind == "media":
+                self._media(event["media"]["payload"], now)
+            elif kind == "mark":
+                if self.log.playback.mark(event["mark"]["name"]):
+                    await self._echo_marks([event["mark"]["name"]])
+            else:
+                self.log.clears.append((now, self.log.playback.played))
+                await self._echo_marks(self.log.playback.clear())
+            self._changed.set()
+
+    def _media(self, payload: str, now: float) -> None:
+        audio = base64.b64decode(payload)
+        if self.log.first_audio_ms is None:
+            self.log.first_audio_ms = (now - self.log.opened) * 1000
+        if not self.log.playback.put(audio, now):
+            self._warn(31931)
+
+    def _understood(self, message: str | bytes) -> dict[str, Any] | None:
+        """The message, if it has exactly the fields it must have; a warning otherwise."""
+        if isinstance(message, bytes):
+            return self._warn(31950)
+        event: Any = None
+        try:
+            event = json.loads(message)
+            kind = event["event"]
+            inner = {"media": "payload", "mark": "name"}.get(kind)
+            good = set(event) == _FIELDS[kind] and event["streamSid"] == self.log.stream_sid
+            if inner is not None:
+                good = good and set(event[kind]) == {inner} and isinstance(event[kind][inner], str)
+        except (ValueError, KeyError, TypeError):
+            good = False
+        return event if good else self._warn(31951)
+
+    def _warn(self, code: int) -> None:
+        if code not in self.log.warnings:
+            self.log.warnings.append(code)
+
+    # ------------------------------------------------------------ playback
+
+    async def _echo(self, _: trio.Nursery) -> None:
+        """Sends marks back the moment they are reached."""
+        while True:
+            self._changed = trio.Event()
+            due = self.log.playback.next_mark_at()
+            with trio.move_on_at(math.inf if due is None else due):
+                await self._changed.wait()
+            await self._play(trio.current_time())
+
+    async def _play(self, now: float) -> None:
+        await self._echo_marks(self.log.playback.until(now))
+
+    async def _echo_marks(self, names: list[str]) -> None:
+        if not names:
+            return
+        self.log.marks += names
+        if self._faults.echo_delay:
+            await trio.sleep(self._faults.echo_delay)
+        for name in names:
+            await self._send("mark", mark={"name": name})

@@ -1,0 +1,247 @@
+"""Reads TwiML as strictly as the carrier does: verbs, attributes, nesting. Pure."""
+
+from urllib.parse import urljoin, urlsplit
+from xml.etree import ElementTree
+
+import attrs
+
+SAY_AT_MOST = 4096
+PARAMETER_AT_MOST = 500
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class TwimlError(Exception):
+    """A document that the carrier refuses; `code` is its error code."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(f"{code}: {why}")
+        self.code = code
+
+
+@attrs.frozen
+class Say:
+    """Speaks `text`."""
+
+    text: str
+
+
+@attrs.frozen
+class Play:
+    """Plays the file at `url`."""
+
+    url: str
+
+
+@attrs.frozen
+class Pause:
+    """Waits."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Gather:
+    """Collects keys while the nested verbs are heard; falls through if none comes."""
+
+    nested: tuple[Say | Play | Pause, ...]
+    action: str
+    timeout: float = 5.0
+    num_digits: int = 0
+    finish_on_key: str = "#"
+    on_empty: bool = False
+
+
+@attrs.frozen
+class Dial:
+    """Rings `number`."""
+
+    number: str
+    action: str = ""
+    timeout: float = 30.0
+
+
+@attrs.frozen
+class Record:
+    """Takes a message."""
+
+    action: str
+    max_length: int = 3600
+    callback: str = ""
+
+
+@attrs.frozen
+class Redirect:
+    """Goes on with another document."""
+
+    url: str
+
+
+@attrs.frozen
+class Hangup:
+    """Ends the call."""
+
+
+@attrs.frozen
+class Reject:
+    """Does not answer; only as the first verb."""
+
+    reason: str = "rejected"
+
+
+@attrs.frozen
+class Connect:
+    """Opens a media stream and waits for its end."""
+
+    url: str
+    parameters: dict[str, str]
+    action: str = ""
+    status_callback: str = ""
+    warnings: tuple[int, ...] = ()
+
+
+Verb = Say | Play | Pause | Gather | Dial | Record | Redirect | Hangup | Reject | Connect
+
+_ATTRIBUTES = {
+    "Say": {"voice", "language", "loop"},
+    "Play": {"loop", "digits"},
+    "Pause": {"length"},
+    "Gather": {
+        "input", "action", "method", "timeout", "numDigits", "finishOnKey", "actionOnEmptyResult", "language", "hints",
+        "speechTimeout", "speechModel", "bargeIn", "maxSpeechTime", "partialResultCallback",
+    },
+    "Dial": {
+        "action", "method", "timeout", "timeLimit", "callerId", "answerOnBridge", "hangupOnStar", "record", "ringTone",
+        "sequential",
+    },
+    "Number": {"url", "method", "sendDigits", "statusCallback", "statusCallbackEvent", "statusCallbackMethod"},
+    "Record": {
+        "action", "method", "timeout", "maxLength", "finishOnKey", "playBeep", "trim", "transcribe",
+        "transcribeCallback", "recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent",
+    },
+    "Redirect": {"method"},
+    "Hangup": set(),
+    "Reject": {"reason"},
+    "Connect": {"action", "method"},
+    "Stream": {"url", "name", "track", "statusCallback", "statusCallbackMethod", "audioFormat", "sampleRate"},
+    "Parameter": {"name", "value"},
+}  # fmt: skip
+
+
+def read(document: str, base_url: str) -> tuple[Verb, ...]:
+    """The verbs of `document`, its URLs resolved against `base_url`. Raises TwimlError."""
+    try:
+        root = ElementTree.fromstring(document)
+    except ElementTree.ParseError as error:
+        raise TwimlError(12100, f"document parse failure: {error}") from None
+    if root.tag != "Response" or root.attrib:
+        raise TwimlError(12100, f"the root is <{root.tag}>, not a plain <Response>")
+    verbs = tuple(_verb(element, base_url) for element in root)
+    if any(isinstance(verb, Reject) for verb in verbs[1:]):
+        raise TwimlError(12200, "<Reject> is only allowed as the first verb")
+    return verbs
+
+
+def _verb(element: ElementTree.Element, base: str) -> Verb:
+    _check_attributes(element)
+    tag, text = element.tag, (element.text or "").strip()
+    if tag not in ("Gather", "Dial", "Connect") and len(element):
+        raise TwimlError(12200, f"<{tag}> may not hold other elements")
+    action = _url(element.get("action", ""), base)
+    if tag == "Say":
+        if not text or len(text) > SAY_AT_MOST:
+            raise TwimlError(13520, f"<Say> of {len(text)} characters")
+        return Say(text)
+    if tag == "Play":
+        return Play(_url(text, base))
+    if tag == "Pause":
+        return Pause(_number(element, "length", 1))
+    if tag == "Gather":
+        return _gather(element, action or base, base)
+    if tag == "Dial":
+        numbers = [child for child in element if child.tag == "Number"]
+        for child in element:
+            _check_attributes(child)
+        number = (numbers[0].text or "").strip() if numbers else text
+        if not number or len(numbers) != len(element):
+            raise TwimlError(13224, "<Dial> without a number")
+        return Dial(number, action, _number(element, "timeout", 30))
+    if tag == "Record":
+        callback = _url(element.get("recordingStatusCallback", ""), base)
+        return Record(action or base, int(_number(element, "maxLength", 3600)), callback)
+    if tag == "Redirect":
+        return Redirect(_url(text, base) or base)
+    if tag == "Hangup":
+        return Hangup()
+    if tag == "Reject":
+        return Reject(element.get("reason", "rejected"))
+    if tag == "Connect":
+        return _connect(element, action, base)
+    raise TwimlError(12100, f"<{tag}> is no verb")
+
+
+def _gather(element: ElementTree.Element, action: str, base: str) -> Gather:
+    nested: list[Say | Play | Pause] = []
+    for child in element:
+        verb = _verb(child, base)
+        if not isinstance(verb, Say | Play | Pause):
+            raise TwimlError(12200, f"<{child.tag}> may not stand in <Gather>")
+        nested.append(verb)
+    return Gather(
+        tuple(nested),
+        action,
+        _number(element, "timeout", 5),
+        int(_number(element, "numDigits", 0)),
+        element.get("finishOnKey", "#"),
+        element.get("actionOnEmptyResult") == "true",
+    )
+
+
+def _connect(element: ElementTree.Element, action: str, base: str) -> Connect:
+    if len(element) != 1 or element[0].tag != "Stream":
+        raise TwimlError(12200, "<Connect> takes one <Stream>")
+    stream = element[0]
+    _check_attributes(stream)
+    if stream.get("track", "inbound_track") != "inbound_track":
+        raise TwimlError(31941, f"track {stream.get('track')!r} inside <Connect>")
+    url, warnings = _url(stream.get("url", ""), base), []
+    if url.startswith("http"):
+        url = url.replace("http", "ws", 1)  # a relative URL is resolved against the webhook's
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise TwimlError(31923, f"stream URL {url!r}")
+    if parts.scheme != "wss" and not (parts.scheme == "ws" and parts.hostname in _LOOPBACK):
+        raise TwimlError(31922, f"stream URL of scheme {parts.scheme!r}")
+    if parts.query:
+        warnings.append(31920)  # dropped before dialling
+        url = parts._replace(query="").geturl()
+    if stream.get("audioFormat") or stream.get("sampleRate"):
+        warnings.append(12200)
+    parameters: dict[str, str] = {}
+    for child in stream:
+        _check_attributes(child)
+        name, value = child.get("name", ""), child.get("value", "")
+        if child.tag != "Parameter" or len(name) + len(value) >= PARAMETER_AT_MOST:
+            raise TwimlError(12200, f"<{child.tag}> in <Stream>, or a parameter that is too long")
+        parameters[name] = value
+    return Connect(url, parameters, action, _url(stream.get("statusCallback", ""), base), tuple(warnings))
+
+
+def _check_attributes(element: ElementTree.Element) -> None:
+    known = _ATTRIBUTES.get(element.tag)
+    if known is None:
+        raise TwimlError(12100, f"<{element.tag}> is no verb or noun")
+    for name in element.attrib:
+        if name not in known:
+            raise TwimlError(12200, f"<{element.tag}> has no attribute {name!r}")
+
+
+def _number(element: ElementTree.Element, name: str, default: float) -> float:
+    value = element.get(name)
+    try:
+        return default if value is None else float(value)
+    except ValueError:
+        raise TwimlError(12200, f"{name} = {value!r} is no number") from None
+
+
+def _url(url: str, base: str) -> str:
+    return urljoin(base, url) if url else ""
