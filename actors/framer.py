@@ -47,6 +47,8 @@ class _Item:
     buffer: bytearray = attrs.field(factory=bytearray)
     received: int = 0
     complete: bool = False
+    end_mark: int | None = None
+    """Number of the mark behind its last byte, once that is handed on."""
 
 
 @attrs.frozen
@@ -181,6 +183,7 @@ class Framer:
             if number is None:
                 return
             self._heard_to = max(self._heard_to, number)
+            self._retire_heard()
         elif isinstance(message, ReplyWords):
             if message.reply not in self._muted:
                 item = self._item(message.item, message.reply)
@@ -264,11 +267,12 @@ class Framer:
                 return None
             if item.buffer:
                 return self._cut_frame(item)
+            item.end_mark = self._marks + (1 if self._unmarked else 0)
             self._playing += 1
         # An item that got more audio after a later one had begun is played after that one.
         for index, item in enumerate(self._items):
             if item.buffer:
-                self._playing = index
+                self._playing, item.end_mark = index, None
                 return self._next_frame()
         return None
 
@@ -296,12 +300,22 @@ class Framer:
 
     # ------------------------------------------------------------ accounting
 
+    def _retire_heard(self) -> None:
+        """Items that marks prove to be heard to their end are accounted for, while the utterance goes on."""
+        while self._items and self._items[0].complete and not self._items[0].buffer:
+            end_mark = self._items[0].end_mark
+            if end_mark is None or end_mark > self._heard_to:
+                return
+            self._heard_whole(self._items.popleft())
+            self._playing -= 1
+
+    def _heard_whole(self, item: _Item) -> None:
+        self._notebook.item_heard(item.name, item.words, item.received, item.received, complete=True, interrupted=False)
+
     def _finish(self) -> None:
         """The utterance has been heard to its end."""
         for item in self._items:
-            self._notebook.item_heard(
-                item.name, item.words, item.received, item.received, complete=True, interrupted=False
-            )
+            self._heard_whole(item)
         self._items.clear()
         self._fall_silent()
         self._playing = 0

@@ -6,11 +6,15 @@ on the wire for a fifth of the time. This is the one place that leans on its pri
 """
 
 import os
+from contextlib import suppress
 
 import trio
-from trio_websocket import WebSocketConnection
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from transport.ws_codec import client_text
+from transport.ws_codec import CLOSE, NORMAL, TEXT, client_frame, close_payload
+
+GOODBYE_WITHIN = 0.25
+"""Seconds a close frame may take to be written; a caller may be waiting behind it."""
 
 
 async def send_text(connection: WebSocketConnection, text: str) -> None:
@@ -20,11 +24,21 @@ async def send_text(connection: WebSocketConnection, text: str) -> None:
     A cancelled send tears the connection, as with `send_message`.
     """
     if connection.closed is not None:
-        await connection.send_message(text)  # raises, with the reason
-        return
+        raise ConnectionClosed(connection.closed)
+    await _put(connection, client_frame(TEXT, text.encode()))
+
+
+async def say_goodbye(connection: WebSocketConnection) -> None:
+    """Sends a close frame (1000) and waits for no answer: the connection is dropped next. Raises nothing."""
+    with trio.move_on_after(GOODBYE_WITHIN, shield=True):
+        if connection.closed is None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await _put(connection, client_frame(CLOSE, close_payload(NORMAL, "")))
+
+
+async def _put(connection: WebSocketConnection, frame: bytes) -> None:
     stream: trio.abc.Stream = connection._stream
     lock: trio.StrictFIFOLock = connection._stream_lock
-    frame = client_text(text.encode())
     if isinstance(stream, trio.SocketStream) and not lock.locked():
         try:
             sent = os.write(stream.socket.fileno(), frame)

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlencode, urlsplit
@@ -21,7 +20,7 @@ from trio_websocket import (
 from actors.messages import ModelCommand, ModelEvent
 from actors.ports import ModelGone, ModelSession
 from transport import realtime_codec
-from transport.model_lane import send_text
+from transport.model_lane import say_goodbye, send_text
 
 MESSAGES = 64
 """Messages that may wait for the reader; a full queue would hold up pongs and the peer's close too."""
@@ -96,6 +95,27 @@ def _gone(closed: ConnectionClosed) -> ModelGone:
     return ModelGone(text, fatal=reason.code in FATAL_CLOSES)
 
 
+Headers = list[tuple[bytes, bytes]]
+Dial = Callable[[str, Headers], AbstractAsyncContextManager[WebSocketConnection]]
+"""Opens a WebSocket to a URL; leaving the block closes it. Raises HandshakeError, ConnectionRejected or OSError."""
+
+
+@contextlib.asynccontextmanager
+async def dial(url: str, headers: Headers) -> AsyncIterator[WebSocketConnection]:
+    """Over the network, with the system's certificates."""
+    with contextlib.suppress(DisconnectionTimeout):  # the peer does not answer our close: it is closed all the same
+        async with open_websocket_url(
+            url,
+            extra_headers=headers,
+            message_queue_size=MESSAGES,
+            max_message_size=MESSAGE_AT_MOST,
+            # The opening is bounded by the caller's cancel scope: the library's own limit does not hold.
+            connect_timeout=float("inf"),
+            disconnect_timeout=CLOSE_WITHIN,
+        ) as connection:
+            yield connection
+
+
 @attrs.frozen
 class ModelSocket:
     """The way to the model: its places in order, the key, the model's name."""
@@ -104,9 +124,10 @@ class ModelSocket:
     api_key: str = attrs.field(repr=False)
     model: str
     trouble: Callable[[str], None] = lambda text: None
+    """Told of events that cannot be understood."""
     safety_identifier: str = ""
     """A stable hash of the caller, for the provider's abuse checks; empty is not sent."""
-    ssl_context: ssl.SSLContext | None = None
+    dial: Dial = dial
 
     @property
     def endpoints(self) -> int:
@@ -125,27 +146,17 @@ class ModelSocket:
         if self.safety_identifier:
             headers.append((b"OpenAI-Safety-Identifier", self.safety_identifier.encode()))
         try:
-            async with open_websocket_url(
-                parts._replace(query=query).geturl(),
-                ssl_context=self.ssl_context,
-                extra_headers=headers,
-                message_queue_size=MESSAGES,
-                max_message_size=MESSAGE_AT_MOST,
-                # The opening is bounded by the caller's cancel scope: the library's own limit does not hold.
-                connect_timeout=float("inf"),
-                disconnect_timeout=CLOSE_WITHIN,
-            ) as socket:
+            async with self.dial(parts._replace(query=query).geturl(), headers) as socket:
                 session = SocketSession(socket, self.trouble)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(session.keep_alive)
-                    yield session
+                    try:
+                        yield session
+                    finally:
+                        await say_goodbye(socket)
                     nursery.cancel_scope.cancel("the session is over")
         except ConnectionRejected as rejected:
             fatal = rejected.status_code in {401, 403}
             raise ModelGone(f"the model refused the connection: HTTP {rejected.status_code}", fatal=fatal) from None
-        except DisconnectionTimeout:
-            pass  # the peer did not answer our close: it is closed all the same
         except (HandshakeError, OSError) as error:
-            raise ModelGone(
-                f"the model cannot be reached: {error.__cause__ or error or type(error).__name__}"
-            ) from None
+            raise ModelGone(f"the model cannot be reached: {error.__cause__ or error or type(error).__name__}") from None

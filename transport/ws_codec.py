@@ -163,10 +163,10 @@ def server_frame(opcode: int, payload: bytes) -> bytes:
     return _header(opcode, len(payload), 0) + payload
 
 
-def client_text(payload: bytes) -> bytes:
-    """One whole text frame from a client, masked."""
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """One whole frame from a client, masked."""
     mask = os.urandom(4)
-    return _header(TEXT, len(payload), 0x80) + mask + _masked(payload, mask)
+    return _header(opcode, len(payload), 0x80) + mask + _masked(payload, mask)
 
 
 def close_payload(code: int, reason: str) -> bytes:

@@ -233,6 +233,7 @@ class House:
             self.crashes.append(error)
         finally:
             self.unfinished -= 1
+            await trio.aclose_forcefully(server.stream)  # as trio.serve_listeners does
 
     def token(self, call_sid: str, *, resumed: bool = False, auth_token: str = AUTH_TOKEN) -> str:
         """A stream token as the voice webhook hands it out."""

@@ -104,13 +104,12 @@ class LoopbackModel:
                 request = await wrap_server_stream(nursery, stream)
                 if self.faults.refuse_status:
                     await request.reject(self.faults.refuse_status)
-                    return
-                headers = {k.decode().lower(): v.decode() for k, v in request.headers}
-                log = SessionLog(request.path, headers)
-                self.sessions.append(log)
-                socket = await request.accept()
-                await self._converse(socket, stream, log)
-            except (ConnectionClosed, OSError, trio.BrokenResourceError):
+                else:
+                    headers = {k.decode().lower(): v.decode() for k, v in request.headers}
+                    log = SessionLog(request.path, headers)
+                    self.sessions.append(log)
+                    await self._converse(await request.accept(), stream, log)
+            except* (ConnectionClosed, OSError, trio.BrokenResourceError):
                 pass  # the client is gone
             nursery.cancel_scope.cancel("the connection is over")
 

@@ -1,0 +1,432 @@
+"""The dialogue's machine: a table of what follows from what, and what holds whatever happens."""
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors import fsm
+from actors.fsm import (
+    DIGITS_PAUSE,
+    FAREWELL_AT_MOST,
+    AskModel,
+    Leave,
+    Link,
+    Listen,
+    Phase,
+    ReportQuiet,
+    Say,
+    SetTimer,
+    State,
+    StopTimer,
+    TellKeys,
+    step,
+)
+from actors.messages import (
+    AgentQuiet,
+    AnswerTools,
+    CallBegan,
+    CallerSpoke,
+    Cut,
+    Disposition,
+    Floor,
+    HungUp,
+    Interrupted,
+    KeyPressed,
+    LinkLost,
+    LinkUp,
+    MoveAway,
+    ReplyOver,
+    TimerRang,
+    ToolCall,
+    ToolsCalled,
+)
+from tests.kit.calls import RULES, a_tool_call
+
+TALKING = State(link=Link.UP)
+FAREWELL = State(phase=Phase.FAREWELL, link=Link.UP, going=Disposition.HANG_UP, why="because")
+ASKED = attrs.evolve(FAREWELL, last_words_asked=True)
+DIALING = attrs.evolve(FAREWELL, going=Disposition.DIAL)
+
+
+def interrupted(reason: Floor) -> Interrupted:
+    return Interrupted(1.0, reason, (Cut("a", 800, 1600),), 20)
+
+
+def run(state: State, *events: fsm.FlowEvent) -> tuple[State, list[fsm.Effect]]:
+    effects: list[fsm.Effect] = []
+    for event in events:
+        state, more = step(state, event, RULES)
+        effects.extend(more)
+    return state, effects
+
+
+FAREWELL_TIMER = SetTimer("farewell", FAREWELL_AT_MOST)
+
+TABLE: dict[str, tuple[State, fsm.FlowEvent, dict[str, object], tuple[fsm.Effect, ...]]] = {
+    "the call begins with the greeting": (
+        State(),
+        CallBegan(False),
+        {},
+        (Say("greeting"), SetTimer("link", 5.0), SetTimer("longest call", 600.0)),
+    ),
+    "a resumed call is not greeted again": (
+        State(),
+        CallBegan(True),
+        {},
+        (Say("resume"), SetTimer("link", 5.0), SetTimer("longest call", 600.0)),
+    ),
+    "the link is up": (State(), LinkUp(), {"link": Link.UP}, (StopTimer("link"),)),
+    "the link is lost: keypad, after what is being said": (
+        TALKING,
+        LinkLost("why"),
+        {"phase": Phase.LEFT, "link": Link.LOST, "why": "why"},
+        (Leave(Disposition.IVR, "the model was lost: why", drain=True),),
+    ),
+    "the link cannot be had in time": (
+        State(),
+        TimerRang("link", 1),
+        {"phase": Phase.LEFT, "link": Link.LOST, "why": "it could not be had in time"},
+        (Leave(Disposition.IVR, "the model was lost: it could not be had in time", drain=True),),
+    ),
+    "the caller hangs up": (
+        TALKING,
+        HungUp("bye"),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.HANG_UP, "bye"),),
+    ),
+    "the caller hangs up on the last words": (
+        DIALING,
+        HungUp("bye"),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.HANG_UP, "bye"),),
+    ),
+    "the server goes down": (
+        TALKING,
+        MoveAway(),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.RESUME, "the server is going down"),),
+    ),
+    "zero brings a human": (
+        TALKING,
+        KeyPressed("0"),
+        {"phase": Phase.FAREWELL, "going": Disposition.DIAL, "why": "the caller pressed 0"},
+        (Listen(Floor.KEY), Say("transfer"), FAREWELL_TIMER, ReportQuiet()),
+    ),
+    "zero brings a human before there is a model": (
+        State(),
+        KeyPressed("0"),
+        {"phase": Phase.FAREWELL, "going": Disposition.DIAL, "why": "the caller pressed 0"},
+        (Listen(Floor.KEY), Say("transfer"), FAREWELL_TIMER, ReportQuiet()),
+    ),
+    "zero in the goodbye brings a human": (
+        FAREWELL,
+        KeyPressed("0"),
+        {"going": Disposition.DIAL, "why": "the caller pressed 0"},
+        (Listen(Floor.KEY), Say("transfer"), FAREWELL_TIMER, ReportQuiet()),
+    ),
+    "zero on the way to a human changes nothing": (DIALING, KeyPressed("0"), {}, ()),
+    "zero within a number is a digit": (
+        attrs.evolve(TALKING, digits="1"),
+        KeyPressed("0"),
+        {"digits": "10"},
+        (SetTimer("digits", DIGITS_PAUSE),),
+    ),
+    "the first key stops the agent": (
+        TALKING,
+        KeyPressed("4"),
+        {"digits": "4"},
+        (Listen(Floor.KEY), SetTimer("digits", DIGITS_PAUSE)),
+    ),
+    "a key in the goodbye takes it back": (
+        FAREWELL,
+        KeyPressed("4"),
+        {"phase": Phase.TALKING, "going": None, "why": "", "digits": "4"},
+        (StopTimer("farewell"), Listen(Floor.KEY), SetTimer("digits", DIGITS_PAUSE)),
+    ),
+    "the pound key ends a number": (
+        attrs.evolve(TALKING, digits="42"),
+        KeyPressed("#"),
+        {"digits": "", "reply_owed": True},
+        (StopTimer("digits"), TellKeys("42"), ReportQuiet()),
+    ),
+    "a pause ends a number": (
+        attrs.evolve(TALKING, digits="42"),
+        TimerRang("digits", 1),
+        {"digits": "", "reply_owed": True},
+        (StopTimer("digits"), TellKeys("42"), ReportQuiet()),
+    ),
+    "a number has an end": (attrs.evolve(TALKING, digits="1" * 64), KeyPressed("1"), {}, ()),
+    "keys are answered when the agent is quiet": (
+        attrs.evolve(TALKING, reply_owed=True),
+        AgentQuiet(),
+        {"reply_owed": False},
+        (AskModel(),),
+    ),
+    "keys are answered with what the caller says": (
+        attrs.evolve(TALKING, reply_owed=True),
+        CallerSpoke(),
+        {"reply_owed": False},
+        (),
+    ),
+    "quiet alone asks for nothing": (TALKING, AgentQuiet(), {}, ()),
+    "the longest call ends with a goodbye": (
+        TALKING,
+        TimerRang("longest call", 1),
+        {"phase": Phase.FAREWELL, "going": Disposition.HANG_UP, "why": "the longest call"},
+        (Listen(Floor.TIME), Say("goodbye"), FAREWELL_TIMER, ReportQuiet()),
+    ),
+    "the last words are heard": (
+        FAREWELL,
+        AgentQuiet(),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.HANG_UP, "because"),),
+    ),
+    "quiet before the last words is not their end": (ASKED, AgentQuiet(), {}, ()),
+    "the last words are on their way": (
+        ASKED,
+        ReplyOver(spoke=True),
+        {"last_words_asked": False},
+        (ReportQuiet(),),
+    ),
+    "a model without last words has them said": (
+        ASKED,
+        ReplyOver(spoke=False),
+        {"last_words_asked": False},
+        (Say("goodbye"), ReportQuiet()),
+    ),
+    "a transfer without words has them said": (
+        attrs.evolve(DIALING, last_words_asked=True),
+        ReplyOver(spoke=False),
+        {"last_words_asked": False},
+        (Say("transfer"), ReportQuiet()),
+    ),
+    "last words that take too long": (
+        ASKED,
+        TimerRang("farewell", 1),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.HANG_UP, "because"),),
+    ),
+    "a caller who speaks into the goodbye goes on": (
+        FAREWELL,
+        interrupted(Floor.SPEECH),
+        {"phase": Phase.TALKING, "going": None, "why": ""},
+        (StopTimer("farewell"),),
+    ),
+    "a goodbye that the model broke off is taken back": (
+        FAREWELL,
+        interrupted(Floor.MODEL),
+        {"phase": Phase.TALKING, "going": None, "why": ""},
+        (StopTimer("farewell"),),
+    ),
+    "what a key cut does not take the transfer back": (DIALING, interrupted(Floor.KEY), {}, ()),
+    "what the end of time cut does not take the goodbye back": (FAREWELL, interrupted(Floor.TIME), {}, ()),
+    "a caller who speaks before the last words goes on": (
+        ASKED,
+        CallerSpoke(),
+        {"phase": Phase.TALKING, "going": None, "why": "", "last_words_asked": False},
+        (StopTimer("farewell"),),
+    ),
+    "a caller heard beside last words that nobody cut": (FAREWELL, CallerSpoke(), {}, ()),
+    "the model is lost in the goodbye": (FAREWELL, LinkLost("why"), {"link": Link.LOST}, (ReportQuiet(),)),
+    "the model is lost before its last words": (
+        ASKED,
+        LinkLost("why"),
+        {"link": Link.LOST, "last_words_asked": False},
+        (Say("goodbye"), ReportQuiet()),
+    ),
+    "a reply of a talk is nothing to the machine": (TALKING, ReplyOver(True), {}, ()),
+    "an interruption of a talk is nothing to the machine": (TALKING, interrupted(Floor.SPEECH), {}, ()),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_what_follows(case: str) -> None:
+    state, event, changes, effects = TABLE[case]
+    assert step(state, event, RULES) == (attrs.evolve(state, **changes), effects)
+
+
+# ---------------------------------------------------------------- tools
+
+
+def answer_of(effects: list[fsm.Effect]) -> AnswerTools:
+    (answer,) = [effect for effect in effects if isinstance(effect, AnswerTools)]
+    return answer
+
+
+def test_a_fact_is_looked_up_and_the_model_speaks() -> None:
+    state, effects = run(TALKING, ToolsCalled((a_tool_call("look_up", topic="hours"),), spoke=True))
+    assert state == TALKING
+    answer = answer_of(effects)
+    assert answer.then_reply
+    assert answer.results[0].output == {"ok": True, "fact": "nine to five"}
+
+
+def test_all_tools_of_a_reply_are_answered_in_one_message() -> None:
+    calls = (
+        a_tool_call("look_up", "c1", topic="hours"),
+        a_tool_call("look_up", "c2", topic="weather"),
+        a_tool_call("nonsense", "c3"),
+        ToolCall("c4", "end_call", None, "torn"),
+    )
+    state, effects = run(TALKING, ToolsCalled(calls, spoke=False))
+    answer = answer_of(effects)
+    assert [result.call_id for result in answer.results] == ["c1", "c2", "c3", "c4"]
+    assert [result.output["ok"] for result in answer.results] == [True, False, False, False]
+    assert answer.then_reply
+    assert state == TALKING
+
+
+@pytest.mark.parametrize(
+    ("tool", "going"), [("end_call", Disposition.HANG_UP), ("transfer_to_human", Disposition.DIAL)]
+)
+def test_a_spoken_farewell_is_left_when_it_was_heard(tool: str, going: Disposition) -> None:
+    state, effects = run(TALKING, ToolsCalled((a_tool_call(tool, reason="r"),), spoke=True))
+    assert (state.phase, state.going, state.last_words_asked) == (Phase.FAREWELL, going, False)
+    assert effects[1:] == [FAREWELL_TIMER, ReportQuiet()]
+    assert not answer_of(effects).then_reply
+    _, effects = run(state, AgentQuiet())
+    (leave,) = effects
+    assert isinstance(leave, Leave)
+    assert leave.disposition is going
+    assert leave.reason.endswith(": r")
+
+
+@pytest.mark.parametrize("tool", ["end_call", "transfer_to_human"])
+def test_a_silent_farewell_asks_for_last_words(tool: str) -> None:
+    state, effects = run(TALKING, ToolsCalled((a_tool_call(tool),), spoke=False))
+    assert state.last_words_asked
+    assert answer_of(effects).then_reply
+    assert "one short sentence" in str(answer_of(effects).results[0].output["next"])
+    assert ReportQuiet() not in effects
+    assert FAREWELL_TIMER in effects
+
+
+def test_the_first_tool_that_ends_the_talk_wins_over_the_others() -> None:
+    calls = (
+        a_tool_call("look_up", "c1", topic="hours"),
+        a_tool_call("transfer_to_human", "c2"),
+        a_tool_call("end_call", "c3"),
+    )
+    state, effects = run(TALKING, ToolsCalled(calls, spoke=True))
+    assert state.going is Disposition.DIAL
+    assert len(answer_of(effects).results) == 3
+
+
+def test_a_reason_that_is_empty_leaves_no_colon() -> None:
+    state, _ = run(TALKING, ToolsCalled((a_tool_call("end_call"),), spoke=True))
+    assert state.why == "the agent ended the call"
+
+
+# ---------------------------------------------------------------- stories
+
+
+def test_a_goodbye_taken_back_without_a_model_leads_to_the_keypad() -> None:
+    lost = attrs.evolve(FAREWELL, link=Link.LOST)
+    state, effects = run(lost, interrupted(Floor.SPEECH))
+    assert state.phase is Phase.LEFT
+    (leave,) = effects
+    assert isinstance(leave, Leave)
+    assert (leave.disposition, leave.drain) == (Disposition.IVR, True)
+
+
+def test_keys_collect_until_the_pause_and_are_told_once() -> None:
+    state, effects = run(TALKING, *(KeyPressed(digit) for digit in "4100#"))
+    assert [effect for effect in effects if isinstance(effect, TellKeys)] == [TellKeys("4100")]
+    assert [effect for effect in effects if isinstance(effect, Listen)] == [Listen(Floor.KEY)]
+    state, effects = run(state, AgentQuiet(), AgentQuiet())
+    assert effects == [AskModel()]
+
+
+# ---------------------------------------------------------------- whatever happens
+
+TIMERS = st.sampled_from(["link", "digits", "farewell", "longest call", "unknown"])
+CALLS = st.lists(
+    st.builds(
+        ToolCall,
+        st.sampled_from(["c1", "c2"]),
+        st.sampled_from(["end_call", "transfer_to_human", "look_up", "x"]),
+        st.sampled_from([{}, {"topic": "hours"}, {"topic": "x"}, {"reason": "r"}, {"reason": 1}, None]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+EVENTS: st.SearchStrategy[fsm.FlowEvent] = st.one_of(
+    st.builds(CallBegan, st.booleans()),
+    st.just(LinkUp()),
+    st.just(LinkLost("lost")),
+    st.just(CallerSpoke()),
+    st.builds(ToolsCalled, CALLS.map(tuple), st.booleans()),
+    st.builds(ReplyOver, st.booleans()),
+    st.sampled_from(list(Floor)).map(interrupted),
+    st.just(AgentQuiet()),
+    st.sampled_from("0123456789*#ABCD").map(KeyPressed),
+    st.builds(TimerRang, TIMERS, st.integers(0, 5)),
+    st.just(MoveAway()),
+)
+
+
+@given(st.lists(EVENTS, max_size=50))
+@settings(max_examples=400)
+def test_whatever_happens_the_machine_stays_sound(events: list[fsm.FlowEvent]) -> None:
+    state = State()
+    lost = False
+    timers: set[str] = set()
+    for event in events:
+        before = state
+        state, effects = step(state, event, RULES)
+        leaves = [effect for effect in effects if isinstance(effect, Leave)]
+        if before.phase is Phase.LEFT:
+            assert (state, effects) == (before, ())
+            continue
+        assert len(leaves) == (1 if state.phase is Phase.LEFT else 0)
+        lost = lost or isinstance(event, LinkLost) or (isinstance(event, TimerRang) and event.name == "link")
+        lost = lost and not isinstance(event, LinkUp)
+        if isinstance(event, TimerRang):
+            timers.discard(event.name)
+        for effect in effects:
+            if isinstance(effect, SetTimer):
+                assert effect.seconds > 0
+                timers.add(effect.name)
+            elif isinstance(effect, StopTimer):
+                timers.discard(effect.name)
+            elif isinstance(effect, AnswerTools):
+                assert isinstance(event, ToolsCalled)
+                assert [result.call_id for result in effect.results] == [call.call_id for call in event.calls]
+        assert (state.going is None) == (state.phase is Phase.TALKING) or state.phase is Phase.LEFT
+        assert not (lost and state.phase is Phase.TALKING), "the caller talks to nobody"
+        assert not (state.last_words_asked and state.phase is Phase.TALKING)
+        assert len(state.digits) <= fsm.DIGITS_AT_MOST
+
+
+@given(st.lists(EVENTS, max_size=50), st.booleans())
+@settings(max_examples=200)
+def test_a_caller_who_hangs_up_is_always_let_go(events: list[fsm.FlowEvent], twice: bool) -> None:
+    state, _ = run(State(), *events)
+    gone, effects = run(state, HungUp("gone"), *([HungUp("again")] if twice else []))
+    assert gone.phase is Phase.LEFT
+    if state.phase is not Phase.LEFT:
+        assert effects == [Leave(Disposition.HANG_UP, "gone")]
+    else:
+        assert effects == []
+
+
+@given(st.lists(EVENTS, max_size=50))
+@settings(max_examples=300)
+def test_last_words_always_come_to_an_end(events: list[fsm.FlowEvent]) -> None:
+    timers: dict[str, bool] = {}
+    state = State()
+    for event in events:
+        if isinstance(event, TimerRang):
+            if not timers.get(event.name):
+                continue  # only what was set can ring
+            timers[event.name] = False
+        state, effects = step(state, event, RULES)
+        for effect in effects:
+            if isinstance(effect, SetTimer):
+                timers[effect.name] = True
+            elif isinstance(effect, StopTimer):
+                timers[effect.name] = False
+    if state.phase is Phase.FAREWELL:
+        assert timers["farewell"], "last words with no limit"
+        assert run(state, TimerRang("farewell", 1))[0].phase is Phase.LEFT
