@@ -8,6 +8,7 @@ call            deadline: the longest call and a little
 
 import datetime
 from collections.abc import Mapping
+from typing import cast
 
 import attrs
 import trio
@@ -148,6 +149,6 @@ class Call:
 
 def _summary(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
-        inner: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownMemberType]
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
         return "; ".join(_summary(each) for each in inner)
     return f"{type(error).__name__}: {error}"

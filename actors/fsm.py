@@ -182,7 +182,8 @@ def step(state: State, event: FlowEvent, rules: Rules) -> Result:
 
 def _everywhere(state: State, event: FlowEvent, rules: Rules) -> Result:
     if isinstance(event, HungUp):
-        return _left(state, Leave(Disposition.HANG_UP, event.reason))
+        # A lost stream is opened again if the caller is still there: only then does the carrier ask.
+        return _left(state, Leave(Disposition.RESUME if event.lost else Disposition.HANG_UP, event.reason))
     if isinstance(event, MoveAway):
         return _left(state, Leave(Disposition.RESUME, "the server is going down"))
     if isinstance(event, CallBegan):

@@ -1,7 +1,7 @@
 """The vocabulary of a call: every message that crosses from one actor to another, or through a port.
 
 Audio is 8 kHz µ-law: one byte a sample, 8 bytes a millisecond. A `payload` is audio in the text form that both wires
-share; actors pass it on as it came and never look inside. Times (`at`) are Trio's clock, in seconds.
+share; it is passed on as it came. Times (`at`) are Trio's clock, in seconds.
 """
 
 import enum
@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import attrs
 
-BYTES_PER_MS = 8
+from actors.mulaw import BYTES_PER_MS as BYTES_PER_MS
 
 # ---------------------------------------------------------------- the carrier, inbound
 
@@ -344,7 +344,12 @@ class ToolResult:
     output: Mapping[str, object]
 
 
-ModelCommand: TypeAlias = Configure | Tell | AskReply | CancelReply | Truncate | DropItem | ToolResult
+@attrs.frozen
+class Probe:
+    """Changes nothing, and is always answered: whether the model is still there."""
+
+
+ModelCommand: TypeAlias = Configure | Probe | Tell | AskReply | CancelReply | Truncate | DropItem | ToolResult
 
 # ---------------------------------------------------------------- between the actors
 
@@ -461,9 +466,10 @@ class CallerSpoke:
 
 @attrs.frozen
 class HungUp:
-    """The caller's side of the call is gone."""
+    """The carrier's side of the stream is over. `lost`: without a word, so the caller may still be on the line."""
 
     reason: str
+    lost: bool = False
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from actors.ear import Ear
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
     AgreedSession,
@@ -29,6 +30,7 @@ from actors.messages import (
     ModelCommand,
     ModelEvent,
     ModelTrouble,
+    Probe,
     ReplyAudio,
     ReplyBegan,
     ReplyEnded,
@@ -103,7 +105,10 @@ class RealtimeLink:
         self._limits = limits
         self._notebook = notebook
         self._desk = ReplyDesk(config.turn_detection.create_response, config.turn_detection.interrupt_response)
+        self._ear = Ear()
+        self._probed = False
         self._told: dict[str, Tell] = {}
+        self._turn_ends = config.turn_detection.silence_ms / 1000
         self._retold = 0
         self._retries = 0
         self._progress = -math.inf
@@ -173,6 +178,9 @@ class RealtimeLink:
         """Frames go as they come, one append each; what has piled up goes in larger pieces."""
         while True:
             waiting = [await self.audio.receive(), *self.audio.take_all()]
+            for event in waiting:
+                if isinstance(event, CallerAudio) and self._ear.listen(event.payload, trio.current_time()):
+                    self._changed.set()
             while waiting:
                 payloads: list[str] = []
                 silence = 0
@@ -236,6 +244,8 @@ class RealtimeLink:
     async def _read(self, session: ModelSession, nursery: trio.Nursery) -> None:
         while True:
             event = await session.receive()
+            self._ear.sign_of_life()
+            self._probed = False
             if isinstance(event, ReplyAudio):
                 self._on_audio(event)
             elif isinstance(event, ReplyWords | ItemEnded):
@@ -331,15 +341,31 @@ class RealtimeLink:
         """Ends the link when a voice is due and does not come. Raises ModelGone."""
         while True:
             self._changed = trio.Event()
-            with trio.move_on_at(self._silence_due()) as limit:
+            with trio.move_on_at(min(self._silence_due(), self._sign_of_life_due())):
                 await self._changed.wait()
-            if not limit.cancelled_caught:
+            now = trio.current_time()
+            if now >= self._sign_of_life_due():
+                if self._probed:
+                    raise ModelGone(
+                        f"the model gave no sign of life for {self._limits.silence:g} s after the caller spoke"
+                    )
+                self._probed = True
+                self.inbox.post(Probe())
+            elif now < self._silence_due():
                 continue
-            if self._desk.wish_blocked_by_caller:
+            elif self._desk.wish_blocked_by_caller:
                 self._desk.insist()
                 self.inbox.post(AskReply())
-            elif trio.current_time() >= self._silence_due():
+            else:
                 raise ModelGone(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
+
+    def _sign_of_life_due(self) -> float:
+        """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
+        answer to a probe."""
+        since = self._ear.unanswered_since
+        if since is None:
+            return math.inf
+        return since + self._turn_ends + self._limits.silence / (1 if self._probed else 2)
 
     def _silence_due(self) -> float:
         if not self._desk.waiting:

@@ -25,7 +25,7 @@ class TwilioIn:
         self._carrier = carrier
         self._notebook = notebook
         self._scope = trio.CancelScope()
-        self._gone = "the carrier's connection was lost"
+        self._gone = "the media stream was lost"
         self.ended = trio.Event()
 
     def carrier_gone(self, reason: str) -> None:
@@ -40,16 +40,16 @@ class TwilioIn:
         marks: Outbox[MarkEchoed],
     ) -> None:
         """Until the stream ends."""
-        reason = "the caller hung up"
+        over = HungUp("the caller hung up")
         with self._scope:
             try:
                 await self._read(audio, keys, marks)
             except CarrierGone as gone:
-                reason = f"the carrier's connection was lost: {gone}"
+                over = HungUp(f"the media stream was lost: {gone}", lost=True)
         if self._scope.cancelled_caught:
-            reason = self._gone
+            over = HungUp(self._gone, lost=True)
         self.ended.set()
-        keys.post(HungUp(reason))
+        keys.post(over)
 
     async def _read(
         self,

@@ -32,7 +32,7 @@ class TwilioOut:
             while True:
                 await self._write(await self.inbox.receive(), cleared)
         except CarrierGone as gone:
-            hung_up.post(HungUp(f"writing to the carrier failed: {gone}"))
+            hung_up.post(HungUp(f"writing to the media stream failed: {gone}", lost=True))
 
     async def _write(self, message: Frame | Mark | Clear, cleared: Outbox[Cleared]) -> None:
         # Stamped before the write: the bytes leave at its beginning, and a mark's echo may be read before it returns.

@@ -29,7 +29,7 @@ class Flow:
     name: str = attrs.field(validator=_not_empty)
     instructions: str = attrs.field(validator=_not_empty)
     greeting: str = attrs.field(default="greeting", validator=_known_prompt)
-    facts: dict[str, str] = attrs.field(factory=dict)
+    facts: dict[str, str] = attrs.field(factory=dict[str, str])
 
 
 _converter = cattrs.Converter(forbid_extra_keys=True)

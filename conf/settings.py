@@ -274,7 +274,7 @@ def all_settings() -> Iterator[tuple[str, "attrs.Attribute[Any]"]]:
 
 def _checked(field: "attrs.Attribute[Any]", value: Any, key: str, from_text: bool = False) -> Any:
     """`value` as the field's type, within its bounds; SettingsError says what is allowed."""
-    kind: type[Any] = type(field.default)
+    kind = cast("type[Any]", type(field.default))
     try:
         if from_text and kind is not str:
             value = kind(value.strip())

@@ -172,4 +172,4 @@ class HangUpWatch:
         try:
             await trio.sleep_forever()
         finally:
-            self.tell("the carrier's connection was lost")
+            self.tell("the media stream was lost")

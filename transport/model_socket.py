@@ -159,4 +159,6 @@ class ModelSocket:
             fatal = rejected.status_code in {401, 403}
             raise ModelGone(f"the model refused the connection: HTTP {rejected.status_code}", fatal=fatal) from None
         except (HandshakeError, OSError) as error:
-            raise ModelGone(f"the model cannot be reached: {error.__cause__ or error or type(error).__name__}") from None
+            raise ModelGone(
+                f"the model cannot be reached: {error.__cause__ or error or type(error).__name__}"
+            ) from None

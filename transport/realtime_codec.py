@@ -25,6 +25,7 @@ from actors.messages import (
     ModelCommand,
     ModelEvent,
     ModelTrouble,
+    Probe,
     ReplyAudio,
     ReplyBegan,
     ReplyEnded,
@@ -43,9 +44,8 @@ from actors.messages import (
     TurnCommitted,
     TurnDetection,
 )
+from actors.mulaw import silence
 
-MULAW_SILENCE = b"\xff"
-BYTES_PER_MS = 8
 CALLS_AT_MOST = 32
 """Tool calls of one reply that are looked at; a model that makes more has lost its mind."""
 
@@ -296,7 +296,7 @@ def append(payloads: list[str], silence_ms: int = 0) -> str:
     """The caller's audio. A single payload is passed on as it came; several are joined, byte for byte."""
     if len(payloads) == 1 and not silence_ms:
         return f'{{"type":"input_audio_buffer.append","audio":"{payloads[0]}"}}'
-    audio = b"".join(base64.b64decode(p) for p in payloads) + MULAW_SILENCE * (silence_ms * BYTES_PER_MS)
+    audio = b"".join(base64.b64decode(p) for p in payloads) + silence(silence_ms)
     return f'{{"type":"input_audio_buffer.append","audio":"{base64.b64encode(audio).decode("ascii")}"}}'
 
 
@@ -308,6 +308,8 @@ def write(command: ModelCommand, event_id: str) -> str:
 def _event(command: ModelCommand) -> dict[str, Any]:
     if isinstance(command, Configure):
         return {"type": "session.update", "session": _session(command.config)}
+    if isinstance(command, Probe):
+        return {"type": "session.update", "session": {"type": "realtime"}}
     if isinstance(command, Tell):
         event: dict[str, Any] = {"type": "conversation.item.create", "item": _told(command)}
         if command.first:

@@ -142,9 +142,7 @@ async def test_playback_is_never_starved_while_there_is_audio(autojump_clock: Mo
         speaker.say("a", ms(3000))
         await speaker.heard()
         frames = speaker.carrier.queue.frames
-        assert all(
-            later.start == pytest.approx(earlier.end) for earlier, later in zip(frames, frames[1:], strict=False)
-        )
+        assert all(later.start == pytest.approx(earlier.end) for earlier, later in itertools.pairwise(frames))
 
 
 async def test_only_the_last_frame_of_an_item_is_partial(autojump_clock: MockClock) -> None:

@@ -152,7 +152,7 @@ async def test_a_broken_connection_is_a_hang_up(autojump_clock: MockClock) -> No
         await trio.sleep(3)
         carrier.lose("reset by peer")
     (hung_up,) = desk.keys.take_all()
-    assert hung_up == HungUp("the carrier's connection was lost: reset by peer")
+    assert hung_up == HungUp("the media stream was lost: reset by peer", lost=True)
 
 
 async def test_a_connection_known_to_be_gone_is_not_read_for_ever(autojump_clock: MockClock) -> None:
@@ -163,7 +163,7 @@ async def test_a_connection_known_to_be_gone_is_not_read_for_ever(autojump_clock
         await trio.sleep(3)
         desk.actor.carrier_gone("the server saw it close")
         desk.actor.carrier_gone("the server saw it close")
-    assert desk.keys.take_all() == [HungUp("the server saw it close")]
+    assert desk.keys.take_all() == [HungUp("the server saw it close", lost=True)]
     assert desk.actor.ended.is_set()
 
 
@@ -171,7 +171,7 @@ async def test_a_connection_that_is_gone_before_it_is_read_is_a_hang_up(autojump
     desk = Desk(FakeCarrier(line=True))
     desk.actor.carrier_gone("early")
     await desk.run()
-    assert desk.keys.take_all() == [HungUp("early")]
+    assert desk.keys.take_all() == [HungUp("early", lost=True)]
     assert desk.audio.take_all() == []
 
 

@@ -120,5 +120,5 @@ async def test_a_broken_connection_hangs_up_and_ends_the_writer(
     await writer.actor.inbox.send(message)
     with trio.fail_after(5):
         await writer.ended.wait()
-    assert writer.hung_up.take_all() == [HungUp("writing to the carrier failed: reset")]
+    assert writer.hung_up.take_all() == [HungUp("writing to the media stream failed: reset", lost=True)]
     assert writer.cleared.take_all() == []

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import conf.prompts
+from actors import mulaw
 from conf.prompts import WORDS, load_prompt
-from transport import mulaw
 
 FOLDER = Path(conf.prompts.__file__).parent
 

@@ -7,15 +7,16 @@ from a test's own arguments, so each test names it.
 import base64
 import contextlib
 import json
+from collections.abc import Callable
 
 import pytest
 import trio
 import trio_websocket
 from prometheus_client import generate_latest
 from trio.testing import MockClock
-from tests.transport.wire_kit import ACCOUNT, MEDIA_URL, House, Phone, house_in_memory, settings_for, sid, signature
 
 from actors.messages import Disposition, ReplyAudio, ReplyBegan, ReplyEnded, ReplyStatus, Tell
+from tests.transport.wire_kit import ACCOUNT, MEDIA_URL, House, Phone, house_in_memory, settings_for, sid, signature
 from transport.stream_token import StreamTokens
 
 WAYS = [pytest.param(False, id="lane"), pytest.param(True, id="hypercorn")]
@@ -27,9 +28,9 @@ async def house(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         yield house
 
 
-async def until(condition: object, within: float = 60) -> None:
+async def until(condition: Callable[[], object], within: float = 60) -> None:
     with trio.fail_after(within):
-        while not condition():  # type: ignore[operator]
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event, and time is virtual
             await trio.sleep(0.01)
 
 
@@ -67,7 +68,9 @@ def house_metric(house: House, name: str) -> float:
         signature("wss://phone.example.com/twilio/medium"),
     ],
 )
-async def test_a_handshake_that_twilio_did_not_sign_is_refused(house: House, autojump_clock: MockClock, signed: str | None):
+async def test_a_handshake_that_twilio_did_not_sign_is_refused(
+    house: House, autojump_clock: MockClock, signed: str | None
+):
     with pytest.raises(trio_websocket.ConnectionRejected) as rejected:
         await house.upgrade(signed=signed)
     assert rejected.value.status_code == 403
@@ -137,23 +140,31 @@ async def test_a_stream_without_a_token_is_closed_before_the_model_is_asked(hous
     await refuse(house, None)
 
 
-async def test_a_stream_with_the_token_of_another_call_is_closed_before_the_model_is_asked(house: House, autojump_clock: MockClock):
+async def test_a_stream_with_the_token_of_another_call_is_closed_before_the_model_is_asked(
+    house: House, autojump_clock: MockClock
+):
     await refuse(house, house.token(sid()))
 
 
-async def test_a_stream_with_a_forged_token_is_closed_before_the_model_is_asked(house: House, autojump_clock: MockClock):
+async def test_a_stream_with_a_forged_token_is_closed_before_the_model_is_asked(
+    house: House, autojump_clock: MockClock
+):
     call_sid = sid()
     await refuse(house, house.token(call_sid, auth_token="guessed"), call_sid=call_sid)
 
 
-async def test_a_stream_with_a_token_that_is_too_old_is_closed_before_the_model_is_asked(house: House, autojump_clock: MockClock):
+async def test_a_stream_with_a_token_that_is_too_old_is_closed_before_the_model_is_asked(
+    house: House, autojump_clock: MockClock
+):
     call_sid = sid()
     old = StreamTokens(house.settings.secrets.auth_token, 60, wall_clock=lambda: 1_000_000.0).make(call_sid)
     await refuse(house, old, call_sid=call_sid)
 
 
 @pytest.mark.parametrize("token", ["", ".", "....", "a.b.c.d", "\u00e4.\u20ac.n.\U0001f600", "1" * 5000])
-async def test_a_stream_with_garbage_for_a_token_is_closed_before_the_model_is_asked(house: House, autojump_clock: MockClock, token: str):
+async def test_a_stream_with_garbage_for_a_token_is_closed_before_the_model_is_asked(
+    house: House, autojump_clock: MockClock, token: str
+):
     await refuse(house, token)
 
 
@@ -188,7 +199,9 @@ async def test_of_two_streams_with_one_token_at_once_one_is_taken(house: House, 
         {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 2},
     ],
 )
-async def test_a_stream_in_another_format_is_closed_before_the_model_is_asked(house: House, autojump_clock: MockClock, media_format: dict):
+async def test_a_stream_in_another_format_is_closed_before_the_model_is_asked(
+    house: House, autojump_clock: MockClock, media_format: dict
+):
     call_sid = sid()
     await refuse(house, house.token(call_sid), 1002, call_sid, media_format=media_format)
 
@@ -256,7 +269,9 @@ def second_start(phone: Phone) -> dict:
 
 
 @pytest.mark.parametrize("kind", NOT_UNDERSTOOD)
-async def test_what_is_not_understood_is_reported_once_a_kind_and_the_call_goes_on(house: House, autojump_clock: MockClock, kind: str):
+async def test_what_is_not_understood_is_reported_once_a_kind_and_the_call_goes_on(
+    house: House, autojump_clock: MockClock, kind: str
+):
     phone = await house.call()
     await phone.hear()
     for _ in range(5):
@@ -292,7 +307,9 @@ async def test_a_stream_of_nothing_but_rubbish_is_ended_and_the_caller_kept(hous
     assert len(house.store.of(phone.call_sid)) == 1
 
 
-async def test_a_message_that_is_too_big_closes_its_stream_with_1009_and_no_other(house: House, autojump_clock: MockClock):
+async def test_a_message_that_is_too_big_closes_its_stream_with_1009_and_no_other(
+    house: House, autojump_clock: MockClock
+):
     bystander = await house.call()
     phone = await house.call()
     await phone.hear()
@@ -329,7 +346,9 @@ async def test_a_key_reaches_the_model_as_text(house: House, autojump_clock: Moc
     assert house.store.records[0].keys == "7"
 
 
-async def test_what_the_model_says_is_played_in_frames_and_marks_of_this_stream(house: House, autojump_clock: MockClock):
+async def test_what_the_model_says_is_played_in_frames_and_marks_of_this_stream(
+    house: House, autojump_clock: MockClock
+):
     phone = await house.call()
     await until(lambda: house.model.sessions)
     session = house.model.sessions[0]
@@ -521,7 +540,9 @@ POISON = {
 
 @pytest.mark.parametrize("path", ["/twilio/media", "/elsewhere"])
 @pytest.mark.parametrize("poison", POISON)
-async def test_a_poisoned_upgrade_harms_only_its_own_connection(house: House, autojump_clock: MockClock, poison: str, path: str):
+async def test_a_poisoned_upgrade_harms_only_its_own_connection(
+    house: House, autojump_clock: MockClock, poison: str, path: str
+):
     bystander = await house.call()
     request = (
         f"GET {path} HTTP/1.1\r\nHost: phone.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -88,7 +88,9 @@ def test_a_get_is_signed_over_its_url():
 
 def test_the_query_is_taken_as_it_came():
     raw = "why=silent&x=%2f%2F+%20&x="
-    assert check().webhook("/twilio/ivr/menu", raw, FORM, sign(f"https://phone.example.com/twilio/ivr/menu?{raw}", FORM))
+    assert check().webhook(
+        "/twilio/ivr/menu", raw, FORM, sign(f"https://phone.example.com/twilio/ivr/menu?{raw}", FORM)
+    )
 
 
 @pytest.mark.parametrize("path", ["/twilio/voice", "/calls/twilio/voice"])

@@ -23,12 +23,7 @@ SHORT = line("agent_saturday")
 GOODBYE = Reply((say("agent_bye"), Call("end_call", "{}")))
 
 
-@pytest.fixture(autouse=True)
-def _virtual_time(autojump_clock):
-    """Every call of this file is on the mock clock."""
-
-
-async def test_the_demo_call_goes_as_it_should(monkeypatch):
+async def test_the_demo_call_goes_as_it_should(monkeypatch, autojump_clock):
     async with a_world(monkeypatch, LoopbackModel(SCRIPT)) as world:
         call = await world.call(*STEPS)
         record = world.record(call)
@@ -43,21 +38,23 @@ async def test_the_demo_call_goes_as_it_should(monkeypatch):
     assert len(world.session.tool_results) == 2
 
 
-async def test_the_first_word_is_on_the_wire_at_once_whatever_the_model_does(monkeypatch):
+async def test_the_first_word_is_on_the_wire_at_once_whatever_the_model_does(monkeypatch, autojump_clock):
     async with a_world(monkeypatch, LoopbackModel(faults=Faults(silent_accept=True))) as world:
         call = await world.call(Wait(1), HangUp())
     assert call.streams[0].first_audio_ms < 100
     assert heard_audio(call) == GREETING[: len(heard_audio(call))]
 
 
-async def test_the_caller_hears_the_model_byte_for_byte(monkeypatch):
+async def test_the_caller_hears_the_model_byte_for_byte(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_hours"),)), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         call = await world.call(AwaitQuiet(), HELLO, AwaitQuiet(), BYE)
     assert heard_audio(call) == GREETING + LONG.audio + line("agent_bye").audio
 
 
-async def test_the_model_hears_the_caller_byte_for_byte_also_what_was_said_before_it_was_there(monkeypatch):
+async def test_the_model_hears_the_caller_byte_for_byte_also_what_was_said_before_it_was_there(
+    monkeypatch, autojump_clock
+):
     async with a_world(monkeypatch, LoopbackModel(Script(turns=(GOODBYE,)))) as world:
         call = await world.call(HELLO)
         record = world.record(call)
@@ -69,7 +66,7 @@ async def test_the_model_hears_the_caller_byte_for_byte_also_what_was_said_befor
 
 
 @pytest.mark.parametrize("after_ms", [60, 137, 480, 1023, 2750, 5999, 9876])
-async def test_what_is_truncated_is_what_was_heard(monkeypatch, after_ms):
+async def test_what_is_truncated_is_what_was_heard(monkeypatch, autojump_clock, after_ms):
     script = Script(turns=(Reply((say("agent_hours"),), speed=20), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script), seed=after_ms) as world:
         call = await world.call(AwaitQuiet(), HELLO, AwaitAgent(0.02), Wait(after_ms / 1000), HELLO)
@@ -89,7 +86,7 @@ async def test_what_is_truncated_is_what_was_heard(monkeypatch, after_ms):
     assert len(turn.heard_text) < len(LONG.text)
 
 
-async def test_nothing_of_a_cut_reply_is_played_after_the_clear(monkeypatch):
+async def test_nothing_of_a_cut_reply_is_played_after_the_clear(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_hours"),), speed=1.3), Reply((say("agent_saturday"),)), GOODBYE))
     faults = Faults(stray_deltas=3)
     async with a_world(monkeypatch, LoopbackModel(script, faults=faults)) as world:
@@ -100,7 +97,7 @@ async def test_nothing_of_a_cut_reply_is_played_after_the_clear(monkeypatch):
     assert after == SHORT.audio + line("agent_bye").audio
 
 
-async def test_a_reply_that_was_heard_to_its_end_is_never_truncated(monkeypatch):
+async def test_a_reply_that_was_heard_to_its_end_is_never_truncated(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_saturday"),)), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         call = await world.call(AwaitQuiet(), HELLO, AwaitQuiet(0.1), BYE)
@@ -110,7 +107,7 @@ async def test_a_reply_that_was_heard_to_its_end_is_never_truncated(monkeypatch)
     assert record.interruptions == []
 
 
-async def test_of_two_items_the_audible_one_is_cut_and_the_other_forgotten(monkeypatch):
+async def test_of_two_items_the_audible_one_is_cut_and_the_other_forgotten(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_hours"), say("agent_saturday")), speed=20), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         await world.call(AwaitQuiet(), HELLO, AwaitAgent(2), BYE)
@@ -122,7 +119,7 @@ async def test_of_two_items_the_audible_one_is_cut_and_the_other_forgotten(monke
     assert kinds.index("conversation.item.truncate") < kinds.index("conversation.item.delete")
 
 
-async def test_the_second_of_two_items_is_cut_where_it_was_heard(monkeypatch):
+async def test_the_second_of_two_items_is_cut_where_it_was_heard(monkeypatch, autojump_clock):
     first, second = line("agent_checking"), line("agent_hours")
     script = Script(turns=(Reply((say("agent_checking"), say("agent_hours")), speed=20), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
@@ -133,7 +130,7 @@ async def test_the_second_of_two_items_is_cut_where_it_was_heard(monkeypatch):
     assert told < len(second.audio) // BYTES_PER_MS
 
 
-async def test_a_cut_greeting_is_told_as_far_as_it_was_heard(monkeypatch):
+async def test_a_cut_greeting_is_told_as_far_as_it_was_heard(monkeypatch, autojump_clock):
     async with a_world(monkeypatch, LoopbackModel(Script(turns=(GOODBYE,)))) as world:
         await world.call(AwaitAgent(2), BYE)
     told = [
@@ -147,7 +144,7 @@ async def test_a_cut_greeting_is_told_as_far_as_it_was_heard(monkeypatch):
     assert not world.session.errors
 
 
-async def test_the_goodbye_is_heard_to_its_last_byte_before_the_line_is_closed(monkeypatch):
+async def test_the_goodbye_is_heard_to_its_last_byte_before_the_line_is_closed(monkeypatch, autojump_clock):
     async with a_world(monkeypatch, LoopbackModel(Script(turns=(GOODBYE,)))) as world:
         call = await world.call(AwaitQuiet(), BYE)
     assert heard_audio(call).endswith(line("agent_bye").audio)
@@ -155,14 +152,14 @@ async def test_the_goodbye_is_heard_to_its_last_byte_before_the_line_is_closed(m
     assert call.end == "hangup"
 
 
-async def test_an_end_without_a_word_gets_a_goodbye_first(monkeypatch):
+async def test_an_end_without_a_word_gets_a_goodbye_first(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((Call("end_call", "{}"),)),), after_tools=(Reply((say("agent_bye"),)),))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         call = await world.call(AwaitQuiet(), BYE)
     assert heard_audio(call).endswith(line("agent_bye").audio)
 
 
-async def test_a_caller_who_interrupts_the_goodbye_goes_on_talking(monkeypatch):
+async def test_a_caller_who_interrupts_the_goodbye_goes_on_talking(monkeypatch, autojump_clock):
     script = Script(turns=(GOODBYE, Reply((say("agent_saturday"),)), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         call = await world.call(AwaitQuiet(), HELLO, AwaitAgent(0.5), HELLO, AwaitQuiet(), BYE)
@@ -170,9 +167,11 @@ async def test_a_caller_who_interrupts_the_goodbye_goes_on_talking(monkeypatch):
     assert heard_audio(call).endswith(SHORT.audio + line("agent_bye").audio)
 
 
-async def test_parallel_tool_calls_are_all_answered_before_one_reply_is_asked_for(monkeypatch):
+async def test_parallel_tool_calls_are_all_answered_before_one_reply_is_asked_for(monkeypatch, autojump_clock):
     calls = (Call("look_up", '{"topic": "address"}'), Call("look_up", '{"topic": "nonsense"}'), Call("fly", "{"))
-    script = Script(turns=(Reply((say("agent_checking"), *calls)), GOODBYE), after_tools=(Reply((say("agent_saturday"),)),))
+    script = Script(
+        turns=(Reply((say("agent_checking"), *calls)), GOODBYE), after_tools=(Reply((say("agent_saturday"),)),)
+    )
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         await world.call(AwaitQuiet(), HELLO, AwaitQuiet(), BYE)
     session = world.session
@@ -183,7 +182,7 @@ async def test_parallel_tool_calls_are_all_answered_before_one_reply_is_asked_fo
     assert kinds[: kinds.index("response.create")].count("conversation.item.create") == 4  # the greeting, three results
 
 
-async def test_a_transfer_dials_the_human(monkeypatch):
+async def test_a_transfer_dials_the_human(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_connect"), Call("transfer_to_human", "{}"))),))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         call = await world.call(AwaitQuiet(), Speak(line("caller_human").audio))
@@ -196,7 +195,7 @@ async def test_a_transfer_dials_the_human(monkeypatch):
 
 
 @pytest.mark.parametrize("outcome", ["busy", "no-answer", "failed"])
-async def test_a_human_who_does_not_answer_leads_to_voicemail(monkeypatch, outcome):
+async def test_a_human_who_does_not_answer_leads_to_voicemail(monkeypatch, autojump_clock, outcome):
     async with a_world(monkeypatch, LoopbackModel(), dial={"+15550001111": outcome}) as world:
         call = await world.call(AwaitAgent(1), Press("0"))
     assert heard_audio(call).endswith(load_prompt("transfer").audio)
@@ -204,7 +203,7 @@ async def test_a_human_who_does_not_answer_leads_to_voicemail(monkeypatch, outco
     assert call.end == "hangup"
 
 
-async def test_keys_reach_the_model_as_text_and_are_answered_once(monkeypatch):
+async def test_keys_reach_the_model_as_text_and_are_answered_once(monkeypatch, autojump_clock):
     script = Script(turns=(GOODBYE,), on_text=(Reply((say("agent_key"),)),))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         call = await world.call(AwaitQuiet(), Press("42#"), AwaitQuiet(), BYE)
@@ -221,7 +220,9 @@ TROUBLE = {
     "another format": Faults(wrong_echo=True),
     "closed": Faults(close_after_ms=7000),
     "dropped": Faults(drop_after_ms=7000),
-    "stalled": Faults(stall_after_ms=7000),
+    "stalled before a word": Faults(stall_after_ms=6000),
+    "stalled while the caller spoke": Faults(stall_after_ms=7000),
+    "stalled before its answer": Faults(stall_after_ms=8600),
     "out of quota": Faults(fail_codes=("insufficient_quota",)),
     "failing twice": Faults(fail_codes=("server_error", "server_error")),
     "expired": Faults(session_seconds=7),
@@ -229,7 +230,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-async def test_a_caller_whose_model_fails_reaches_the_keypad_menu_in_time(monkeypatch, trouble):
+async def test_a_caller_whose_model_fails_reaches_the_keypad_menu_in_time(monkeypatch, autojump_clock, trouble):
     script = Script(turns=(Reply((say("agent_saturday"),)),) * 9)
     async with a_world(monkeypatch, LoopbackModel(script, faults=TROUBLE[trouble])) as world:
         # Speaks after the greeting, presses 2 in the menu, leaves a message.
@@ -249,7 +250,16 @@ async def test_a_caller_whose_model_fails_reaches_the_keypad_menu_in_time(monkey
     assert silence <= 4 + 0.6
 
 
-async def test_a_model_that_fails_once_for_a_passing_reason_is_asked_again(monkeypatch):
+async def test_a_model_that_takes_noise_for_no_speech_is_asked_whether_it_lives_and_kept(monkeypatch, autojump_clock):
+    noise = Speak((bytes([0x30, 0xB0] * 80) + bytes([0xFF] * 480)) * 20)  # loud for 20 ms of every 80
+    async with a_world(monkeypatch, LoopbackModel(Script(turns=(GOODBYE,)))) as world:
+        call = await world.call(AwaitQuiet(), noise, Wait(10), BYE)
+    assert world.session.types().count("session.update") == 2
+    assert sum(item.get("role") == "user" for item in world.session.items.values()) == 1
+    assert call.end == "hangup"
+
+
+async def test_a_model_that_fails_once_for_a_passing_reason_is_asked_again(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_saturday"),)), GOODBYE))
     faults = Faults(fail_codes=("rate_limit_exceeded",))
 
@@ -261,7 +271,7 @@ async def test_a_model_that_fails_once_for_a_passing_reason_is_asked_again(monke
     assert heard_ms(call) > len(GREETING) // BYTES_PER_MS
 
 
-async def test_a_second_endpoint_takes_over_when_the_first_cannot_be_had(monkeypatch):
+async def test_a_second_endpoint_takes_over_when_the_first_cannot_be_had(monkeypatch, autojump_clock):
     first, second = LoopbackModel(faults=Faults(refuse_status=503)), LoopbackModel(Script(turns=(GOODBYE,)))
     async with a_world(monkeypatch, first, second) as world:
         call = await world.call(AwaitQuiet(), BYE)
@@ -269,7 +279,7 @@ async def test_a_second_endpoint_takes_over_when_the_first_cannot_be_had(monkeyp
     assert heard_audio(call).endswith(line("agent_bye").audio)
 
 
-async def test_a_model_with_odd_events_is_understood_all_the_same(monkeypatch):
+async def test_a_model_with_odd_events_is_understood_all_the_same(monkeypatch, autojump_clock):
     async with a_world(monkeypatch, LoopbackModel(SCRIPT, faults=Faults(odd_events=True))) as world:
         call = await world.call(*STEPS)
         record = world.record(call)
@@ -278,7 +288,7 @@ async def test_a_model_with_odd_events_is_understood_all_the_same(monkeypatch):
     assert heard_audio(call).endswith(line("agent_bye").audio)
 
 
-async def test_a_caller_who_hangs_up_leaves_one_record_and_no_question(monkeypatch):
+async def test_a_caller_who_hangs_up_leaves_one_record_and_no_question(monkeypatch, autojump_clock):
     async with a_world(monkeypatch, LoopbackModel(SCRIPT)) as world:
         call = await world.call(AwaitAgent(2), HangUp())
         record = world.record(call)
@@ -287,7 +297,7 @@ async def test_a_caller_who_hangs_up_leaves_one_record_and_no_question(monkeypat
     assert not any(path == "/twilio/after" for path, _ in call.posts)
 
 
-async def test_a_stream_that_was_cut_is_opened_again_and_nobody_is_greeted_twice(monkeypatch):
+async def test_a_stream_that_was_cut_is_opened_again_and_nobody_is_greeted_twice(monkeypatch, autojump_clock):
     model = LoopbackModel(brain=lambda prompted: GOODBYE)
     async with a_world(monkeypatch, model) as world:
         call = await world.call(Wait(12), BYE, faults=StreamFaults(drop_after=3))
@@ -298,7 +308,7 @@ async def test_a_stream_that_was_cut_is_opened_again_and_nobody_is_greeted_twice
     assert call.end == "hangup"
 
 
-async def test_lost_frames_become_silence_so_that_the_turn_ends(monkeypatch):
+async def test_lost_frames_become_silence_so_that_the_turn_ends(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_saturday"),)), GOODBYE))
     faults = StreamFaults(gap_at=9.0, gap_seconds=3.0)
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
@@ -308,7 +318,7 @@ async def test_lost_frames_become_silence_so_that_the_turn_ends(monkeypatch):
     assert call.end == "hangup"
 
 
-async def test_late_marks_do_not_spoil_what_is_truncated(monkeypatch):
+async def test_late_marks_do_not_spoil_what_is_truncated(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_hours"),), speed=20), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         call = await world.call(
@@ -319,7 +329,7 @@ async def test_late_marks_do_not_spoil_what_is_truncated(monkeypatch):
     assert abs(told - (played - len(GREETING)) // BYTES_PER_MS) <= 20
 
 
-async def test_many_calls_at_once_do_not_touch_each_other(monkeypatch):
+async def test_many_calls_at_once_do_not_touch_each_other(monkeypatch, autojump_clock):
     model = LoopbackModel(brain=lambda prompted: GOODBYE if prompted.turn > 1 else Reply((say("agent_saturday"),)))
     async with a_world(monkeypatch, model) as world:
         calls = []
@@ -327,7 +337,8 @@ async def test_many_calls_at_once_do_not_touch_each_other(monkeypatch):
         async def one(number: int) -> None:
             await trio.sleep(number * 0.013)
             faults = StreamFaults(drop_after=4 + number % 3) if number % 5 == 4 else None
-            steps = (AwaitQuiet(), HELLO, AwaitQuiet(), BYE)
+            # One whose words were lost with its stream has no more to say, and hangs up.
+            steps = (AwaitQuiet(), HELLO, AwaitQuiet(), BYE, Wait(20), HangUp())
             call = await world.carrier.place_call(steps, faults=faults, caller=f"+1415555{number:04d}")
             calls.append((number, call))
 
@@ -341,7 +352,7 @@ async def test_many_calls_at_once_do_not_touch_each_other(monkeypatch):
             assert heard_audio(call) == GREETING + SHORT.audio + line("agent_bye").audio
 
 
-async def test_above_the_ceiling_the_caller_gets_the_menu_at_once(monkeypatch):
+async def test_above_the_ceiling_the_caller_gets_the_menu_at_once(monkeypatch, autojump_clock):
     settings = wire_kit.settings_for(max_calls=0)
     async with a_world(monkeypatch, LoopbackModel(), settings=settings) as world:
         call = await world.call(Wait(3), Press("1"))
@@ -350,7 +361,7 @@ async def test_above_the_ceiling_the_caller_gets_the_menu_at_once(monkeypatch):
     assert any(isinstance(verb, Dial) for verb in call.verbs)
 
 
-async def test_a_caller_who_says_and_presses_nothing_in_the_menu_ends_at_a_human(monkeypatch):
+async def test_a_caller_who_says_and_presses_nothing_in_the_menu_ends_at_a_human(monkeypatch, autojump_clock):
     async with a_world(monkeypatch, LoopbackModel(faults=Faults(refuse_status=503))) as world:
         call = await world.call()
     assert sum(isinstance(verb, Gather) for verb in call.verbs) == 3
@@ -358,7 +369,7 @@ async def test_a_caller_who_says_and_presses_nothing_in_the_menu_ends_at_a_human
     assert call.end == "hangup"
 
 
-async def test_a_reply_in_small_and_odd_pieces_is_played_whole(monkeypatch):
+async def test_a_reply_in_small_and_odd_pieces_is_played_whole(monkeypatch, autojump_clock):
     speech = Speech("odd", bytes(range(256)) * 31 + b"\x01\x02\x03")
     script = Script(turns=(Reply((speech,), delta_ms=7, speed=3), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:

@@ -333,12 +333,13 @@ class _OneCall:
             async with self._carrier.network.open_stream(verb.url, headers) as socket:
                 await self._stream_status(verb, log, "stream-started")
                 stream = MediaStream(socket, log, self._person, self._faults)
+                self._person.heeded(True)
                 await stream.run(self._carrier.account, self._call.call_sid, parameters)
         except StreamRefused as refused:
             self._call.errors.append(f"31920: the handshake was answered with {refused.status}")
             log.ended_by = "refused"
         self._faults = StreamFaults()  # the next stream of the call is a good one
-        self._person.hear(False)
+        self._person.heeded(False)
         await self._stream_status(verb, log, "stream-stopped")
         if self._person.gone.is_set():
             raise self._over("caller")

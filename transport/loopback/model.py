@@ -19,11 +19,11 @@ import attrs
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
+from actors.mulaw import BYTES_PER_MS
 from transport.loopback import session as sessions
 from transport.loopback.replies import Replies
 from transport.loopback.script import Brain, Faults, Prompted, Script
 from transport.loopback.voice_activity import Started, VoiceActivity
-from transport.mulaw import BYTES_PER_MS
 
 QUEUE = 4096
 """Events that may wait for a client that does not read; then the connection is given up."""

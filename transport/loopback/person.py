@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from actors.mulaw import BYTES_PER_MS, silence
 from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp, Press, Speak, Step, Wait
 from transport.loopback.playback import Heard
-from transport.mulaw import BYTES_PER_MS, silence
 
 FRAME_MS = 20
 FRAME_SILENCE = silence(FRAME_MS)
@@ -18,6 +18,7 @@ class Person:
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
         self._mouth = bytearray()
+        self._heeded = True
         self._tick = trio.Event()
         self._audible_since: float | None = None
         self._quiet_since: float | None = None
@@ -33,8 +34,12 @@ class Person:
 
     async def _do(self, step: Step) -> None:
         if isinstance(step, Speak):
-            self._mouth += step.audio
-            await self._until(lambda: not self._mouth, len(step.audio) / BYTES_PER_MS / 1000 + 30)
+            seconds = len(step.audio) / BYTES_PER_MS / 1000
+            if self._heeded:
+                self._mouth += step.audio
+                await self._until(lambda: not self._mouth, seconds + 30)
+            else:
+                await trio.sleep(seconds)
         elif isinstance(step, AwaitAgent):
             await self._until(lambda: self._for(self._audible_since, step.seconds), step.at_most)
         elif isinstance(step, AwaitQuiet):
@@ -71,6 +76,13 @@ class Person:
             self._audible_since = None
         self._tick.set()
         self._tick = trio.Event()
+
+    def heeded(self, yes: bool) -> None:
+        """Whether a stream carries the voice; where none does, words are lost."""
+        self._heeded = yes
+        if not yes:
+            self._mouth.clear()
+            self.hear(False)
 
     def frame(self) -> bytes:
         """The next 20 ms of the voice: speech if there is some to say, else silence."""

@@ -4,7 +4,7 @@ from collections import deque
 
 import attrs
 
-from transport.mulaw import BYTES_PER_MS
+from actors.mulaw import BYTES_PER_MS
 
 BYTES_PER_SECOND = BYTES_PER_MS * 1000
 QUEUE_AT_MOST = 600 * BYTES_PER_SECOND

@@ -6,8 +6,8 @@ import wave
 from collections.abc import Sequence
 from pathlib import Path
 
+from actors.mulaw import decode
 from transport.loopback.playback import BYTES_PER_SECOND, Heard
-from transport.mulaw import decode
 
 
 def write_stereo(path: Path, began: float, seconds: float, left: Sequence[Heard], right: Sequence[Heard]) -> None:

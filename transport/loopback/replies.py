@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from actors.mulaw import BYTES_PER_MS
 from transport.loopback.script import Brain, Call, Faults, Prompted, Reply, Speech
 from transport.loopback.session import Problem
-from transport.mulaw import BYTES_PER_MS
 
 USAGE = {
     "total_tokens": 300,

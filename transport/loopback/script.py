@@ -63,9 +63,12 @@ class Script:
     def brain(self) -> Brain:
         """The script as a function, fresh: each list is read once, then the model asks the caller to repeat."""
         turns, after_tools, on_text = iter(self.turns), iter(self.after_tools), iter(self.on_text)
+        answered = 0
 
         def reply(prompted: Prompted) -> Reply:
-            source = after_tools if prompted.tool_results else on_text if prompted.text else turns
+            nonlocal answered
+            spoken, answered = prompted.turn > answered, prompted.turn
+            source = turns if spoken else after_tools if prompted.tool_results else on_text if prompted.text else turns
             return next(source, Reply((say("agent_sorry"),)))
 
         return reply

@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import trio
 
+from actors.mulaw import to_base64
 from transport.loopback.network import StreamClosed, StreamSocket
 from transport.loopback.person import FRAME_MS, Person
 from transport.loopback.playback import Playback
-from transport.mulaw import to_base64
 
 FIRST_TIMESTAMP_MS = 120
 """The first frame is this far into the stream, as seen on the real wire."""

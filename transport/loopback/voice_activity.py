@@ -2,7 +2,7 @@
 
 import attrs
 
-from transport.mulaw import BYTES_PER_MS, loudness
+from actors.mulaw import BYTES_PER_MS, loudness
 
 WINDOW = 20 * BYTES_PER_MS
 ONSET_WINDOWS = 3

@@ -1,11 +1,11 @@
-"""µ-law (G.711) in tables: one byte is one sample, 8 of them are a millisecond.
+"""µ-law (G.711) in tables: one byte is one sample, 8 of them are a millisecond. Pure.
 
-The call path never decodes: payloads are passed on as they came. These tables are for those who must look at the
-samples: voice activity in the loopback model, recordings, tests.
+The call path never transcodes: payloads are passed on as they came. These tables are for those who must look at the
+samples: how loud a frame is, recordings, tests.
 """
 
 import array
-import base64
+import binascii
 
 BYTES_PER_MS = 8
 SILENCE = 0xFF
@@ -41,4 +41,9 @@ def silence(ms: int) -> bytes:
 
 def to_base64(audio: bytes) -> str:
     """The payload text of `audio`, as both wires carry it: standard alphabet, padded."""
-    return base64.b64encode(audio).decode("ascii")
+    return binascii.b2a_base64(audio, newline=False).decode("ascii")
+
+
+def from_base64(payload: str) -> bytes:
+    """The bytes of a payload text. Raises binascii.Error for what is none."""
+    return binascii.a2b_base64(payload)
