@@ -6,11 +6,11 @@ from conf import settings as conf
 from transport import log, server_guard
 from transport.web import create_app
 
-server_guard.install()
+drain_begins = server_guard.install()
 try:
     settings = conf.load()
     log.set_up(settings.server.log_format, settings.server.log_level)
-    app = create_app(settings, drain_begins=server_guard.drain_begins)
+    app = create_app(settings, drain_begins=drain_begins)
 except conf.SettingsError as error:
     print(f"triode cannot start: {error}", file=sys.stderr)
     sys.exit(78)  # EX_CONFIG

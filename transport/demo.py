@@ -201,7 +201,6 @@ def _problems(result: dict[str, Any], call: CarriedCall, model: LoopbackModel) -
     if stream is not None and session is not None and session.truncations and stream.clears:
         # What the model was told is compared with what the carrier really played of that item by then.
         item, told = session.truncations[0]
-        before = sum(t["heard_ms"] for t in result["turns"] if t["who"] == "agent" and not t["interrupted"])
         played = stream.clears[0][1] // 8
         earlier = [t for t in result["turns"] if t["who"] == "agent"]
         before = sum(t["heard_ms"] for t in earlier[: [t["interrupted"] for t in earlier].index(True)])

@@ -20,7 +20,7 @@ from trio_websocket import (
 from actors.messages import ModelCommand, ModelEvent
 from actors.ports import ModelGone, ModelSession
 from transport import realtime_codec
-from transport.model_lane import say_goodbye, send_text
+from transport.model_lane import released, say_goodbye, send_text
 
 MESSAGES = 64
 """Messages that may wait for the reader; a full queue would hold up pongs and the peer's close too."""
@@ -104,7 +104,7 @@ Dial = Callable[[str, Headers], AbstractAsyncContextManager[WebSocketConnection]
 async def dial(url: str, headers: Headers) -> AsyncIterator[WebSocketConnection]:
     """Over the network, with the system's certificates."""
     with contextlib.suppress(DisconnectionTimeout):  # the peer does not answer our close: it is closed all the same
-        async with open_websocket_url(
+        opening = open_websocket_url(
             url,
             extra_headers=headers,
             message_queue_size=MESSAGES,
@@ -112,7 +112,8 @@ async def dial(url: str, headers: Headers) -> AsyncIterator[WebSocketConnection]
             # The opening is bounded by the caller's cancel scope: the library's own limit does not hold.
             connect_timeout=float("inf"),
             disconnect_timeout=CLOSE_WITHIN,
-        ) as connection:
+        )
+        async with released(opening) as connection:
             yield connection
 
 

@@ -1,26 +1,37 @@
 """Repairs to hypercorn's trio worker. Everything here leans on hypercorn 0.18 (pinned) and on nothing else of it.
 
-Three faults, each seen to happen, each with a test in tests/transport/test_server_guard.py:
+Five faults, each seen to happen, each with a test in tests/transport/test_server_guard.py:
 
 1. An exception of one connection (a byte sent between an upgrade request and our 101 is enough) leaves its task, and takes
    the worker, then the master down. `GuardedServer.run` stops it at its connection, and says so in the log.
 2. `protocol_send` shields its write without a limit: a peer that stops reading pins the sender for ever, and with it the
    shutdown. Here a write has `SEND_WITHIN` seconds; then the connection is torn down.
 3. Nobody tells the application that a shutdown began: it only sees its handlers cancelled when `graceful_timeout` is over.
-   `drain_begins` waits for the signals that hypercorn's master sends to its workers.
+   And without a master (`workers = 0`, as in conf/hypercorn.toml: a start that is refused, or a crash, is then the exit
+   status, which a master turns into 0) SIGTERM kills at once. `_serve_until_told` takes the signals, begins hypercorn's own
+   shutdown with them, and lets the application know.
+4. The end of a connection (`Connection: close`) is awaited in a task that Quart-Trio has just cancelled, so the peer sees it
+   only when `read_timeout` is over. `_close` is shielded, within `CLOSE_WITHIN`.
+5. Its log lines come twice, once past our format, and a peer's mistake is printed with the traceback of a bug.
 
 The same place is where a media stream is taken over before hypercorn parses it: see `media_lane.py`.
 
-hypercorn imports the application before it looks its server class up, so putting ours in place at import is enough.
+hypercorn imports the application before it looks these names up, so putting ours in their place at import is enough.
 """
 
-import multiprocessing
+import functools
 import signal
+import sys
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import h11
+import hypercorn.config
+import hypercorn.logging
 import hypercorn.trio.run
 import structlog
 import trio
+import wsproto.utilities
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 
@@ -29,6 +40,8 @@ from transport.media_lane import serve as serve_media
 
 SEND_WITHIN = 10.0
 """Seconds a single write may take: Twilio reads 50 messages a second or is gone."""
+CLOSE_WITHIN = 2.0
+"""Seconds the end of a connection may take: TLS says goodbye."""
 
 log = structlog.get_logger("triode.server")
 
@@ -80,6 +93,13 @@ class GuardedServer(TCPServer):
                 pass
         await self.protocol.handle(Closed())
 
+    async def _close(self) -> None:
+        """See TCPServer."""
+        with trio.move_on_after(CLOSE_WITHIN, shield=True) as limit:
+            await super()._close()
+        if limit.cancelled_caught:
+            await trio.aclose_forcefully(self.stream)
+
 
 class _ReadAgain:
     """A stream whose first bytes were looked at already and are read once more."""
@@ -100,39 +120,75 @@ class _ReadAgain:
         return getattr(self._stream, name)
 
 
-def install() -> None:
-    """Puts the guarded server in hypercorn's place for this process."""
+class GuardedLogger(hypercorn.logging.Logger):
+    """hypercorn's log lines, written once and by the root logger."""
+
+    def __init__(self, config: hypercorn.config.Config) -> None:
+        super().__init__(config)
+        if self.error_logger is not None:
+            self.error_logger.handlers.clear()
+
+    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """A bug, with its traceback; a peer that breaks the protocol is a line."""
+        error = sys.exc_info()[1]
+        if error is not None and _is_the_peers(error):
+            await self.warning("A peer broke the protocol: %s", _first(error))
+        else:
+            await super().exception(message, *args, **kwargs)
+
+
+_worker_serve = hypercorn.trio.run.worker_serve
+
+
+async def _serve_until_told(
+    began: trio.Event,
+    *args: Any,
+    shutdown_trigger: Callable[[], Awaitable[None]] | None = None,
+    **kwargs: Any,
+) -> None:
+    """hypercorn's server until SIGTERM, SIGINT or its own trigger; then `began` is set. A second SIGINT stops at once.
+
+    With several workers the master sends SIGTERM to those still draining: unhandled it would kill them.
+    """
+    signals = {signal.SIGTERM} if shutdown_trigger else {signal.SIGTERM, signal.SIGINT}
+
+    async def by_signal() -> None:
+        async for number in received:
+            if number == signal.SIGINT and began.is_set():
+                raise KeyboardInterrupt
+            began.set()
+
+    async def by_trigger(trigger: Callable[[], Awaitable[None]]) -> None:
+        await trigger()
+        began.set()
+
+    with trio.open_signal_receiver(*signals) as received:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(by_signal)
+            if shutdown_trigger:
+                nursery.start_soon(by_trigger, shutdown_trigger)
+            await _worker_serve(*args, shutdown_trigger=began.wait, **kwargs)
+            nursery.cancel_scope.cancel("the server has stopped")
+
+
+def install() -> Callable[[], Awaitable[None]]:
+    """Puts the repairs in hypercorn's place for this process; the result returns when a shutdown begins."""
+    began = trio.Event()
+    hypercorn.config.Config.logger_class = GuardedLogger  # type: ignore[assignment]
     hypercorn.trio.run.TCPServer = GuardedServer  # type: ignore[misc]
+    hypercorn.trio.run.worker_serve = functools.partial(_serve_until_told, began)
+    return began.wait
 
 
-async def drain_begins() -> None:
-    """Returns when hypercorn's master wants this worker to stop, or SIGTERM comes. Waits for ever where there is no master."""
-    async with trio.open_nursery() as either:
-
-        async def by_signal() -> None:
-            # With several workers the master sends SIGTERM to those still draining; unhandled it would kill them.
-            with trio.open_signal_receiver(signal.SIGTERM) as signals:
-                async for _ in signals:
-                    either.cancel_scope.cancel("SIGTERM")
-
-        async def by_event(stop: Any) -> None:
-            # A multiprocessing event can only be waited for in a thread; it is left behind when this is cancelled.
-            await trio.to_thread.run_sync(stop.wait, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
-            either.cancel_scope.cancel("the master's stop event")
-
-        either.start_soon(by_signal)
-        stop = _stop_event()
-        if stop is not None:
-            either.start_soon(by_event, stop)
-
-
-def _stop_event() -> Any:
-    """The worker's own stop flag: hypercorn hands it to the process as an argument and keeps it from the application."""
-    arguments: dict[str, Any] = getattr(multiprocessing.current_process(), "_kwargs", {})
-    return arguments.get("shutdown_event")
+def _is_the_peers(error: BaseException) -> bool:
+    """Whether nothing but protocol errors is in `error`."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_the_peers(each) for each in error.exceptions)
+    protocol = (h11.ProtocolError, wsproto.utilities.ProtocolError)
+    return isinstance(error, (*protocol, trio.Cancelled))
 
 
 def _first(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = next((each for each in error.exceptions if not isinstance(each, trio.Cancelled)), error.exceptions[0])
     return f"{type(error).__name__}: {error}"

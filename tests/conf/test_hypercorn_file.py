@@ -45,10 +45,10 @@ def test_hypercorn_reads_what_the_file_says():
         assert getattr(config, key) == value
 
 
-def test_the_worker_is_trio_and_there_is_one():
+def test_the_worker_is_trio_and_there_is_no_master():
     config = Config.from_toml(str(FILE))
     assert config.worker_class == "trio"
-    assert config.workers == 1
+    assert config.workers == 0
 
 
 def test_calls_are_never_cut_by_a_request_counter():

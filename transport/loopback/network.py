@@ -11,6 +11,8 @@ import httpx
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection, open_websocket_url
 
+from transport.model_lane import released
+
 
 class StreamRefused(Exception):
     """The upgrade was answered by an HTTP status (0: not at all)."""
@@ -127,13 +129,14 @@ class RealNetwork:
         extra = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
             with trio.move_on_after(10) as opening:
-                async with open_websocket_url(
+                socket = open_websocket_url(
                     target,
                     extra_headers=extra,
                     message_queue_size=256,
                     connect_timeout=float("inf"),
                     disconnect_timeout=2,
-                ) as connection:
+                )
+                async with released(socket) as connection:
                     opening.deadline = float("inf")
                     yield ClientSocket(connection)
             if opening.cancelled_caught:

@@ -75,16 +75,17 @@ class MediaStream:
         self._sequence = 0
         self._chunk = 0
         self._changed = trio.Event()
+        self._whose = {"accountSid": "", "callSid": ""}
 
     async def run(self, account_sid: str, call_sid: str, parameters: dict[str, str]) -> None:
         """Until the server closes, the person hangs up or the connection is cut; `log.ended_by` says which."""
         self.log.opened = trio.current_time()
+        self._whose = {"accountSid": account_sid, "callSid": call_sid}
         try:
             await self._socket.send(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
             start = {
-                "accountSid": account_sid,
+                **self._whose,
                 "streamSid": self.log.stream_sid,
-                "callSid": call_sid,
                 "tracks": ["inbound"],
                 "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
                 "customParameters": parameters,
@@ -143,7 +144,7 @@ class MediaStream:
     async def _hang_up(self, nursery: trio.Nursery) -> None:
         await self._person.gone.wait()
         self.log.ended_by = "caller"
-        await self._send("stop", stop={"callSid": "", "accountSid": ""})
+        await self._send("stop", stop=self._whose)
         await self._socket.close()
         nursery.cancel_scope.cancel("the caller hung up")
 

@@ -1,0 +1,292 @@
+"""The server as operators run it: what refuses a start, what harms a connection only, and how SIGTERM and SIGINT end it.
+
+Real processes and real sockets, so nothing here is on the mock clock but the write that never ends.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, RawData
+from trio.testing import MockClock
+
+from transport import server_guard
+from transport.loopback.caller import AwaitAgent, HangUp, Wait
+from transport.loopback.carrier import CarriedCall, LoopbackCarrier
+from transport.loopback.model import LoopbackModel
+from transport.loopback.network import RealNetwork
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT, AUTH_TOKEN = "AC" + "0" * 32, "a-token-for-tests"
+PUBLIC_URL = "https://phone.example.com"
+COMMAND = [sys.executable, "-m", "hypercorn", "-c", "conf/hypercorn.toml", "-b", "127.0.0.1:0", "transport.app:app"]
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIODE_")}
+    return inherited | {
+        "TRIODE_SERVER_PUBLIC_URL": PUBLIC_URL,
+        "TRIODE_MODEL_URL": "ws://127.0.0.1:9/v1/realtime",
+        "TRIODE_STORE_URL": f"sqlite:///{folder / 'calls.db'}",
+        "TWILIO_ACCOUNT_SID": ACCOUNT,
+        "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+        "OPENAI_API_KEY": "sk-loopback",
+        **more,
+    }
+
+
+@attrs.define
+class Server:
+    """A server process that listens."""
+
+    process: trio.Process
+    port: int
+    lines: list[str]
+    over: trio.Event
+    """The log is read to its end."""
+
+    async def ask(self, request: bytes) -> bytes:
+        """All that comes back for `request` on a connection of its own."""
+        answer = b""
+        with trio.fail_after(10):
+            async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
+                await stream.send_all(request)
+                with contextlib.suppress(trio.BrokenResourceError):
+                    while data := await stream.receive_some(4096):
+                        answer += data
+        return answer
+
+    async def is_alive(self) -> bool:
+        answer = await self.ask(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return answer.startswith(b"HTTP/1.1 200")
+
+    async def ended(self) -> int:
+        """The exit status, when it is over."""
+        with trio.fail_after(20):
+            status = await self.process.wait()
+            await self.over.wait()
+        return status
+
+
+@contextlib.asynccontextmanager
+async def a_server(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[Server]:
+    """The command of the README in a process of its own, on a free port."""
+    process = await trio.lowlevel.open_process(
+        [*COMMAND, *arguments], cwd=ROOT, env=environment(folder, **settings), stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    stderr = process.stderr
+    listening, lines, over = trio.Event(), [], trio.Event()
+
+    async def read_log() -> None:
+        rest = b""
+        async for data in stderr:
+            *whole, rest = (rest + data).split(b"\n")
+            lines.extend(line.decode() for line in whole)
+            if any("Running on" in line for line in lines):
+                listening.set()
+        over.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read_log)
+        try:
+            with trio.fail_after(30):
+                await listening.wait()
+            running = next(line for line in lines if "Running on" in line)
+            port = int(json.loads(running)["event"].split(" ")[2].rpartition(":")[2])
+            yield Server(process, port, lines, over)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            with trio.move_on_after(10, shield=True):
+                await process.wait()
+        nursery.cancel_scope.cancel("the test is over")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"TRIODE_CALL_MAX_SILENCE": "soon"}, ("TRIODE_CALL_MAX_SILENCE", "'soon'", "from 0.5 to 60")),
+        ({"TRIODE_MODEL_URL": "http://model"}, ("TRIODE_MODEL_URL", "'http://model'", "wss://")),
+        ({"TRIODE_SERVER_COLOUR": "blue"}, ("TRIODE_SERVER_COLOUR",)),
+        ({"OPENAI_API_KEY": ""}, ("OPENAI_API_KEY",)),
+        ({"TRIODE_FLOW_PATH": "nowhere.toml"}, ("nowhere.toml",)),
+    ],
+)
+async def test_a_wrong_setting_refuses_the_start_with_one_sentence(
+    tmp_path: Path, settings: Mapping[str, str], says: tuple[str, ...]
+):
+    with trio.fail_after(30):
+        done = await trio.run_process(
+            COMMAND,
+            cwd=ROOT,
+            env=environment(tmp_path, **settings),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+    assert done.returncode == 78
+    (sentence,) = done.stderr.decode().splitlines()
+    for part in says:
+        assert part in sentence
+
+
+UPGRADE = (
+    b"GET %s HTTP/1.1\r\nHost: phone.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+async def test_poisoned_and_malformed_requests_leave_the_server_up_and_no_traceback(tmp_path: Path):
+    async with a_server(tmp_path) as server:
+        for request in (
+            UPGRADE % b"/twilio/media" + b"x",
+            UPGRADE % b"/healthz" + b"x",
+            UPGRADE % b"/elsewhere" + b"\x81\x05hello",
+            b"\x00\xff\xfe garbage\r\n\r\n",
+            b"GET /twilio/media HTTP/1.1\r\n\r\n",
+        ):
+            answer = await server.ask(request)
+            assert answer.startswith(b"HTTP/1.1 400"), request
+        assert await server.is_alive()
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.ended() == 0
+    log = [json.loads(line) for line in server.lines]
+    assert all("exception" not in line for line in log)
+    assert sum(line["event"] == "connection_failed" for line in log) >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", ["0", "1", "2"])
+async def test_an_idle_server_ends_at_once_when_it_is_told_to(tmp_path: Path, number: signal.Signals, workers: str):
+    async with a_server(tmp_path, "-w", workers) as server:
+        server.process.send_signal(number)
+        assert await server.ended() == 0
+    assert any('"drain_began"' in line for line in server.lines)
+
+
+@contextlib.asynccontextmanager
+async def a_call(folder: Path, **settings: str) -> AsyncIterator[tuple[Server, list[CarriedCall]]]:
+    """A server with a call on it: the agent has begun to speak. The list holds the call when it is over."""
+    calls: list[CarriedCall] = []
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(LoopbackModel().serve)
+        url = f"ws://127.0.0.1:{port}/v1/realtime"
+        async with a_server(folder, TRIODE_MODEL_URL=url, **settings) as server:
+            carrier = LoopbackCarrier(
+                RealNetwork(f"http://127.0.0.1:{server.port}"),
+                public_url=PUBLIC_URL,
+                account_sid=ACCOUNT,
+                auth_token=AUTH_TOKEN,
+            )
+
+            async def call() -> None:
+                calls.append(await carrier.place_call((AwaitAgent(0.2), Wait(20), HangUp())))
+
+            nursery.start_soon(call)
+            with trio.fail_after(20):
+                while not any('"call_began"' in line for line in server.lines):  # noqa: ASYNC110 - another process
+                    await trio.sleep(0.05)
+            yield server, calls
+        nursery.cancel_scope.cancel("the test is over")
+
+
+async def test_a_call_goes_on_after_sigterm_and_is_moved_when_the_drain_is_over(tmp_path: Path):
+    async with a_call(tmp_path, TRIODE_SERVER_DRAIN_SECONDS="1") as (server, calls):
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)  # a second one changes nothing
+        assert await server.ended() == 0
+        with trio.fail_after(10):
+            while not calls:  # noqa: ASYNC110 - the carrier finds that nobody answers its next question
+                await trio.sleep(0.02)
+    (stream,) = calls[0].streams
+    assert stream.close_code == 1000
+    ended = next(json.loads(line) for line in server.lines if '"call_ended"' in line)
+    assert ended["disposition"] == "resume"
+    assert ended["seconds"] >= 1
+
+
+async def test_a_second_interrupt_from_the_keyboard_does_not_wait_for_the_drain(tmp_path: Path):
+    async with a_call(tmp_path, TRIODE_SERVER_DRAIN_SECONDS="200") as (server, _):
+        server.process.send_signal(signal.SIGINT)
+        with trio.fail_after(10):
+            while not any('"drain_began"' in line for line in server.lines):  # noqa: ASYNC110 - another process
+                await trio.sleep(0.05)
+        server.process.send_signal(signal.SIGINT)
+        assert await server.ended() != 0
+    ended = next(json.loads(line) for line in server.lines if '"call_ended"' in line)
+    assert ended["call_sid"].startswith("CA")
+
+
+class _NeverReading(trio.abc.Stream):
+    """A peer whose buffers are full for ever."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.sleep_forever()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.sleep_forever()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await trio.lowlevel.checkpoint()
+
+
+class _Protocol:
+    """What hypercorn would do with the end of a connection."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    async def handle(self, event: object) -> None:
+        self.events.append(event)
+
+
+@pytest.mark.parametrize("patience", [1, 60])
+async def test_a_peer_that_never_reads_is_dropped_and_pins_nobody(autojump_clock: MockClock, patience: float):
+    stream = _NeverReading()
+    server = server_guard.GuardedServer(None, Config(), None, None, stream)  # type: ignore[arg-type]
+    server.protocol = protocol = _Protocol()  # type: ignore[assignment]
+    began = trio.current_time()
+    with trio.move_on_after(patience) as shutdown:  # does not cut a frame off halfway: that would garble the stream
+        await server.protocol_send(RawData(b"x"))
+    assert trio.current_time() - began == pytest.approx(server_guard.SEND_WITHIN)
+    assert stream.closed
+    if not shutdown.cancelled_caught:
+        assert [type(event) for event in protocol.events] == [Closed]
+
+
+async def test_a_line_of_hypercorn_is_written_once_and_in_our_format(caplog: pytest.LogCaptureFixture):
+    logger = server_guard.GuardedLogger(Config())
+    with caplog.at_level(logging.INFO):
+        await logger.info("Running on %s", "a port")
+    assert [record.message for record in caplog.records] == ["Running on a port"]
+    assert logger.error_logger is not None
+    assert logger.error_logger.handlers == []
+
+
+async def test_a_bug_keeps_its_traceback(caplog: pytest.LogCaptureFixture):
+    logger = server_guard.GuardedLogger(Config())
+    try:
+        raise ExceptionGroup("of a handler", [ValueError("a bug")])
+    except ExceptionGroup:
+        await logger.exception("Error in ASGI Framework")
+    (record,) = caplog.records
+    assert record.exc_info is not None
