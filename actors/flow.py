@@ -63,17 +63,22 @@ class FlowActor:
         self._framer, self._link, self._yield_floor = framer, link, yield_floor
         self.inbox.post(began)
         async with trio.open_nursery() as nursery:
-            while True:
-                event = await self.inbox.receive()
-                if isinstance(event, TimerRang) and self._timers.get(event.name, (0, None))[0] != event.setting:
-                    continue  # set anew or stopped while it rang
-                self.state, effects = fsm.step(self.state, event, self._rules)
-                self._on_step(self.state)
-                for effect in effects:
-                    if isinstance(effect, fsm.Leave):
-                        nursery.cancel_scope.cancel("the dialogue is over")
-                        return effect
-                    self._perform(effect, nursery)
+            leave = await self._talk(nursery)
+            nursery.cancel_scope.cancel("the dialogue is over")
+        return leave
+
+    async def _talk(self, nursery: trio.Nursery) -> fsm.Leave:
+        """Step by step, until one of them is to leave."""
+        while True:
+            event = await self.inbox.receive()
+            if isinstance(event, TimerRang) and self._timers.get(event.name, (0, None))[0] != event.setting:
+                continue  # set anew or stopped while it rang
+            self.state, effects = fsm.step(self.state, event, self._rules)
+            self._on_step(self.state)
+            for effect in effects:
+                if isinstance(effect, fsm.Leave):
+                    return effect
+                self._perform(effect, nursery)
 
     def _perform(self, effect: fsm.Effect, nursery: trio.Nursery) -> None:
         if isinstance(effect, fsm.Say):

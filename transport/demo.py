@@ -119,6 +119,7 @@ async def _server(settings: conf.Settings, view: DemoView | None) -> AsyncIterat
     """The server as hypercorn runs it, in this process so that its notes can be shown."""
     hypercorn_config = Config.from_toml(Path(conf.__file__).with_name("hypercorn.toml"))
     hypercorn_config.bind = [settings.server.public_url.removeprefix("http://")]
+    hypercorn_config.workers = 1  # this process; any other number gets a warning
     hypercorn_config.graceful_timeout = 1
     hypercorn_config.errorlog = None
     hypercorn_config.logconfig_dict = {"version": 1, "incremental": True}
@@ -131,7 +132,7 @@ async def _server(settings: conf.Settings, view: DemoView | None) -> AsyncIterat
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
 
-        async def serve(task_status: "trio.TaskStatus[list[str]]") -> None:
+        async def serve(task_status: "trio.TaskStatus[list[str]]") -> None:  # noqa: ASYNC128 - hypercorn calls it
             await hypercorn.trio.serve(
                 app,  # type: ignore[arg-type]
                 hypercorn_config,

@@ -180,7 +180,7 @@ class LaneSocket:
             try:
                 self._events = self._reader.feed(data)
             except FrameError as error:
-                await self.close(error.code, str(error))
+                await self.close(error.code, str(error))  # noqa: ASYNC120 - bounded, and then raised
                 raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
 
     async def _read(self) -> bytes:
@@ -253,7 +253,7 @@ class LaneSocket:
                     await self._stream.send_all(frame)
             except trio.TooSlowError:
                 log.warning("peer_does_not_read", seconds=SEND_WITHIN)
-                await self._drop("the peer does not read")
+                await self._drop("the peer does not read")  # noqa: ASYNC120 - closes at once
                 raise trio.BrokenResourceError(self._closed) from None
             except trio.ClosedResourceError:
                 raise trio.BrokenResourceError(self._closed) from None

@@ -7,7 +7,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import attrs
-import httpx
+import httpx2
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection, open_websocket_url
 
@@ -116,9 +116,9 @@ class RealNetwork:
         """See Network."""
         target, host = self._target(url)
         try:
-            async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
+            async with httpx2.AsyncClient(timeout=15, trust_env=False) as client:
                 answer = await client.post(target, data=dict(form), headers={**headers, "Host": host})
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return Answer(0, "", "")
         return Answer(answer.status_code, answer.headers.get("content-type", ""), answer.text)
 
