@@ -86,15 +86,20 @@ class Call:
 
     async def run(self, *, resumed: bool = False) -> CallRecord:
         """Until the stream is closed and the record kept. Bugs in an actor end the call in the keypad menu, not here."""
-        leave = fsm.Leave(Disposition.IVR, "the call outlived its last deadline")
-        with trio.move_on_after(self._plan.rules.max_seconds + LAST_RESORT):
-            try:
-                leave = await self._live(resumed)
-            except* Exception as bugs:
-                leave = fsm.Leave(Disposition.IVR, f"a bug ended the call: {_summary(bugs)}")
-                self.notebook.trouble("bug", _summary(bugs))
-                self.notebook.say("bug", error=bugs)
-        return await self._wrap_up(leave)
+        leave = fsm.Leave(Disposition.RESUME, "the server cut the call off")
+        try:
+            with trio.move_on_after(self._plan.rules.max_seconds + LAST_RESORT) as last_resort:
+                try:
+                    leave = await self._live(resumed)
+                except* Exception as bugs:
+                    leave = fsm.Leave(Disposition.IVR, f"a bug ended the call: {_summary(bugs)}")
+                    self.notebook.trouble("bug", _summary(bugs))
+                    self.notebook.say("bug", error=bugs)
+            if last_resort.cancelled_caught:
+                leave = fsm.Leave(Disposition.IVR, "the call outlived its last deadline")
+        finally:
+            record = await self._wrap_up(leave)  # noqa: ASYNC102 - each of its steps has its own shield and limit
+        return record
 
     async def _live(self, resumed: bool) -> fsm.Leave:
         """The carrier scope: the stream is read and written as long as this lasts."""

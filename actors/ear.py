@@ -18,16 +18,23 @@ SPEECH_MS = 300
 
 @attrs.define
 class Ear:
-    """Listens to the caller since the model's last sign of life. Times in seconds of the one clock."""
+    """Listens to the caller since the model's last sign of life. Times in seconds of the one clock.
 
+    `pause`: silence after which an utterance is over; whoever asks "Hello?" again does not begin to wait anew.
+    """
+
+    pause: float
     _loud_ms: int = 0
     _last_loud: float = -math.inf
+    _first_end: float | None = None
 
     def listen(self, payload: str, now: float) -> bool:
         """Takes in a frame that arrived at `now`; whether it was the one that made an utterance of it."""
         audio = from_base64(payload)
         if loudness(audio) < LOUD:
             return False
+        if now - self._last_loud > self.pause and self._first_end is None:
+            self._first_end = self.unanswered_since
         before, self._last_loud = self._loud_ms, now
         self._loud_ms += len(audio) // BYTES_PER_MS
         return before < SPEECH_MS <= self._loud_ms
@@ -35,8 +42,11 @@ class Ear:
     def sign_of_life(self) -> None:
         """The model said something: what the caller said before is no question that it left open."""
         self._loud_ms = 0
+        self._first_end = None
 
     @property
     def unanswered_since(self) -> float | None:
-        """When the caller was last heard in an utterance that the model has said nothing to; None if there is none."""
+        """When the first utterance ended that the model has said nothing to, or was last heard; None if there is none."""
+        if self._first_end is not None:
+            return self._first_end
         return self._last_loud if self._loud_ms >= SPEECH_MS else None

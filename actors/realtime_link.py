@@ -62,6 +62,8 @@ RETRY_SECONDS = 0.4
 """Pause before a reply that failed for a passing reason is asked for again, once."""
 CALLER_TURN_AT_MOST = 10.0
 """A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
+PAUSE_MARGIN = 0.3
+"""Seconds past the model's own limit of a turn after which the caller's words count as over."""
 
 PROMPT_PREFIX = "prompt_"
 """Items of recorded prompts begin so; the model's own never do."""
@@ -105,10 +107,10 @@ class RealtimeLink:
         self._limits = limits
         self._notebook = notebook
         self._desk = ReplyDesk(config.turn_detection.create_response, config.turn_detection.interrupt_response)
-        self._ear = Ear()
-        self._probed = False
-        self._told: dict[str, Tell] = {}
         self._turn_ends = config.turn_detection.silence_ms / 1000
+        self._ear = Ear(self._turn_ends + PAUSE_MARGIN)
+        self._probed_at: float | None = None
+        self._told: dict[str, Tell] = {}
         self._retold = 0
         self._retries = 0
         self._progress = -math.inf
@@ -204,7 +206,7 @@ class RealtimeLink:
         if isinstance(message, Interrupted):
             return self._truncations(message)
         if isinstance(message, StopTalking):
-            return [CancelReply(reply) for reply in self._desk.mute()]
+            return [CancelReply(reply) for reply in self._desk.hush()]
         if isinstance(message, AnswerTools):
             return [*message.results, *(self._ask() if message.then_reply else [])]
         if isinstance(message, AskReply):
@@ -245,10 +247,13 @@ class RealtimeLink:
         while True:
             event = await session.receive()
             self._ear.sign_of_life()
-            self._probed = False
+            self._probed_at = None
             if isinstance(event, ReplyAudio):
                 self._on_audio(event)
-            elif isinstance(event, ReplyWords | ItemEnded):
+            elif isinstance(event, ReplyWords):
+                if self._desk.wanted(event.reply):
+                    self._framer.post(event)
+            elif isinstance(event, ItemEnded):
                 self._framer.post(event)
             elif isinstance(event, ReplyEnded):
                 self._on_ended(event, nursery)
@@ -284,7 +289,8 @@ class RealtimeLink:
         elif isinstance(event, CallerWords):
             self._notebook.caller_words(event.item, event.text, event.final)
         elif isinstance(event, ReplyBegan):
-            self._desk.began(event.reply)
+            if not self._desk.began(event.reply):
+                self.inbox.post(CancelReply(event.reply))
             self._notebook.reply_began()
             self._progressed()
 
@@ -302,21 +308,22 @@ class RealtimeLink:
             self._notebook.trouble("reply", f"failed: {event.reason}")
             if event.gravity is not Gravity.RETRY or self._retries:
                 raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
-            self._try_again(nursery, RETRY_SECONDS)
+            return self._try_again(nursery, RETRY_SECONDS)
+        elif event.status is ReplyStatus.INCOMPLETE:
+            self._notebook.trouble("reply", f"incomplete: {event.reason}")
+            if not self._retries and not done:
+                return self._try_again(nursery, 0)
         else:
-            if event.status is ReplyStatus.INCOMPLETE:
-                self._notebook.trouble("reply", f"incomplete: {event.reason}")
-                if not self._retries and not done:
-                    self._try_again(nursery, 0)
-            else:
-                self._retries = 0
+            self._retries = 0
         self._flow.post(ReplyOver(spoke and not muted))
         if done and not muted and event.status in {ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE}:
             self._flow.post(ToolsCalled(tuple(done), spoke))
         self._changed.set()
 
     def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
+        """Asks once more; until that reply is over, none is."""
         self._retries += 1
+        self._changed.set()
 
         async def ask_later() -> None:
             await trio.sleep(pause)
@@ -345,16 +352,17 @@ class RealtimeLink:
                 await self._changed.wait()
             now = trio.current_time()
             if now >= self._sign_of_life_due():
-                if self._probed:
+                if self._probed_at is not None:
                     raise ModelGone(
                         f"the model gave no sign of life for {self._limits.silence:g} s after the caller spoke"
                     )
-                self._probed = True
+                self._probed_at = now
                 self.inbox.post(Probe())
             elif now < self._silence_due():
                 continue
             elif self._desk.wish_blocked_by_caller:
                 self._desk.insist()
+                self._progress = now
                 self.inbox.post(AskReply())
             else:
                 raise ModelGone(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
@@ -362,10 +370,10 @@ class RealtimeLink:
     def _sign_of_life_due(self) -> float:
         """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
         answer to a probe."""
+        if self._probed_at is not None:
+            return self._probed_at + self._limits.silence / 2
         since = self._ear.unanswered_since
-        if since is None:
-            return math.inf
-        return since + self._turn_ends + self._limits.silence / (1 if self._probed else 2)
+        return math.inf if since is None else since + self._turn_ends + self._limits.silence / 2
 
     def _silence_due(self) -> float:
         if not self._desk.waiting:

@@ -29,6 +29,8 @@ class ReplyDesk:
     _wished: bool = False
     _expected: bool = False
     _caller_speaks: bool = False
+    _hushed: bool = False
+    """Whether the next reply to begin is not wanted any more."""
 
     # ------------------------------------------------------------ what is known
 
@@ -67,8 +69,8 @@ class ReplyDesk:
 
     def refused(self) -> None:
         """What was asked for collided with a reply that is being made: wish it again, for when that is over."""
-        if self._asked:
-            self._asked, self._wished = False, True
+        self._wished = self._wished or not self._hushed
+        self._asked = self._hushed = False
 
     def insist(self) -> None:
         """The caller has been speaking for too long to wait for."""
@@ -76,10 +78,15 @@ class ReplyDesk:
 
     # ------------------------------------------------------------ what the model says
 
-    def began(self, reply: str) -> None:
-        """Reply `reply` is being made. It knows all that was said before, so it fulfils a wish that was waiting."""
-        self._active[reply] = _Active()
-        self._asked = self._wished = self._expected = self._caller_speaks = False
+    def began(self, reply: str) -> bool:
+        """Reply `reply` is being made; whether it is wanted.
+
+        It knows all that was said before, so it fulfils a wish that was waiting, unless it was hushed before it began.
+        """
+        self._active[reply] = _Active(muted=self._hushed)
+        self._wished = self._wished and self._hushed
+        self._asked = self._expected = self._caller_speaks = self._hushed = False
+        return not self._active[reply].muted
 
     def spoke(self, reply: str) -> None:
         """There is audio of `reply`."""
@@ -99,6 +106,7 @@ class ReplyDesk:
         """The caller begins to speak. The replies being made are muted; those to be cancelled by us are returned."""
         self._caller_speaks = True
         self._expected = False
+        self._hushed = self._hushed and self._asked
         silenced = self.mute()
         return [] if self.interrupting else silenced
 
@@ -111,6 +119,11 @@ class ReplyDesk:
         """The model is lost: the replies that will never be finished."""
         unfinished, self._active = list(self._active), {}
         return unfinished
+
+    def hush(self) -> list[str]:
+        """As `mute`, and a reply that is due but has not begun is not wanted either."""
+        self._hushed = self._hushed or self._asked or self._expected
+        return self.mute()
 
     def mute(self) -> list[str]:
         """Nobody wants the replies being made any more: their names, those muted before left out."""

@@ -20,7 +20,7 @@ def listen(ear: Ear, payload: str, ms: int, now: float) -> tuple[float, int]:
 
 
 def test_an_utterance_is_made_once_and_left_open_from_its_last_loud_frame():
-    ear = Ear()
+    ear = Ear(0.8)
     now, made = listen(ear, LOUD, 1000, 5.0)
     assert made == 1
     listen(ear, QUIET, 1000, now)
@@ -29,7 +29,7 @@ def test_an_utterance_is_made_once_and_left_open_from_its_last_loud_frame():
 
 
 def test_silence_and_clicks_are_no_utterance():
-    ear = Ear()
+    ear = Ear(0.8)
     now, made = listen(ear, QUIET, 60_000, 0.0)
     _, clicks = listen(ear, LOUD, SPEECH_MS - 20, now)
     assert made == clicks == 0
@@ -37,7 +37,7 @@ def test_silence_and_clicks_are_no_utterance():
 
 
 def test_a_sign_of_life_closes_what_was_open_and_the_next_utterance_counts_anew():
-    ear = Ear()
+    ear = Ear(0.8)
     now, _ = listen(ear, LOUD, 1000, 0.0)
     ear.sign_of_life()
     assert ear.unanswered_since is None
@@ -56,3 +56,22 @@ def test_silence_is_silent(ms: int):
     assert loudness(silence(ms)) == 0
     assert set(decode(silence(ms))) == {0}
     assert len(silence(ms)) == 8 * ms
+
+
+def test_asking_again_does_not_put_off_what_was_left_open():
+    ear = Ear(0.8)
+    now, _ = listen(ear, LOUD, 400, 0.0)
+    first = ear.unanswered_since
+    for _ in range(5):
+        now, _ = listen(ear, QUIET, 2000, now)
+        now, _ = listen(ear, LOUD, 400, now)
+    assert ear.unanswered_since == first
+
+
+def test_a_breath_is_no_end_of_an_utterance():
+    ear = Ear(0.8)
+    now, _ = listen(ear, LOUD, 400, 0.0)
+    now, _ = listen(ear, QUIET, 700, now)
+    now, _ = listen(ear, LOUD, 400, now)
+    assert ear.unanswered_since is not None
+    assert abs(ear.unanswered_since - (now - 0.02)) < 1e-6

@@ -1,7 +1,7 @@
 """A whole call on the stage: the actors of the product, everything outside played by the fakes, on virtual time."""
 
 import datetime
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
@@ -12,14 +12,20 @@ from actors import fsm
 from actors.call import Call, CallPlan
 from actors.flow import Words
 from actors.framer import Pace
-from actors.messages import Disposition, SessionConfig, ToolCall, TurnDetection
+from actors.mailbox import Mailbox, WhenFull
+from actors.messages import CallerAudio, Disposition, LinkLost, SessionConfig, ToolCall, TurnDetection
+from actors.mulaw import silence, to_base64
 from actors.notebook import CallRecord, Listener, Notebook
-from actors.realtime_link import LinkLimits
+from actors.realtime_link import FlowInput, FramerInput, LinkLimits, RealtimeLink, WatcherInput
 from tests.kit.carrier import FakeCarrier
-from tests.kit.model import FakeModel, FakeSession
+from tests.kit.model import FakeModel, FakeSession, Place
 
 FRAME = 160
 """Bytes in a frame of 20 ms."""
+QUIET = to_base64(silence(20))
+"""The payload of a frame without a sound."""
+LOUD = to_base64(bytes([0x00, 0x80] * 80))
+"""The payload of a frame as loud as can be."""
 PACE = Pace(frame_ms=20, lead_ms=200, mark_ms=240)
 LIMITS = LinkLimits(connect=4.0, session=3.0, silence=4.0, hold_back=15.0)
 SESSION = SessionConfig(
@@ -61,9 +67,77 @@ def a_notebook(listener: Listener | None = None) -> Notebook:
     return Notebook(record, trio.current_time, SESSION.turn_detection.silence_ms, listener)
 
 
+def a_line(**options: Callable[[], float]) -> FakeCarrier:
+    """A carrier whose telephone line is up, and quiet."""
+    return FakeCarrier(line=True, voice=QUIET, **options)
+
+
 def a_tool_call(name: str, call_id: str = "call_1", **arguments: object) -> ToolCall:
     """The model asks for a tool."""
     return ToolCall(call_id, name, arguments)
+
+
+class LinkDesk:
+    """A link alone, running, with the mailboxes of those it tells."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *places: Place,
+        config: SessionConfig = SESSION,
+        limits: LinkLimits = LIMITS,
+        model: FakeModel | None = None,
+    ) -> None:
+        self.model = model or FakeModel(*places)
+        self.notebook = a_notebook()
+        self.link = RealtimeLink(self.model, config, limits, self.notebook)
+        self.framer: Mailbox[FramerInput] = Mailbox("framer", 1000, WhenFull.FATAL)
+        self.flow: Mailbox[FlowInput] = Mailbox("flow", 1000, WhenFull.FATAL)
+        self.watcher: Mailbox[WatcherInput] = Mailbox("watcher", 1000, WhenFull.FATAL)
+        self.speech_until = float("-inf")
+        """When the agent's speech will be over: set by tests, as the Framer would know it."""
+        self.began = trio.current_time()
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+        self.ended_at: float | None = None
+        """Seconds from the beginning to the end of the link."""
+        nursery.start_soon(self._run)
+
+    async def up(self) -> FakeSession:
+        """Waits for the session to be agreed on; what is told of that is taken out of the flow's mailbox."""
+        with trio.fail_after(100):
+            session = await self.model.session()
+            await wait_all_tasks_blocked()
+        self.flow.take_all()
+        return session
+
+    async def lost(self, within: float = 1000.0) -> LinkLost:
+        """Waits for the link to be over; the flow must have been told so, once."""
+        with trio.fail_after(within):
+            await self.over.wait()
+        (lost,) = (event for event in self.flow.take_all() if isinstance(event, LinkLost))
+        return lost
+
+    async def caller(self, milliseconds: int, payload: str = LOUD) -> None:
+        """The caller's line delivers so much audio, at the speed of sound."""
+        for _ in range(milliseconds // 20):
+            self.link.audio.post(CallerAudio(payload, 0))
+            await trio.sleep(0.02)
+
+    def now(self) -> float:
+        """Seconds since the link began."""
+        return trio.current_time() - self.began
+
+    @property
+    def troubles(self) -> list[str]:
+        """What the record has of errors."""
+        return [f"{trouble.kind}: {trouble.text}" for trouble in self.notebook.record.errors]
+
+    async def _run(self) -> None:
+        with self.scope:
+            await self.link.run(self.framer, self.flow, self.watcher, lambda: self.speech_until)
+        self.ended_at = self.now()
+        self.over.set()
 
 
 class RecordShelf:
@@ -98,6 +172,8 @@ class Stage:
     began: float
     notes: list[tuple[float, str, dict[str, object]]]
     over: trio.Event = attrs.field(factory=trio.Event)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Cancels the call from outside."""
     record: CallRecord | None = None
 
     async def finished(self) -> CallRecord:
@@ -123,7 +199,8 @@ class Stage:
         return trio.current_time() - self.began
 
     async def _run(self) -> None:
-        self.record = await self.call.run(resumed=self.resumed)
+        with self.scope:
+            self.record = await self.call.run(resumed=self.resumed)
         self.over.set()
 
 
@@ -140,7 +217,7 @@ async def a_call(
     """A call that runs beside the block. When the block is done the call must end by itself, and leave nothing behind."""
     with trio.fail_after(within):
         async with trio.open_nursery() as nursery:
-            carrier = carrier or FakeCarrier(line=True)
+            carrier = carrier or a_line()
             model = model or FakeModel()
             shelf = shelf or RecordShelf()
             notes: list[tuple[float, str, dict[str, object]]] = []

@@ -105,11 +105,17 @@ class FakeCarrier:
     """`CarrierPort` with a true playback queue.
 
     `there` and `back` give the delay of the next message in each direction (order is kept, as on one socket); `line` says
-    whether the caller's telephone delivers a frame every 20 ms.
+    whether the caller's telephone delivers a frame every 20 ms; `voice` is the payload of such a frame, or empty for
+    numbered ones that are no audio.
     """
 
     def __init__(
-        self, *, there: Callable[[], float] = at_once, back: Callable[[], float] = at_once, line: bool = False
+        self,
+        *,
+        there: Callable[[], float] = at_once,
+        back: Callable[[], float] = at_once,
+        line: bool = False,
+        voice: str = "",
     ) -> None:
         self.queue = PlaybackQueue()
         self.wire: list[tuple[float, str, object]] = []
@@ -120,7 +126,7 @@ class FakeCarrier:
         self.writable = trio.Event()
         """Not set: every write waits for it."""
         self.writable.set()
-        self._there, self._back, self._line = there, back, line
+        self._there, self._back, self._line, self._voice = there, back, line, voice
         self._arrived = float("-inf")
         self._read_at = float("-inf")
         self._echoes: deque[QueuedMark] = deque()
@@ -259,7 +265,7 @@ class FakeCarrier:
     def _line_frame(self) -> CarrierEvent:
         self._frames += 1
         self._next_frame += LINE_FRAME
-        return CallerAudio(f"caller{self._frames}", self._frames * 20)
+        return CallerAudio(self._voice or f"caller{self._frames}", self._frames * 20)
 
     def _echo(self) -> CarrierEvent:
         return MarkEchoed(self._echoes.popleft().name, trio.current_time())

@@ -1,0 +1,418 @@
+"""RealtimeLink in a conversation: replies, interruptions, tools, and what is asked for again."""
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors.messages import (
+    AnswerTools,
+    AskReply,
+    CallerSpoke,
+    CallerWords,
+    CallState,
+    CancelReply,
+    Configure,
+    Cut,
+    DropItem,
+    Floor,
+    FloorTaken,
+    Gravity,
+    Interrupted,
+    ItemEnded,
+    ModelCommand,
+    ModelEvent,
+    ModelTrouble,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyOver,
+    ReplyStatus,
+    ReplyWords,
+    Role,
+    SpeechStarted,
+    SpeechStopped,
+    StopTalking,
+    Tell,
+    ToolResult,
+    ToolsCalled,
+    Truncate,
+)
+from actors.realtime_link import RETRY_SECONDS
+from tests.kit.calls import SESSION, LinkDesk, a_tool_call, ms
+from tests.kit.model import FakeSession
+
+MANUAL = attrs.evolve(
+    SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False, interrupt_response=False)
+)
+"""A model that neither answers nor breaks off by itself."""
+COLLISION = ModelTrouble("conversation_already_has_active_response", "wait until it is finished", Gravity.BENIGN)
+
+
+def failed(reply: str, gravity: Gravity = Gravity.RETRY) -> ReplyEnded:
+    return ReplyEnded(reply, ReplyStatus.FAILED, reason="server_error", gravity=gravity)
+
+
+def after_setup(session: FakeSession) -> list[ModelCommand]:
+    """The commands that followed the setting up."""
+    (first, *others) = [command for _, command in session.commands]
+    assert isinstance(first, Configure)
+    return others
+
+
+# ---------------------------------------------------------------- replies
+
+
+async def test_a_reply_reaches_the_framer_whole_and_in_order(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.speak("r1", "i1", [ms(100), ms(300)], "Good morning.")
+    await wait_all_tasks_blocked()
+    assert desk.framer.take_all() == [
+        ReplyWords("r1", "i1", "Good morning."),
+        ReplyAudio("r1", "i1", ms(100)),
+        ReplyAudio("r1", "i1", ms(300)),
+        ItemEnded("r1", "i1"),
+        ReplyEnded("r1", ReplyStatus.COMPLETED),
+    ]
+    assert desk.flow.take_all() == [ReplyOver(spoke=True)]
+
+
+async def test_tokens_and_the_callers_words_are_kept(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    session.push(CallerWords("u1", "Good ", final=False), CallerWords("u1", "Good day.", final=True))
+    session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.COMPLETED, tokens=70))
+    session.push(ReplyBegan("r2"), ReplyEnded("r2", ReplyStatus.COMPLETED, tokens=30))
+    await wait_all_tasks_blocked()
+    assert desk.notebook.record.tokens == 100
+    assert [turn.text for turn in desk.notebook.record.turns] == ["Good day."]
+
+
+@pytest.mark.parametrize("interrupting", [True, False])
+async def test_the_callers_speech_mutes_the_reply_and_has_it_cancelled_if_the_model_would_go_on(
+    interrupting: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=SESSION if interrupting else MANUAL)
+    session = await desk.up()
+    session.speak("r1", "i1", ms(400), end=False)
+    session.push(SpeechStarted("u1"))
+    session.push(ReplyAudio("r1", "i1", ms(100)), ReplyAudio("r1", "i2", ms(100)), SpeechStarted("u1"))
+    await wait_all_tasks_blocked()
+    assert desk.watcher.take_all() == [SpeechStarted("u1")] * 2
+    assert desk.flow.take_all() == [CallerSpoke()] * 2
+    assert after_setup(session) == ([] if interrupting else [CancelReply("r1")])
+    session.push(ReplyEnded("r1", ReplyStatus.CANCELLED), ReplyAudio("r1", "i1", ms(20)))
+    await wait_all_tasks_blocked()
+    assert [m for m in desk.framer.take_all() if isinstance(m, ReplyAudio)] == [ReplyAudio("r1", "i1", ms(400))]
+    assert desk.watcher.take_all() == []
+    assert desk.flow.take_all() == [ReplyOver(spoke=False)]
+
+
+async def test_a_reply_after_a_muted_one_is_heard(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(ReplyBegan("r1"), SpeechStarted("u1"), SpeechStopped("u1"))
+    session.push(ReplyEnded("r1", ReplyStatus.CANCELLED))
+    session.speak("r2", "i2", ms(200))
+    await wait_all_tasks_blocked()
+    assert ReplyAudio("r2", "i2", ms(200)) in desk.framer.take_all()
+
+
+@pytest.mark.parametrize("spoke", [True, False])
+async def test_a_model_that_breaks_its_reply_off_by_itself_takes_the_floor_if_it_had_spoken(
+    spoke: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.speak("r1", "i1", [ms(200)] if spoke else [], end=False)
+    session.push(ReplyEnded("r1", ReplyStatus.CANCELLED))
+    await wait_all_tasks_blocked()
+    assert desk.watcher.take_all() == ([FloorTaken(Floor.MODEL)] if spoke else [])
+
+
+async def test_a_reply_is_cancelled_once_and_only_while_it_is_being_made(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(StopTalking())
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == []
+    session.speak("r1", "i1", ms(200), end=False)
+    await wait_all_tasks_blocked()
+    desk.link.inbox.post(StopTalking())
+    desk.link.inbox.post(StopTalking())
+    session.push(ReplyAudio("r1", "i1", ms(20)))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [CancelReply("r1")]
+
+
+async def test_a_cancel_that_comes_too_late_changes_nothing_but_what_was_asked_for_is_not_done(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.speak("r1", "i1", ms(200), end=False)
+    await wait_all_tasks_blocked()
+    desk.link.inbox.post(StopTalking())
+    await session.told(CancelReply)
+    session.push(ReplyEnded("r1", ReplyStatus.COMPLETED, (a_tool_call("end_call"),)))
+    session.push(ModelTrouble("response_cancel_not_active", "no active response", Gravity.BENIGN))
+    await trio.sleep(100)
+    assert [type(command) for command in after_setup(session)] == [CancelReply, ToolResult]
+    assert session.said(ToolResult)[0].output["ok"] is False
+    assert desk.flow.take_all() == [ReplyOver(spoke=False)]
+    assert not desk.over.is_set()
+
+
+async def test_tool_calls_of_a_sentence_that_was_broken_off_are_answered_and_not_done(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    half = attrs.evolve(a_tool_call("look_up", "c2"), state=CallState.INCOMPLETE)
+    session.speak("r1", "i1", ms(200), calls=(a_tool_call("end_call", "c1"), half), status=ReplyStatus.CANCELLED)
+    await wait_all_tasks_blocked()
+    assert [result.call_id for result in session.said(ToolResult)] == ["c1"]
+    assert session.said(AskReply) == []
+    assert not any(isinstance(event, ToolsCalled) for event in desk.flow.take_all())
+
+
+# ---------------------------------------------------------------- what is asked again
+
+
+async def test_a_reply_that_failed_is_asked_for_once_more_and_then_the_model_is_given_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(ReplyBegan("r1"), failed("r1"))
+    await trio.sleep(1)
+    assert [at - desk.began for at in session.times(AskReply)] == pytest.approx([RETRY_SECONDS])
+    session.push(ReplyBegan("r2"), failed("r2"))
+    assert "server_error" in (await desk.lost(within=0.1)).reason
+    assert len(session.said(AskReply)) == 1
+
+
+async def test_after_a_reply_that_worked_another_one_may_fail(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for number in range(3):
+        session.push(ReplyBegan(f"bad{number}"), failed(f"bad{number}"))
+        await trio.sleep(1)
+        session.speak(f"good{number}", f"i{number}", ms(100))
+        await trio.sleep(1)
+    assert len(session.said(AskReply)) == 3
+    assert not desk.over.is_set()
+
+
+async def test_a_failed_reply_that_nobody_wanted_any_more_is_not_asked_for_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(ReplyBegan("r1"), SpeechStarted("u1"), failed("r1"), failed("r1", Gravity.FATAL))
+    await trio.sleep(100)
+    assert session.said(AskReply) == []
+    assert not desk.over.is_set()
+
+
+async def test_a_reply_that_stayed_incomplete_is_asked_for_once_more_and_no_reason_to_give_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.speak("r1", "i1", ms(200), status=ReplyStatus.INCOMPLETE)
+    await trio.sleep(1)
+    assert len(session.said(AskReply)) == 1
+    session.speak("r2", "i2", ms(200), status=ReplyStatus.INCOMPLETE)
+    await trio.sleep(100)
+    assert len(session.said(AskReply)) == 1
+    assert not desk.over.is_set()
+    assert len(desk.troubles) == 2
+
+
+async def test_an_incomplete_reply_with_a_whole_tool_call_goes_on_from_the_tool(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    whole, half = a_tool_call("look_up", "c1"), attrs.evolve(a_tool_call("x", "c2"), state=CallState.INCOMPLETE)
+    session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.INCOMPLETE, (whole, half)))
+    await trio.sleep(1)
+    assert session.said(AskReply) == []
+    assert desk.flow.take_all() == [ReplyOver(spoke=False), ToolsCalled((whole,), spoke=False)]
+
+
+async def test_an_answer_that_collided_is_asked_for_again_when_the_other_is_over(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True}),), then_reply=True))
+    await session.told(AskReply)
+    # The other reply began before our question arrived: it does not know the tool's result.
+    session.push(ReplyBegan("r1"), COLLISION)
+    await wait_all_tasks_blocked()
+    assert len(session.said(AskReply)) == 1
+    session.push(ReplyEnded("r1", ReplyStatus.COMPLETED))
+    await wait_all_tasks_blocked()
+    assert len(session.said(AskReply)) == 2
+
+
+async def test_two_questions_at_once_are_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(AskReply())
+    desk.link.inbox.post(AskReply())
+    await wait_all_tasks_blocked()
+    assert len(session.said(AskReply)) == 1
+    session.speak("r1", "i1", ms(200))
+    await wait_all_tasks_blocked()
+    assert len(session.said(AskReply)) == 1
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+async def test_a_wish_made_while_the_caller_speaks_waits_and_an_automatic_answer_fulfils_it(
+    automatic: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=SESSION if automatic else MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"))
+    await wait_all_tasks_blocked()
+    desk.link.inbox.post(AskReply())
+    await wait_all_tasks_blocked()
+    assert session.said(AskReply) == []
+    session.push(SpeechStopped("u1"))
+    await wait_all_tasks_blocked()
+    assert len(session.said(AskReply)) == (0 if automatic else 1)
+    session.speak("r1", "i1", ms(200))
+    await wait_all_tasks_blocked()
+    assert len(session.said(AskReply)) == (0 if automatic else 1)
+
+
+# ---------------------------------------------------------------- tools
+
+
+@pytest.mark.parametrize("then_reply", [True, False])
+async def test_all_the_tools_of_a_reply_are_answered_before_one_reply_is_asked_for(
+    then_reply: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    calls = tuple(a_tool_call("look_up", f"c{n}") for n in range(3))
+    session.speak("r1", "i1", ms(200), calls=calls)
+    await wait_all_tasks_blocked()
+    assert desk.flow.take_all() == [ReplyOver(spoke=True), ToolsCalled(calls, spoke=True)]
+    results = tuple(ToolResult(call.call_id, {"ok": True}) for call in calls)
+    desk.link.inbox.post(AnswerTools(results, then_reply))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [*results, *([AskReply()] if then_reply else [])]
+
+
+async def test_tools_answered_while_another_reply_is_made_are_spoken_of_after_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(ReplyBegan("r2"))
+    await wait_all_tasks_blocked()
+    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True}),), then_reply=True))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [ToolResult("c1", {"ok": True})]
+    session.push(ReplyEnded("r2", ReplyStatus.COMPLETED))
+    await wait_all_tasks_blocked()
+    assert session.said(AskReply) == [AskReply()]
+
+
+# ---------------------------------------------------------------- what the model is told of an interruption
+
+
+def cut_by_speech(*cuts: Cut) -> Interrupted:
+    return Interrupted(0.0, Floor.SPEECH, cuts, 30)
+
+
+async def test_the_audible_item_is_truncated_and_what_never_began_is_forgotten(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(cut_by_speech(Cut("i1", 9999, 16000), Cut("i2", 0, 8000), Cut("i3", 7, 8000)))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [Truncate("i1", 1249), DropItem("i2"), DropItem("i3")]
+    (note,) = desk.notebook.record.interruptions
+    assert (note.item, note.heard_ms, note.truncate_ms, note.generated_ms) == ("i1", 1249, 1249, 2000)
+    assert (note.bound_ms, note.reason) == (30, Floor.SPEECH.value)
+
+
+async def test_an_interruption_before_anything_was_heard_is_no_interruption_in_the_record(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(cut_by_speech(Cut("i1", 0, 16000)))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [DropItem("i1")]
+    assert desk.notebook.record.interruptions == []
+
+
+GREETING = Tell(Role.AGENT, "one two three four", "prompt_greeting_1", first=True)
+
+
+@pytest.mark.parametrize(("heard", "words"), [(0, ""), (100, ""), (4000, "one two"), (8000, "one two three four")])
+async def test_a_recorded_prompt_is_told_again_as_far_as_it_was_heard(
+    heard: int, words: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(GREETING)
+    desk.link.inbox.post(cut_by_speech(Cut(GREETING.item, heard, 8000)))
+    await wait_all_tasks_blocked()
+    sent = after_setup(session)
+    assert sent[:2] == [GREETING, DropItem(GREETING.item)]
+    if not words:
+        assert sent[2:] == []
+    else:
+        (again,) = sent[2:]
+        assert isinstance(again, Tell)
+        assert (again.role, again.text, again.first) == (Role.AGENT, words, True)
+        assert again.item != GREETING.item
+        assert len(again.item) <= 32  # the most that an item's name may have
+
+
+async def test_prompts_told_again_never_share_a_name(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for number in range(3):
+        told = attrs.evolve(GREETING, item=f"prompt_greeting_{number}")
+        desk.link.inbox.post(told)
+        desk.link.inbox.post(cut_by_speech(Cut(told.item, 4000, 8000)))
+    await wait_all_tasks_blocked()
+    names = [tell.item for tell in session.said(Tell)]
+    assert len(set(names)) == len(names) == 6
+
+
+async def test_a_prompt_that_the_model_never_heard_of_is_not_truncated(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(cut_by_speech(Cut("prompt_goodbye_2", 4000, 8000), Cut("i1", 0, 8000)))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [DropItem("i1")]
+    (note,) = desk.notebook.record.interruptions
+    assert (note.item, note.heard_ms, note.truncate_ms) == ("prompt_goodbye_2", 500, None)
+
+
+@pytest.mark.parametrize("noise", [ModelTrouble("x", "y", Gravity.BENIGN), CallerWords("u1", "hm", final=False)])
+async def test_events_without_a_reply_ask_for_nothing(
+    noise: ModelEvent, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(noise, noise)
+    await trio.sleep(100)
+    assert after_setup(session) == []
+    assert not desk.over.is_set()

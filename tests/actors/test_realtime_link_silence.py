@@ -1,0 +1,254 @@
+"""RealtimeLink's watchdogs: a voice that is due and does not come, and a model that has stopped with its line open."""
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors.messages import (
+    AskReply,
+    CallerAudio,
+    Gravity,
+    ModelEvent,
+    ModelTrouble,
+    Probe,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyStatus,
+    SessionAgreed,
+    SpeechStarted,
+    SpeechStopped,
+    StopTalking,
+)
+from actors.realtime_link import CALLER_TURN_AT_MOST
+from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
+from tests.kit.model import agreed_to
+
+SILENCE = LIMITS.silence
+TURN_END = SESSION.turn_detection.silence_ms / 1000
+PROBE_AFTER = TURN_END + SILENCE / 2
+LOST_AFTER = TURN_END + SILENCE
+FRAME = 0.02
+MANUAL = attrs.evolve(SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False))
+
+# ---------------------------------------------------------------- a voice that is due
+
+
+async def test_a_reply_that_was_asked_for_and_does_not_begin_is_not_waited_for_longer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    await desk.up()
+    await trio.sleep(5)
+    desk.link.inbox.post(AskReply())
+    assert "silent" in (await desk.lost()).reason
+    assert desk.ended_at == pytest.approx(5 + SILENCE)
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+async def test_an_answer_is_due_when_the_caller_has_finished_if_the_model_answers_by_itself(
+    automatic: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=SESSION if automatic else MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"))
+    await trio.sleep(30)  # as long as the caller speaks nothing is due
+    session.push(SpeechStopped("u1"))
+    await trio.sleep(100)
+    assert desk.over.is_set() is automatic
+    if automatic:
+        assert desk.ended_at == pytest.approx(30 + SILENCE)
+
+
+async def test_every_sign_of_the_reply_counts_the_time_anew(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    await trio.sleep(SILENCE - 1)
+    session.push(ReplyBegan("r1"))
+    await trio.sleep(SILENCE - 1)
+    session.speak("r1", "i1", ms(20), end=False)
+    await desk.lost()
+    assert desk.ended_at == pytest.approx(2 * (SILENCE - 1) + SILENCE)
+
+
+async def test_speech_that_is_still_playing_puts_the_end_off(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.speech_until = trio.current_time() + 20
+    session.speak("r1", "i1", ms(20_000), end=False)
+    await desk.lost()
+    assert desk.ended_at == pytest.approx(20 + SILENCE)
+
+
+async def test_speech_that_is_cut_while_a_reply_is_due_does_not_put_the_end_off(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.speech_until = trio.current_time() + 20
+    session.push(ReplyBegan("r1"))
+    await trio.sleep(5)
+    session.push(SpeechStarted("u1"))
+    await wait_all_tasks_blocked()
+    desk.speech_until = trio.current_time()
+    session.push(SpeechStopped("u1"), ReplyEnded("r1", ReplyStatus.CANCELLED))
+    session.push(ReplyBegan("r2"))
+    await desk.lost()
+    assert desk.ended_at == pytest.approx(5 + SILENCE)
+
+
+DONE: dict[str, list[ModelEvent]] = {
+    "nothing asked": [],
+    "said": [ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.COMPLETED)],
+    "broken off": [ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.CANCELLED)],
+    "muted": [ReplyBegan("r1"), SpeechStarted("u1")],
+    "the caller began again": [SpeechStarted("u1"), SpeechStopped("u1"), SpeechStarted("u2")],
+}
+
+
+@pytest.mark.parametrize("events", DONE.values(), ids=DONE)
+async def test_when_nothing_is_due_a_silent_model_is_kept(
+    events: list[ModelEvent], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(*events)
+    await trio.sleep(1000)
+    assert not desk.over.is_set()
+    assert session.said(Probe) == []
+
+
+async def test_a_reply_that_nobody_wants_any_more_is_not_waited_for(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(ReplyBegan("r1"))
+    await wait_all_tasks_blocked()
+    desk.link.inbox.post(StopTalking())
+    await trio.sleep(1000)
+    assert not desk.over.is_set()
+
+
+async def test_a_wish_is_insisted_on_when_the_caller_does_not_stop_speaking(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desks = [LinkDesk(nursery) for _ in range(8)]  # several, since the order of what happens at one moment is by chance
+    for desk in desks:
+        session = await desk.up()
+        session.push(SpeechStarted("u1"))
+    await trio.sleep(3)
+    for desk in desks:
+        desk.link.inbox.post(AskReply())
+    await trio.sleep(CALLER_TURN_AT_MOST - 0.1)
+    assert not any(desk.model.sessions[0].said(AskReply) for desk in desks)
+    await trio.sleep(0.2)
+    for desk in desks:
+        asked = [at - desk.began for at in desk.model.sessions[0].times(AskReply)]
+        assert asked == pytest.approx([3 + CALLER_TURN_AT_MOST])
+        await desk.lost()  # and then it is due like any other
+        assert desk.ended_at == pytest.approx(3 + CALLER_TURN_AT_MOST + SILENCE)
+
+
+# ---------------------------------------------------------------- a model that has stopped
+
+
+async def test_a_caller_whom_the_model_does_not_hear_leads_to_one_probe_and_then_to_the_loss(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await trio.sleep(7)
+    await desk.caller(1000)
+    last_word = desk.now() - FRAME
+    assert "no sign of life" in (await desk.lost()).reason
+    assert [at - desk.began for at in session.times(Probe)] == pytest.approx([last_word + PROBE_AFTER])
+    assert desk.ended_at == pytest.approx(last_word + LOST_AFTER)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [SessionAgreed(agreed_to(SESSION)), ModelTrouble("x", "y", Gravity.BENIGN), SpeechStarted("u1")],
+)
+async def test_any_answer_to_the_probe_keeps_the_link_and_the_next_utterance_is_a_new_question(
+    answer: ModelEvent, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for number in (1, 2):
+        await desk.caller(1000)
+        with trio.fail_after(10):
+            await session.told(Probe, number)
+        await trio.sleep(SILENCE / 2 - 0.1)  # just in time
+        session.push(answer)
+        await trio.sleep(100)
+        assert not desk.over.is_set()
+    assert len(session.said(Probe)) == 2
+    await desk.caller(1000)
+    await desk.lost()
+    assert len(session.said(Probe)) == 3
+
+
+@pytest.mark.parametrize(("payload", "milliseconds"), [(QUIET, 60_000), (LOUD, 280)])
+async def test_a_quiet_line_and_a_click_are_no_question(
+    payload: str, milliseconds: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await desk.caller(milliseconds, payload)
+    await trio.sleep(100)
+    assert session.said(Probe) == []
+    assert not desk.over.is_set()
+
+
+async def test_a_model_that_takes_notice_of_the_caller_is_not_probed(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for turn in range(5):
+        await desk.caller(1000)
+        session.push(SpeechStarted(f"u{turn}"), SpeechStopped(f"u{turn}"))
+        session.speak(f"r{turn}", f"i{turn}", ms(200))
+        await trio.sleep(20)
+    assert session.said(Probe) == []
+    assert not desk.over.is_set()
+
+
+async def test_what_was_said_before_there_was_a_session_is_a_question_too(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    for _ in range(50):
+        desk.link.audio.post(CallerAudio(LOUD, 0))
+    session = await desk.up()
+    await desk.lost()
+    assert len(session.said(Probe)) == 1
+    assert desk.ended_at == pytest.approx(LOST_AFTER)
+
+
+async def test_a_model_that_takes_nothing_in_any_more_is_noticed_all_the_same(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await desk.caller(1000)
+    session.takes = trio.Event()
+    await desk.lost()
+    assert desk.ended_at == pytest.approx(1 - FRAME + LOST_AFTER)
+    assert session.closed
+
+
+@pytest.mark.parametrize("pause", [2.0, 4.0])
+async def test_a_caller_who_asks_again_and_again_does_not_put_the_loss_off(
+    pause: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    # "Hello? … Hello?" is what people say into a dead line.
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    with trio.move_on_after(60):
+        while not desk.over.is_set():
+            await desk.caller(400)
+            await trio.sleep(pause)
+    assert desk.over.is_set(), f"after 60 s of calls into the silence, and {len(session.said(Probe))} probes"
