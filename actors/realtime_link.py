@@ -308,11 +308,13 @@ class RealtimeLink:
             self._notebook.trouble("reply", f"failed: {event.reason}")
             if event.gravity is not Gravity.RETRY or self._retries:
                 raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
-            return self._try_again(nursery, RETRY_SECONDS)
+            self._try_again(nursery, RETRY_SECONDS)
+            return
         elif event.status is ReplyStatus.INCOMPLETE:
             self._notebook.trouble("reply", f"incomplete: {event.reason}")
             if not self._retries and not done:
-                return self._try_again(nursery, 0)
+                self._try_again(nursery, 0)
+                return
         else:
             self._retries = 0
         self._flow.post(ReplyOver(spoke and not muted))

@@ -58,7 +58,8 @@ def _is_phone(value: str) -> bool:
 
 
 def _is_store_url(value: str) -> bool:
-    return value.startswith("sqlite:///") and len(value) > len("sqlite:///")
+    path = value.removeprefix("sqlite:///")
+    return path not in {value, "", ":memory:"}  # a database in memory would be another one in each thread
 
 
 _MODEL_URL = "wss://host/path, or ws:// on a loopback address"

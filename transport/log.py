@@ -3,14 +3,19 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any, TextIO
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, TextIO, cast
 
 import structlog
 
 _PHONE = re.compile(r"(?<![\w.-])\+?\d[\d ()-]{5,}\d(?![\w-])")
-_SECRET_KEYS = frozenset({"token", "signature", "authorization", "auth_token", "api_key"})
-_OURS = frozenset({"call_sid", "stream_sid", "timestamp", "level", "event"})
+_SECRET_KEY = re.compile(
+    r"(?:^|[_-])(?:token|signature|authorization|secret|password|api[_-]?key|cookie)$", re.IGNORECASE
+)
+_SECRET_TEXT = re.compile(r"\b(Bearer\s+|Basic\s+|sk-)[\w.~+/=-]+", re.IGNORECASE)
+_OURS = frozenset({"call_sid", "stream_sid", "timestamp", "level"})
+DEPTH_AT_MOST = 8
+"""Levels of a nested value that are looked into; what is deeper is shown as its own text, masked."""
 
 Event = MutableMapping[str, Any]
 
@@ -26,12 +31,25 @@ def mask_phone(text: str) -> str:
     return _PHONE.sub(hide, text)
 
 
+def mask(key: str, value: object, depth: int = 0) -> object:
+    """`value` as it may be written under `key`: secrets hidden, phone numbers masked, however deep they are."""
+    if _SECRET_KEY.search(key):
+        return "***"
+    if value is None or isinstance(value, bool | int | float):
+        return mask_phone(str(value)) if type(value) is int and abs(value) > 10**9 else value
+    if depth < DEPTH_AT_MOST:
+        if isinstance(value, Mapping):
+            pairs = cast("Mapping[object, object]", value).items()
+            return {mask_phone(str(name)): mask(str(name), inner, depth + 1) for name, inner in pairs}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [mask("", inner, depth + 1) for inner in cast("Iterable[object]", value)]
+    return mask_phone(_SECRET_TEXT.sub(r"\1***", value if isinstance(value, str) else str(value)))
+
+
 def _mask(_: object, __: str, event: Event) -> Event:
     for key, value in event.items():
-        if key in _SECRET_KEYS:
-            event[key] = "***"
-        elif isinstance(value, str) and key not in _OURS:
-            event[key] = mask_phone(value)
+        if key not in _OURS and key != "exc_info":
+            event[key] = mask(key, value)
     return event
 
 
@@ -48,7 +66,6 @@ def set_up(log_format: str, level: str, stream: TextIO | None = None) -> None:
     if log_format == "json":
         renderer: Any = structlog.processors.JSONRenderer()
     else:
-        shared.remove(structlog.processors.format_exc_info)
         renderer = structlog.dev.ConsoleRenderer(colors=target.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(

@@ -180,7 +180,7 @@ class LaneSocket:
             try:
                 self._events = self._reader.feed(data)
             except FrameError as error:
-                await self.close(error.code, str(error))  # noqa: ASYNC120 - bounded, and then raised
+                await self.close(error.code, str(error))  # noqa: ASYNC120 - bounded
                 raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
 
     async def _read(self) -> bytes:
@@ -263,8 +263,7 @@ class LaneSocket:
         while not self._closed:
             await trio.sleep(PING_EVERY)
             if trio.current_time() - self._heard > SILENT_AT_MOST:
-                log.warning("peer_is_silent", seconds=SILENT_AT_MOST)
-                await self._drop("the peer is silent")
+                await self._drop(f"nothing came for {SILENT_AT_MOST:g} s")
                 return
             try:
                 await self._write(server_frame(PING, b""))

@@ -4,23 +4,17 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import attrs
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionRejected,
-    DisconnectionTimeout,
-    HandshakeError,
-    WebSocketConnection,
-    open_websocket_url,
-)
+from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection
 
 from actors.messages import ModelCommand, ModelEvent
 from actors.ports import ModelGone, ModelSession
 from transport import realtime_codec
-from transport.model_lane import released, say_goodbye, send_text
+from transport.model_lane import send_text
+from transport.ws_client import Headers, open_client
 
 MESSAGES = 64
 """Messages that may wait for the reader; a full queue would hold up pongs and the peer's close too."""
@@ -28,7 +22,6 @@ MESSAGE_AT_MOST = 16 * 1024 * 1024
 """Bytes: one retrieved item may carry all its audio."""
 PING_EVERY = 15.0
 PONG_WITHIN = 10.0
-CLOSE_WITHIN = 2.0
 
 FATAL_CLOSES = frozenset({3000, 4000, 4004})
 """Close codes after which no other session would do better: key, model, shape of the interface."""
@@ -95,26 +88,13 @@ def _gone(closed: ConnectionClosed) -> ModelGone:
     return ModelGone(text, fatal=reason.code in FATAL_CLOSES)
 
 
-Headers = list[tuple[bytes, bytes]]
 Dial = Callable[[str, Headers], AbstractAsyncContextManager[WebSocketConnection]]
 """Opens a WebSocket to a URL; leaving the block closes it. Raises HandshakeError, ConnectionRejected or OSError."""
 
 
-@contextlib.asynccontextmanager
-async def dial(url: str, headers: Headers) -> AsyncIterator[WebSocketConnection]:
+def dial(url: str, headers: Headers) -> AbstractAsyncContextManager[WebSocketConnection]:
     """Over the network, with the system's certificates."""
-    with contextlib.suppress(DisconnectionTimeout):  # the peer does not answer our close: it is closed all the same
-        opening = open_websocket_url(
-            url,
-            extra_headers=headers,
-            message_queue_size=MESSAGES,
-            max_message_size=MESSAGE_AT_MOST,
-            # The opening is bounded by the caller's cancel scope: the library's own limit does not hold.
-            connect_timeout=float("inf"),
-            disconnect_timeout=CLOSE_WITHIN,
-        )
-        async with released(opening) as connection:
-            yield connection
+    return open_client(url, headers, queue=MESSAGES, message_at_most=MESSAGE_AT_MOST)
 
 
 @attrs.frozen
@@ -127,7 +107,7 @@ class ModelSocket:
     trouble: Callable[[str], None] = lambda text: None
     """Told of events that cannot be understood."""
     safety_identifier: str = ""
-    """A stable hash of the caller, for the provider's abuse checks; empty is not sent."""
+    """A hash that names the call without telling who calls, for the provider's abuse checks; empty is not sent."""
     dial: Dial = dial
 
     @property
@@ -142,7 +122,8 @@ class ModelSocket:
     @contextlib.asynccontextmanager
     async def _connect(self, url: str) -> AsyncIterator[ModelSession]:
         parts = urlsplit(url)
-        query = "&".join(q for q in (parts.query, urlencode({"model": self.model})) if q)
+        model = "" if "model" in parse_qs(parts.query) else urlencode({"model": self.model})
+        query = "&".join(q for q in (parts.query, model) if q)
         headers = [(b"Authorization", f"Bearer {self.api_key}".encode())]
         if self.safety_identifier:
             headers.append((b"OpenAI-Safety-Identifier", self.safety_identifier.encode()))
@@ -151,10 +132,7 @@ class ModelSocket:
                 session = SocketSession(socket, self.trouble)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(session.keep_alive)
-                    try:
-                        yield session
-                    finally:
-                        await say_goodbye(socket)  # noqa: ASYNC102 - it has its own shield and limit
+                    yield session
                     nursery.cancel_scope.cancel("the session is over")
         except ConnectionRejected as rejected:
             fatal = rejected.status_code in {401, 403}

@@ -143,7 +143,7 @@ class EventReader:
             head = _head(text)
             reader = self._readers.get(BETA_NAMES.get(head.type, head.type))
             return reader(head, text) if reader is not None else None
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError) as error:
             raise BadEvent(str(error)) from None
 
     # ------------------------------------------------------------ speech

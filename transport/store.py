@@ -17,8 +17,10 @@ from sqlalchemy import event, exc
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 
-SECONDS = 5.0
+SECONDS = 3.0
 """A statement that takes longer has failed for whoever waits for it (it may still be carried out)."""
+LOCKED_SECONDS = 2.5
+"""How long SQLite waits for another process that writes."""
 
 T = TypeVar("T")
 _tables = sa.MetaData()
@@ -42,6 +44,17 @@ calls = sa.Table(
     sa.Column("streams", sa.Integer, default=0),
     sa.Column("tokens", sa.Integer, default=0),
     sa.Column("details", sa.JSON, default=dict),
+)
+streams = sa.Table(
+    "streams",
+    _tables,
+    sa.Column("stream_sid", sa.String(64), primary_key=True),
+    sa.Column("call_sid", sa.ForeignKey("calls.call_sid"), index=True),
+    sa.Column("began", sa.DateTime(timezone=True)),
+    sa.Column("ended", sa.DateTime(timezone=True)),
+    sa.Column("seconds", sa.Float),
+    sa.Column("disposition", sa.String(32)),
+    sa.Column("reason", sa.Text),
 )
 turns = sa.Table(
     "turns",
@@ -95,7 +108,14 @@ class Store:
 
     async def answered(self, call_sid: str, caller: str, called: str) -> None:
         """A call rings; a webhook that comes twice changes nothing."""
-        await self._do(lambda db: _ensure(db, call_sid, caller=caller, called=called, answered=_now()))
+
+        def keep(db: sa.Connection) -> None:
+            _ensure(db, call_sid)  # its status callback may have been faster
+            fresh = calls.c.answered.is_(None)
+            change = calls.update().where(calls.c.call_sid == call_sid, fresh)
+            db.execute(change.values(caller=caller, called=called, answered=_now()))
+
+        await self._do(keep)
 
     async def claim_token(self, nonce: str, expires: int, now: float) -> bool:
         """Whether token `nonce` is used for the first time. Forgets those that expired before `now` (unix seconds)."""
@@ -121,7 +141,7 @@ class Store:
     async def take_disposition(self, call_sid: str) -> Disposition | None:
         """The stored decision; asking twice answers twice, since webhooks may be repeated."""
         chosen = await self._do(
-            lambda db: db.scalar(sa.select(calls.c.disposition).where(calls.c.call_sid == call_sid))
+            lambda db: db.scalar(sa.select(calls.c.disposition).where(calls.c.call_sid == call_sid)), reads=True
         )
         return Disposition(chosen) if chosen else None
 
@@ -152,16 +172,22 @@ class Store:
         await self._do(change)
 
     async def keep_record(self, record: CallRecord) -> None:
-        """The finished stream of a call. A stream that was kept before is not kept twice."""
+        """The finished stream of a call. A stream that was kept before is not kept twice; a late one decides nothing."""
 
         def keep(db: sa.Connection) -> None:
             _ensure(db, record.call_sid)
-            done = sa.select(turns.c.id).where(turns.c.stream_sid == record.stream_sid).limit(1)
-            row = db.execute(sa.select(calls).where(calls.c.call_sid == record.call_sid)).one()
-            if row.stream_sid == record.stream_sid and row.seconds is not None:
+            known = sa.select(streams.c.stream_sid).where(streams.c.stream_sid == record.stream_sid)
+            if db.scalar(known) is not None:
                 return
-            db.execute(calls.update().where(calls.c.call_sid == record.call_sid).values(_call_values(record, row)))
-            if record.turns and db.scalar(done) is None:
+            of_call = streams.c.call_sid == record.call_sid
+            newest = db.scalar(sa.select(sa.func.max(streams.c.began)).where(of_call))
+            db.execute(streams.insert().values(_stream_row(record)))
+            row = db.execute(sa.select(calls).where(calls.c.call_sid == record.call_sid)).one()
+            values = _sums(record, row)
+            if newest is None or newest <= record.began.replace(tzinfo=None):
+                values |= _last_word(record, row)
+            db.execute(calls.update().where(calls.c.call_sid == record.call_sid).values(values))
+            if record.turns:
                 db.execute(turns.insert(), _turn_rows(record))
 
         await self._do(keep)
@@ -190,17 +216,17 @@ class Store:
             said = db.execute(sa.select(turns).where(turns.c.call_sid == call_sid).order_by(turns.c.id)).mappings()
             return {**row, "turns": [dict(turn) for turn in said]}
 
-        return await self._do(read)
+        return await self._do(read, reads=True)
 
-    async def _do(self, work: Callable[[sa.Connection], T]) -> T:
+    async def _do(self, work: Callable[[sa.Connection], T], *, reads: bool = False) -> T:
         def in_thread() -> T:
-            with self._engine.begin() as db:
+            with self._engine.execution_options(reads=reads).begin() as db:
                 return work(db)
 
         try:
             with trio.fail_after(SECONDS):
                 return await trio.to_thread.run_sync(in_thread, limiter=self._limiter, abandon_on_cancel=True)
-        except (exc.SQLAlchemyError, trio.TooSlowError) as error:
+        except (exc.SQLAlchemyError, ValueError, OverflowError, trio.TooSlowError) as error:
             raise StoreDown(f"{type(error).__name__}: {error}") from error
 
 
@@ -208,6 +234,8 @@ class Store:
 async def open_store(url: str) -> AsyncIterator[Store]:
     """The store at `url` (sqlite:///path), its tables made if they are missing. Raises StoreDown."""
     make = functools.partial(_make_engine, url)
+    if not url.startswith("sqlite:///"):
+        raise StoreDown(f"store.url = {url!r} cannot be opened: allowed is sqlite:///path/to/file.db")
     try:
         engine = await trio.to_thread.run_sync(make)
     except (exc.SQLAlchemyError, OSError) as error:
@@ -220,14 +248,22 @@ async def open_store(url: str) -> AsyncIterator[Store]:
 
 def _make_engine(url: str) -> sa.Engine:
     Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": SECONDS})
+    engine = sa.create_engine(url, connect_args={"timeout": LOCKED_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _tune(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver's own idea of a transaction begins after its first read
         connection.execute("PRAGMA journal_mode=WAL")  # readers never wait for the writer
         connection.execute("PRAGMA synchronous=NORMAL")
 
-    _tables.create_all(engine)
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A writer that reads first must be the only one from the start, or two of them decide on the same row.
+        reads = connection.get_execution_options().get("reads", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    with engine.begin() as db:
+        _tables.create_all(db)
     return engine
 
 
@@ -241,16 +277,35 @@ def _ensure(db: sa.Connection, call_sid: str, **values: Any) -> None:
         db.execute(calls.insert().values(call_sid=call_sid, **values))
 
 
-def _call_values(record: CallRecord, row: Any) -> dict[str, Any]:
+def _stream_row(record: CallRecord) -> dict[str, Any]:
     return {
         "stream_sid": record.stream_sid,
-        "began": row.began or record.began,
+        "call_sid": record.call_sid,
+        "began": record.began,
         "ended": record.ended,
-        "seconds": (row.seconds or 0.0) + round(record.seconds, 3),
+        "seconds": round(record.seconds, 3),
         "disposition": record.disposition.value if record.disposition else None,
         "reason": record.reason,
+    }
+
+
+def _sums(record: CallRecord, row: Any) -> dict[str, Any]:
+    """What every stream adds to its call."""
+    return {
+        "began": row.began or record.began,
+        "seconds": (row.seconds or 0.0) + round(record.seconds, 3),
         "streams": row.streams + 1,
         "tokens": row.tokens + record.tokens,
+    }
+
+
+def _last_word(record: CallRecord, row: Any) -> dict[str, Any]:
+    """What the newest stream says of its call. A disposition that is stored was stored by somebody who knew better."""
+    return {
+        "stream_sid": record.stream_sid,
+        "ended": record.ended,
+        "disposition": row.disposition or (record.disposition.value if record.disposition else None),
+        "reason": record.reason,
         "details": record_details(record),
     }
 

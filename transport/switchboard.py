@@ -33,7 +33,7 @@ HANDLER_AT_MOST = 600.0
 log = structlog.get_logger("triode.call")
 
 ConnectModel = Callable[[Callable[[str], None], str], ModelPort]
-"""Makes the model port of one call: told where to report what cannot be understood, and the caller's hash."""
+"""Makes the model port of one call: told where to report what cannot be understood, and a hash that names the call."""
 
 
 def plan(settings: Settings, flow: Flow) -> CallPlan:
@@ -68,8 +68,8 @@ def connect_openai(settings: Settings) -> ConnectModel:
     """The model as the settings say."""
     urls = tuple(url for url in (settings.model.url, settings.model.failover_url) if url)
 
-    def connect(trouble: Callable[[str], None], caller_hash: str) -> ModelPort:
-        return ModelSocket(urls, settings.secrets.openai_api_key, settings.model.name, trouble, caller_hash)
+    def connect(trouble: Callable[[str], None], call_hash: str) -> ModelPort:
+        return ModelSocket(urls, settings.secrets.openai_api_key, settings.model.name, trouble, call_hash)
 
     return connect
 
@@ -87,6 +87,8 @@ class Switchboard:
     listener: Callable[[str, str, dict[str, Any]], None] | None = None
     draining: bool = False
     _calls: dict[str, Call] = attrs.field(factory=dict)
+    _expected: dict[str, float] = attrs.field(factory=dict)
+    """Calls that were sent a stream and have not opened it yet, by CallSid: until when a place is kept for each."""
 
     @property
     def active(self) -> int:
@@ -96,7 +98,16 @@ class Switchboard:
     @property
     def takes_calls(self) -> bool:
         """Whether a further call is welcome."""
-        return not self.draining and self.active < self.settings.server.max_calls
+        now = trio.current_time()
+        self._expected = {sid: until for sid, until in self._expected.items() if until > now}
+        return not self.draining and self.active + len(self._expected) < self.settings.server.max_calls
+
+    def admit(self, call_sid: str) -> bool:
+        """Whether call `call_sid` may open a stream: then a place is kept for it, as long as its token is good."""
+        if call_sid not in self._expected and not self.takes_calls:
+            return False
+        self._expected[call_sid] = trio.current_time() + self.settings.twilio.token_seconds
+        return True
 
     async def serve(self, socket: Socket) -> None:
         """One media stream, from the open WebSocket to the record of the call."""
@@ -113,6 +124,7 @@ class Switchboard:
 
     def call_over(self, call_sid: str) -> None:
         """The carrier says that the call has ended, whatever its stream says."""
+        self._expected.pop(call_sid, None)
         for call in list(self._calls.values()):
             if call.call_sid == call_sid:
                 call.carrier_gone("the carrier reports that the call has ended")
@@ -132,6 +144,8 @@ class Switchboard:
         tokens: list[Token] = []
 
         async def check(started: Started) -> None:
+            # Bound in this connection's task, for the line that says why a stream was refused.
+            structlog.contextvars.bind_contextvars(call_sid=started.call_sid, stream_sid=started.stream_sid)
             try:
                 token = self.tokens.check(started.parameters.get("token", ""), started.call_sid)
             except BadToken as bad:
@@ -154,7 +168,7 @@ class Switchboard:
             self.records,
             self._listener_for(started.call_sid),
         )
-        self.call_over(started.call_sid)  # an older stream of the same call is dead, even if nobody told us
+        self.call_over(started.call_sid)  # it is here; and an older stream of it is dead, even if nobody told us
         self._calls[started.stream_sid] = call
         log.info("call_began", resumed=token.resumed, calls=self.active)
         try:

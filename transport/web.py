@@ -133,7 +133,7 @@ def create_app(
     @signed
     async def voice() -> Response:
         sid, form, house = await call_sid(), await request.form, houses[0]
-        if not house.switchboard.takes_calls:
+        if not house.switchboard.admit(sid):
             metrics.refused.labels("full").inc()
             log.warning("no_room", calls=house.switchboard.active, draining=house.switchboard.draining)
             return twiml(documents.menu("busy"))
@@ -160,7 +160,7 @@ def create_app(
             return twiml(documents.menu("trouble"))
         # Nobody decided: the stream was cut, or moved on purpose. It is opened again, but not for ever.
         times = await records.reopened(sid)
-        if times is None or times > REOPEN_AT_MOST or not houses[0].switchboard.takes_calls:
+        if times is None or times > REOPEN_AT_MOST or not houses[0].switchboard.admit(sid):
             return twiml(documents.menu("trouble"))
         return twiml(documents.stream(tokens.make(sid, resumed=True)))
 

@@ -1,0 +1,48 @@
+"""The ceiling of calls holds also for those that ring at once."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.transport.test_web import ask, form
+from tests.transport.wire_kit import house_in_memory, settings_for
+from transport.loopback.twiml_reader import Connect
+
+
+async def answers(house, *call_sids: str) -> list[bool]:
+    """Which of the calls are sent a stream."""
+    return [(await ask(house.app, "/twilio/voice", form(sid))).kinds == [Connect] for sid in call_sids]
+
+
+async def test_calls_that_ring_at_once_keep_to_the_ceiling(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock):
+    async with house_in_memory(monkeypatch, settings_for(max_calls=2)) as house:
+        assert await answers(house, "CA1", "CA2", "CA3") == [True, True, False]
+        assert await answers(house, "CA1") == [True]  # the webhook is only sent again
+
+
+async def test_a_place_is_kept_no_longer_than_the_token_is_good(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(max_calls=1)) as house:
+        assert await answers(house, "CA1", "CA2") == [True, False]
+        await trio.sleep(house.settings.twilio.token_seconds + 1)
+        assert await answers(house, "CA2") == [True]
+
+
+@pytest.mark.parametrize("status", ["completed", "canceled", "no-answer"])
+async def test_a_caller_who_hangs_up_before_the_stream_gives_the_place_back(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, status: str
+):
+    async with house_in_memory(monkeypatch, settings_for(max_calls=1)) as house:
+        assert await answers(house, "CA1", "CA2") == [True, False]
+        await ask(house.app, "/twilio/status", form("CA1", CallStatus=status))
+        assert await answers(house, "CA2") == [True]
+
+
+async def test_an_open_stream_takes_the_place_that_was_kept_for_it(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(max_calls=2)) as house:
+        token = (await ask(house.app, "/twilio/voice", form("CA1"))).token
+        await (await house.call("CA1", token=token)).hear()
+        assert await answers(house, "CA2", "CA3") == [True, False]

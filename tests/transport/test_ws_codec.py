@@ -1,0 +1,335 @@
+"""The frame codec against wsproto, both ways and cut anywhere; and what is refused, with which code."""
+
+import itertools
+import struct
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from wsproto import ConnectionType
+from wsproto import events as wire
+from wsproto.connection import Connection
+
+from transport.ws_codec import (
+    BINARY,
+    CLOSE,
+    INVALID_DATA,
+    PING,
+    PONG,
+    PROTOCOL_ERROR,
+    TEXT,
+    TOO_BIG,
+    Closing,
+    Event,
+    FrameError,
+    FrameReader,
+    Ping,
+    Pong,
+    client_frame,
+    close_payload,
+    server_frame,
+)
+
+LIMIT = 300_000
+MASK = b"\x0f\xf0\xa5\x5a"
+EDGES = (0, 1, 3, 4, 5, 124, 125, 126, 127, 128, 65534, 65535, 65536, 65537)
+"""Sizes around which the form of the length changes."""
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+codes = st.sampled_from([*range(1000, 1004), *range(1007, 1014)]) | st.integers(3000, 4999)
+
+
+def raw(first: int, payload: bytes = b"", *, length: bytes = b"", masked: bool = True) -> bytes:
+    """A frame by hand: its first byte as given, its length too where `length` (the second byte's and more) is given."""
+    bit = 0x80 if masked else 0
+    if not length:
+        size = len(payload)
+        length = bytes((size,)) if size < 126 else b"\x7e" + struct.pack("!H", size)
+    body = bytes(byte ^ MASK[at % 4] for at, byte in enumerate(payload)) if masked else payload
+    return bytes((first, length[0] | bit)) + length[1:] + (MASK if masked else b"") + body
+
+
+def cut(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    """`data` in pieces of `sizes`, over and over."""
+    at, each = 0, itertools.cycle(sizes)
+    while at < len(data):
+        size = next(each)
+        yield data[at : at + size]
+        at += size
+
+
+def ours(pieces: Iterable[bytes], limit: int = LIMIT) -> list[Event]:
+    reader = FrameReader(limit)
+    return [event for piece in pieces for event in reader.feed(piece)]
+
+
+def theirs(pieces: Iterable[bytes], side: ConnectionType) -> list[Event]:
+    """What wsproto reads, in our words, with the parts of a message joined."""
+    connection, found = Connection(side), list[Event]()
+    parts: list[str | bytes] = []
+    for piece in pieces:
+        connection.receive_data(piece)
+        for event in connection.events():
+            match event:
+                case wire.TextMessage() | wire.BytesMessage():
+                    parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
+                    if event.message_finished:
+                        found.append(type(parts[0])().join(parts))  # type: ignore[arg-type]
+                        parts.clear()
+                case wire.Ping():
+                    found.append(Ping(bytes(event.payload)))
+                case wire.Pong():
+                    found.append(Pong())
+                case wire.CloseConnection():
+                    found.append(Closing(event.code, event.reason or ""))
+    return found
+
+
+def refused(data: bytes, limit: int = LIMIT) -> int:
+    with pytest.raises(FrameError) as caught:
+        ours([data], limit)
+    assert str(caught.value)
+    return caught.value.code
+
+
+# ---------------------------------------------------------------- what wsproto says, we read
+
+controls = st.builds(wire.Ping, st.binary(max_size=125)) | st.builds(wire.Pong, st.binary(max_size=125))
+sizes = st.lists(st.integers(1, 200) | st.just(100_000), min_size=1, max_size=5)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> list[wire.Event]:
+    """One message in one or more fragments, with control frames before and between them."""
+    kind, parts = draw(
+        st.tuples(st.just(wire.TextMessage), st.lists(texts, min_size=1, max_size=4))
+        | st.tuples(st.just(wire.BytesMessage), st.lists(st.binary(max_size=300), min_size=1, max_size=4))
+    )
+    events: list[wire.Event] = []
+    for number, part in enumerate(parts, 1):
+        events += [*draw(st.lists(controls, max_size=2)), kind(data=part, message_finished=number == len(parts))]
+    return events
+
+
+def meaning(events: Iterable[wire.Event]) -> list[Event]:
+    """What the events mean, by the books."""
+    connection = Connection(ConnectionType.SERVER)
+    return theirs([connection.send(event) for event in events], ConnectionType.CLIENT)
+
+
+@given(st.lists(messages(), max_size=4), sizes, st.none() | st.tuples(codes, texts))
+def test_whatever_wsproto_sends_is_read_as_it_was_meant(
+    batches: list[list[wire.Event]], pieces: list[int], end: tuple[int, str] | None
+) -> None:
+    client = Connection(ConnectionType.CLIENT)
+    events = [event for batch in batches for event in batch]
+    if end is not None:
+        events.append(wire.CloseConnection(code=end[0], reason=end[1]))
+    stream = b"".join(client.send(event) for event in events)
+    assert ours(cut(stream, pieces)) == meaning(events)
+
+
+@pytest.mark.parametrize("size", EDGES)
+def test_every_form_of_length_is_read(size: int) -> None:
+    client = Connection(ConnectionType.CLIENT)
+    payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    stream = client.send(wire.BytesMessage(data=payload)) + client.send(wire.TextMessage(data="x" * size))
+    assert ours([stream]) == [payload, "x" * size]
+    assert ours(cut(stream, [7, 4096])) == [payload, "x" * size]
+
+
+@pytest.mark.parametrize("at", range(1, 30))
+def test_it_does_not_matter_where_the_stream_is_cut(at: int) -> None:
+    client = Connection(ConnectionType.CLIENT)
+    whole = [wire.TextMessage(data="ü" * 3), wire.Ping(b"p"), wire.BytesMessage(data=b"b" * 130), wire.Pong()]
+    stream = b"".join(client.send(event) for event in whole)
+    assert ours([stream[:at], stream[at:]]) == ours(cut(stream, [1])) == ["üüü", Ping(b"p"), b"b" * 130, Pong()]
+
+
+def test_a_close_without_a_code_is_told_as_1005() -> None:
+    assert ours([raw(0x88)]) == [Closing(1005, "")]
+
+
+def test_nothing_is_told_before_the_last_byte_is_here() -> None:
+    stream = client_frame(TEXT, b"x" * 200)
+    reader = FrameReader(LIMIT)
+    assert reader.feed(stream[:-1]) == []
+    assert reader.feed(b"") == []
+    assert reader.feed(stream[-1:]) == ["x" * 200]
+
+
+# ---------------------------------------------------------------- what we say, wsproto reads
+
+
+def on_both_sides(opcode: int, payload: bytes, pieces: Iterable[int] = (1 << 20,)) -> list[list[Event]]:
+    """A frame of ours to a client of wsproto, to a server of wsproto, and to our own reader."""
+    down, up = server_frame(opcode, payload), client_frame(opcode, payload)
+    found = [theirs(cut(down, pieces), ConnectionType.CLIENT), theirs(cut(up, pieces), ConnectionType.SERVER)]
+    return [*found, ours(cut(up, pieces))]
+
+
+@given(texts, sizes)
+@example("x" * 125, [1])
+@example("ü" * 63, [1])
+def test_wsproto_reads_our_texts(text: str, pieces: list[int]) -> None:
+    assert on_both_sides(TEXT, text.encode(), pieces) == [[text]] * 3
+
+
+@given(st.binary(max_size=400), st.binary(max_size=125), sizes)
+def test_wsproto_reads_our_bytes_and_control_frames(data: bytes, small: bytes, pieces: list[int]) -> None:
+    assert on_both_sides(BINARY, data, pieces) == [[data]] * 3
+    assert on_both_sides(PING, small, pieces) == [[Ping(small)]] * 3
+    assert on_both_sides(PONG, small, pieces) == [[Pong()]] * 3
+
+
+@pytest.mark.parametrize("size", EDGES)
+def test_wsproto_reads_our_frames_of_every_form_of_length(size: int) -> None:
+    payload = bytes(number * 7 % 251 for number in range(size))
+    assert on_both_sides(BINARY, payload) == [[payload]] * 3
+
+
+@given(codes, texts)
+@example(1000, "ü" * 100)
+@example(1000, "x" + "ü" * 100)
+@example(1000, "😀" * 40)
+def test_wsproto_reads_our_close_with_as_much_of_the_reason_as_fits(code: int, reason: str) -> None:
+    payload = close_payload(code, reason)
+    assert len(payload) <= 125
+    kept = payload[2:].decode()
+    assert reason.startswith(kept)
+    assert kept == reason or len(payload) + len(reason[len(kept)].encode()) > 125
+    assert on_both_sides(CLOSE, payload) == [[Closing(code, kept)]] * 3
+
+
+def test_a_client_masks_every_frame_with_another_mask() -> None:
+    frames = {client_frame(TEXT, b"the same text")[2:6] for _ in range(50)}
+    assert len(frames) > 45
+    assert server_frame(TEXT, b"hi") == b"\x81\x02hi"
+
+
+# ---------------------------------------------------------------- what is refused
+
+TOO_LONG_FORM = [(b"\x7e" + struct.pack("!H", 5), b"hello"), (b"\x7f" + struct.pack("!Q", 5), b"hello")]
+
+
+@pytest.mark.parametrize("size", [4, 5, 125, 126, 65535, 65536])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
+def test_a_client_frame_without_a_mask_is_refused(opcode: int, size: int) -> None:
+    assert refused(server_frame(opcode, b"\x03" * size)) == PROTOCOL_ERROR
+
+
+def test_a_short_frame_without_a_mask_is_refused_with_what_follows_at_the_latest() -> None:
+    assert refused(server_frame(TEXT, b"") + client_frame(TEXT, b"hello")) == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("bit", [0x40, 0x20, 0x10])
+@pytest.mark.parametrize("first", [0x81, 0x82, 0x01, 0x88, 0x89, 0x8A])
+def test_a_reserved_bit_is_refused(first: int, bit: int) -> None:
+    assert refused(raw(first | bit, b"hello")) == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 0xB, 0xC, 0xD, 0xE, 0xF])
+def test_an_unknown_kind_of_frame_is_refused(opcode: int) -> None:
+    assert refused(raw(0x80 | opcode, b"hello")) == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("opcode", [CLOSE, PING, PONG])
+def test_a_control_frame_may_not_be_fragmented_or_long(opcode: int) -> None:
+    assert refused(raw(opcode, b"hello")) == PROTOCOL_ERROR
+    assert refused(raw(0x80 | opcode, b"x" * 126)) == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        raw(0x80, b"the rest of nothing"),
+        raw(0x00, b"the rest of nothing"),
+        raw(0x01, b"begun") + raw(0x81, b"again"),
+        raw(0x02, b"begun") + raw(0x01, b"again"),
+        raw(0x01, b"begun") + raw(0x80, b"ended") + raw(0x80, b"ended again"),
+    ],
+)
+def test_fragments_out_of_order_are_refused(stream: bytes) -> None:
+    assert refused(stream) == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize(("length", "payload"), TOO_LONG_FORM)
+def test_a_length_must_be_in_its_shortest_form(length: bytes, payload: bytes) -> None:
+    assert refused(raw(0x81, payload, length=length)) == PROTOCOL_ERROR
+
+
+def test_a_length_of_two_bytes_that_is_said_in_eight_is_refused() -> None:
+    assert refused(raw(0x81, b"x" * 126, length=b"\x7f" + struct.pack("!Q", 126))) == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("limit", [0, 1, 125, 126, 1000, 65535, 65536, 70_000])
+def test_a_message_may_be_as_long_as_the_limit_and_no_longer(limit: int) -> None:
+    assert ours([client_frame(BINARY, bytes(limit))], limit) == [bytes(limit)]
+    assert refused(client_frame(BINARY, bytes(limit + 1)), limit) == TOO_BIG
+    half = bytes(limit // 2)
+    start, end = raw(0x02, half), raw(0x80, bytes(limit - len(half)))
+    assert ours([start, raw(0x89, b"p"), end], limit) == [Ping(b"p"), bytes(limit)]
+    assert refused(start + raw(0x80, bytes(limit - len(half) + 1)), limit) == TOO_BIG
+
+
+@pytest.mark.parametrize("size", [66_000, 1 << 31, 1 << 62, (1 << 63) + 5])
+def test_a_message_that_is_announced_too_long_is_refused_before_it_comes(size: int) -> None:
+    assert refused(raw(0x82, length=b"\x7f" + struct.pack("!Q", size)), 65536) == TOO_BIG
+
+
+def test_the_limit_is_for_each_message_and_not_for_all() -> None:
+    frame = raw(0x01, b"x" * 50) + raw(0x80, b"x" * 50)
+    assert ours([frame * 20], 100) == ["x" * 100] * 20
+
+
+def test_endless_empty_fragments_are_refused() -> None:
+    assert refused(raw(0x01) + raw(0x00) * 5000) == TOO_BIG
+
+
+BAD_UTF8 = [b"\xff", b"\xc3", b"\xc3\x28", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"ok \xe2\x82"]
+
+
+@pytest.mark.parametrize("text", BAD_UTF8)
+def test_text_that_is_not_utf8_is_refused(text: bytes) -> None:
+    assert refused(raw(0x81, text)) == INVALID_DATA
+    assert refused(raw(0x01, text[:1]) + raw(0x80, text[1:])) == INVALID_DATA
+    assert refused(raw(0x88, struct.pack("!H", 1000) + text)) == INVALID_DATA
+    assert ours([raw(0x82, text)]) == [text]
+
+
+def test_a_letter_may_be_cut_between_fragments() -> None:
+    letter = "😀".encode()
+    parts = [raw(0x01, letter[:1]), raw(0x00, letter[1:3]), raw(0x80, letter[3:])]
+    assert ours(parts) == ["😀"]
+
+
+@pytest.mark.parametrize("code", [1000, 1003, 1007, 1012, 1013, 1014, 3000, 3999, 4000, 4999])
+def test_a_close_code_that_may_be_sent_is_taken(code: int) -> None:
+    assert ours([raw(0x88, struct.pack("!H", code) + "Grüße".encode())]) == [Closing(code, "Grüße")]
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535])
+def test_a_close_code_that_may_not_be_sent_is_refused(code: int) -> None:
+    assert refused(raw(0x88, struct.pack("!H", code))) == PROTOCOL_ERROR
+
+
+def test_a_close_code_of_one_byte_is_refused() -> None:
+    assert refused(raw(0x88, b"\x03")) == PROTOCOL_ERROR
+
+
+FIRST_BYTES = st.sampled_from([0x81, 0x01, 0x00, 0x80, 0x82, 0x89, 0x8A, 0x88]) | st.integers(0, 255)
+frames = st.builds(raw, FIRST_BYTES, st.binary(max_size=60) | texts.map(str.encode), masked=st.integers(0, 9).map(bool))
+
+
+@given(st.lists(frames | st.binary(max_size=9), max_size=6).map(b"".join), sizes)
+def test_any_bytes_are_read_or_refused_wherever_they_are_cut(data: bytes, pieces: list[int]) -> None:
+    def outcome(pieces: Iterable[bytes]) -> list[Event] | int:
+        try:
+            return ours(pieces)
+        except FrameError as error:
+            return error.code
+
+    whole = outcome([data])
+    assert outcome(cut(data, pieces)) == whole
+    assert whole in (PROTOCOL_ERROR, INVALID_DATA, TOO_BIG) or isinstance(whole, list)
