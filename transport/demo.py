@@ -220,18 +220,17 @@ def _summary(result: dict[str, Any]) -> None:
     print()
     if "call_sid" in result:
         replies = [t["latency_ms"]["total"] for t in result["turns"] if t["latency_ms"]]
-        print(f"call {result['call_sid']}, {result['seconds']} s, left by {result['disposition']} ({result['reason']})")
-        print(f"first word {result['first_frame_ms']} ms after the stream began; answers after {replies} ms")
+        print(f"call        {result['call_sid']}, {result['seconds']} s")
+        print(f"left by     {result['disposition']}: {result['reason']}")
+        print(f"first word  {result['first_frame_ms']} ms after the stream began; answers after {replies} ms")
         for cut in result["interruptions"]:
-            print(
-                f"interrupted: {cut['heard_ms']} ms heard of {cut['generated_ms']} ms, the model was told "
-                f"{cut['truncate_ms']} ms, off by {result.get('truncation_off_ms', '?')} ms (bound {cut['bound_ms']})"
-            )
-        print(
-            f"frames in {result['frames']['in']}, out {result['frames']['out']}, dropped {sum(result['drops'].values())}"
-        )
-        print(f"recording {result['recording']} (caller left, agent as heard right)")
-        print(f"record    {result['store']}")
+            off, bound = result.get("truncation_off_ms", "?"), cut["bound_ms"]
+            print(f"interrupted {cut['heard_ms']} ms heard of {cut['generated_ms']} ms")
+            print(f"            the model was told {cut['truncate_ms']} ms: {off} ms off, bound {bound} ms")
+        frames, dropped = result["frames"], sum(result["drops"].values())
+        print(f"frames      {frames['in']} in, {frames['out']} out, {dropped} dropped")
+        print(f"recording   {result['recording']} (caller left, agent as heard right)")
+        print(f"record      {result['store']}")
     for problem in result["problems"]:
         print(f"PROBLEM: {problem}")
     print("The call went as it should." if not result["problems"] else "The call did not go as it should.")

@@ -9,13 +9,14 @@ CALLER, AGENT = 0, 1
 
 
 class DemoView:
-    """Draws the notes of one call. On a terminal the last line shows the words as they come."""
+    """Draws the notes of one call. On a terminal the last line shows both lanes at work, with the words as they come."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._live = out.isatty()
         self._start = time.monotonic()
-        self._caller: dict[str, str] = {}
+        self._now = ["", ""]
+        """What is being said in each lane."""
         self._latency: dict[str, dict[str, int]] = {}
         rule = "─" * LANE
         self._print(f"{'':7}{'caller':^{LANE}}  {'agent':^{LANE}}")
@@ -34,20 +35,20 @@ class DemoView:
     # ------------------------------------------------------------ notes
 
     def _on_caller_speaks(self, _: dict[str, Any]) -> None:
-        self._status("caller speaks ...")
+        self._status(CALLER, "(speaks)")
 
     def _on_caller_words(self, values: dict[str, Any]) -> None:
         if values["final"]:
             self._lane(CALLER, values["text"])
         else:
-            self._status(f"caller: {values['text']}")
+            self._status(CALLER, values["text"])
 
     def _on_item_began(self, values: dict[str, Any]) -> None:
         self._latency[values["item"]] = values["latency_ms"]
-        self._status("agent speaks ...")
+        self._status(AGENT, self._now[AGENT] or "(speaks)")
 
     def _on_agent_words(self, values: dict[str, Any]) -> None:
-        self._status(f"agent: {values['text']}")
+        self._status(AGENT, values["text"])
 
     def _on_item_heard(self, values: dict[str, Any]) -> None:
         latency = self._latency.pop(values["item"], {})
@@ -66,11 +67,13 @@ class DemoView:
         self._print(f"{self._clock()} !! {values['kind']}: {values['text']}"[:80])
 
     def _on_ended(self, values: dict[str, Any]) -> None:
-        self._print(f"{self._clock()} -- the stream is left: {values['disposition']} ({values['reason']})")
+        self._print(f"{self._clock()} -- the stream is left: {values['disposition']}")
+        self._print(f"{'':7}   {values['reason']}"[:79])
 
     # ------------------------------------------------------------ drawing
 
     def _lane(self, lane: int, text: str) -> None:
+        self._now[lane] = ""
         lines = textwrap.wrap(text, LANE) or ["(nothing)"]
         for number, part in enumerate(lines):
             margin = self._clock() if number == 0 else f"{'':6}"
@@ -82,10 +85,11 @@ class DemoView:
         self._out.write(f"{start}{text.rstrip()}\n")
         self._out.flush()
 
-    def _status(self, text: str) -> None:
+    def _status(self, lane: int, text: str) -> None:
+        self._now[lane] = text
         if self._live:
-            tail = text if len(text) <= 70 else f"...{text[-67:]}"
-            self._out.write(f"\r\x1b[2K{self._clock()} \x1b[2m{tail}\x1b[0m")
+            left, right = (said if len(said) <= LANE else f"...{said[3 - LANE :]}" for said in self._now)
+            self._out.write(f"\r\x1b[2K{self._clock()} \x1b[2m{left:<{LANE}}  {right}\x1b[0m")
             self._out.flush()
 
     def _clock(self) -> str:

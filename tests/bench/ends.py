@@ -166,11 +166,18 @@ class Reply:
     first_sent: float = 0.0
     spoke_at: float = 0.0
     starts_at: int | None = None
-    """Bytes the carrier had received before its first block."""
+    """Bytes the carrier had to play before its first block, from the stream's beginning."""
     seen: int = 0
     cleared: bool = False
     played: float | None = None
     """Milliseconds of it that were played when the clear came."""
+    told: float | None = None
+    """Milliseconds of it that the model was told were heard."""
+
+    def truncation(self, figures: Figures) -> None:
+        """Keeps the difference, when both are known."""
+        if self.played is not None and self.told is not None:
+            figures.note(figures.truncation, self.told - self.played)
 
 
 class Caller:
@@ -182,7 +189,7 @@ class Caller:
         self._replies = replies
         self._playback = Playback()
         self._changed = trio.Event()
-        self._sequence = 0
+        self._dropped = 0
         self.sent_at: dict[int, float] = {}
 
     async def run(self, server: str, voice_path: str) -> None:
@@ -209,7 +216,7 @@ class Caller:
         form = {"CallSid": call_sid, "From": "+14155550100", "To": "+14155550101", "CallStatus": "ringing"}
         signature = RequestValidator(AUTH_TOKEN).compute_signature(server + voice_path, form)
         answer = await RealNetwork().post(server + voice_path, form, {"X-Twilio-Signature": signature})
-        (connect,) = [verb for verb in read(answer.text, server) if isinstance(verb, Connect)]
+        (connect,) = [verb for verb in read(answer.body, server) if isinstance(verb, Connect)]
         return connect.url, dict(connect.parameters)
 
     async def _speak(self, wire: Wire, stream_sid: str) -> None:
@@ -254,6 +261,7 @@ class Caller:
 
     def _media(self, audio: bytes, now: float) -> None:
         found = tags(audio)
+        hole = not self._playback.busy
         for call, number, sequence in found:
             reply = self._replies.get(number)
             if reply is None or call != self._number:
@@ -263,10 +271,11 @@ class Caller:
                 self._figures.after_clear += BLOCK
                 continue
             if reply.starts_at is None:
-                reply.starts_at = self._playback.received
+                reply.starts_at = self._playback.received - self._dropped
                 self._figures.note(self._figures.first, now - reply.first_sent)
-            elif not self._playback.busy and self._figures.on:
+            elif hole and self._figures.on:
                 self._figures.underruns += 1
+            hole = False
             self._figures.lost_down += abs(sequence - reply.seen)
             reply.seen = sequence + 1
         self._playback.put(audio, now)
@@ -276,9 +285,10 @@ class Caller:
             if reply.interrupted and reply.spoke_at and not reply.cleared:
                 reply.cleared = True
                 self._figures.note(self._figures.barge, now - reply.spoke_at)
-                began = self._playback.received if reply.starts_at is None else reply.starts_at
-                # Read before the queue is emptied: `played` stops at this instant.
+                began = reply.starts_at or 0
                 reply.played = min(max(self._playback.played - began, 0), reply.blocks * BLOCK) / 8
+                reply.truncation(self._figures)
+        self._dropped = self._playback.received - self._playback.played
 
 
 async def _open(url: str) -> Wire:
@@ -343,8 +353,9 @@ class Model:
         elif kind == "conversation.item.truncate":
             assert self._call is not None
             for reply in self._all[self._call].values():
-                if reply.item == event["item_id"] and reply.played is not None:
-                    self._figures.note(self._figures.truncation, event["audio_end_ms"] - reply.played)
+                if reply.item == event["item_id"]:
+                    reply.told = event["audio_end_ms"]
+                    reply.truncation(self._figures)
 
     def _listen(self, audio: bytes, now: float) -> None:
         for call, _, sequence in tags(audio):
