@@ -159,6 +159,7 @@ class LaneSocket:
         self._plain = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._reader = FrameReader(MESSAGE_AT_MOST)
         self._events: list[ws_codec.Event] = []
+        self._burst = False
         self._lock = trio.Lock()
         self._heard = trio.current_time()
         self._closed = ""
@@ -169,6 +170,9 @@ class LaneSocket:
         """The next message. Loses nothing when cancelled."""
         while True:
             while self._events:
+                if self._burst:  # many messages in one read: those who take them in get their turn after each
+                    await trio.lowlevel.checkpoint()
+                self._burst = True
                 event = self._events.pop(0)
                 if isinstance(event, str | bytes):
                     return event
@@ -176,6 +180,7 @@ class LaneSocket:
             if self._closed:
                 raise trio.BrokenResourceError(self._closed)
             data = await self._read()
+            self._burst = False
             self._heard = trio.current_time()
             try:
                 self._events = self._reader.feed(data)

@@ -18,6 +18,7 @@ from trio.testing import MockClock
 from actors.messages import Disposition, ReplyAudio, ReplyBegan, ReplyEnded, ReplyStatus, Tell
 from tests.transport.wire_kit import ACCOUNT, MEDIA_URL, House, Phone, house_in_memory, settings_for, sid, signature
 from transport.stream_token import StreamTokens
+from transport.ws_codec import TEXT, client_frame
 
 WAYS = [pytest.param(False, id="lane"), pytest.param(True, id="hypercorn")]
 
@@ -293,6 +294,22 @@ async def test_two_calls_with_the_same_fault_are_both_reported(house: House, aut
         await phone.say(b"binary")
         await is_alive(phone)
         assert house_metric(house, 'triode_trouble_total{kind="binary"}') == number
+
+
+async def test_a_burst_of_keys_and_marks_in_one_piece_ends_no_call(house: House, autojump_clock: MockClock):
+    phone = await house.call()
+    await phone.hear()
+    key = {"event": "dtmf", "streamSid": phone.stream_sid, "dtmf": {"track": "inbound_track", "digit": "7"}}
+    mark = {"event": "mark", "streamSid": phone.stream_sid, "mark": {"name": "nobody's"}}
+    frames = b"".join(client_frame(TEXT, json.dumps(event).encode()) for event in [key, mark] * 300)
+    await phone.stream.send_all(frames)
+    await is_alive(phone)
+    await phone.stop()
+    await until(lambda: house.store.of(phone.call_sid))
+    (record,) = house.store.of(phone.call_sid)
+    assert record.keys == "7" * 300
+    assert record.errors == []
+    assert record.reason == "the caller hung up"
 
 
 async def test_a_stream_of_nothing_but_rubbish_is_ended_and_the_caller_kept(house: House, autojump_clock: MockClock):
