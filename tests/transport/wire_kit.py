@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 import trio
 import trio.testing
 import trio_websocket
@@ -22,6 +23,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+from prometheus_client import generate_latest
 from twilio.request_validator import RequestValidator
 
 import conf
@@ -71,6 +73,9 @@ def signature(url: str, form: dict[str, str] | None = None, token: str = AUTH_TO
     """Twilio's signature."""
     return RequestValidator(token).compute_signature(url, form or {})
 
+
+WAYS = [pytest.param(False, id="lane"), pytest.param(True, id="hypercorn")]
+"""Both ways in: through the media lane, and without it."""
 
 # ---------------------------------------------------------------- a store in memory
 
@@ -405,3 +410,30 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
             answer = await to_test.receive()
         assert answer["type"] == "lifespan.shutdown.complete", answer
         nursery.cancel_scope.cancel("the lifespan is over")
+
+
+# ---------------------------------------------------------------- what tests ask
+
+
+async def until(condition: Callable[[], object], within: float = 60) -> None:
+    with trio.fail_after(within):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event, and time is virtual
+            await trio.sleep(0.01)
+
+
+async def is_alive(phone: Phone) -> None:
+    """The call still goes on: a key that is pressed is heard, and audio comes out."""
+    await phone.media()
+    await phone.hear(10)
+
+
+def refused(house: House, why: str) -> float:
+    return house_metric(house, f'triode_refused_total{{why="{why}"}}')
+
+
+def house_metric(house: House, name: str) -> float:
+    registry = house.app.extensions["triode"].switchboard.metrics.registry
+    for line in generate_latest(registry).decode().splitlines():
+        if line.startswith(name + " "):
+            return float(line.rsplit(" ", 1)[1])
+    return 0.0
