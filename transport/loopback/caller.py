@@ -21,7 +21,10 @@ class AwaitAgent:
 
 @attrs.frozen
 class AwaitQuiet:
-    """Waits until the agent speaks (if it does not already), and then until it has been quiet for `seconds`."""
+    """Waits until the agent speaks (if it does not already), and then until it has been quiet for `seconds`.
+
+    `at_most` is the caller's patience with both.
+    """
 
     seconds: float = 0.7
     at_most: float = 30.0

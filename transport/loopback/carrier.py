@@ -1,6 +1,7 @@
 """The loopback carrier: plays Twilio's part in a call. Signs, reads TwiML strictly, streams, and calls back."""
 
 import datetime
+import math
 import random
 import uuid
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,10 @@ SAY_SECONDS_PER_CHARACTER = 0.06
 DOCUMENTS_AT_MOST = 30
 """Documents of one call: a loop of redirects ends here."""
 TICK = 0.1
+PLAY_SECONDS = 2.0
+"""How long any file of `<Play>` takes."""
+RECORDING_SECONDS = 3
+"""How long a message the caller leaves, if there is room for it."""
 
 
 @attrs.define
@@ -258,12 +263,8 @@ class _OneCall:
         return _Over()
 
     async def _do(self, verb: twiml.Verb) -> tuple[str, dict[str, str]] | None:
-        if isinstance(verb, twiml.Say):
-            await self._audible(self._carrier.say_seconds(verb.text))
-        elif isinstance(verb, twiml.Play):
-            await self._audible(2.0)
-        elif isinstance(verb, twiml.Pause):
-            await self._quiet(verb.seconds)
+        if isinstance(verb, twiml.Say | twiml.Play | twiml.Pause):
+            await self._pass(self._seconds(verb), audible=not isinstance(verb, twiml.Pause))
         elif isinstance(verb, twiml.Gather):
             return await self._gather(verb)
         elif isinstance(verb, twiml.Dial):
@@ -281,40 +282,46 @@ class _OneCall:
         return None
 
     async def _gather(self, verb: twiml.Gather) -> tuple[str, dict[str, str]] | None:
+        self._call.verbs += verb.nested
         digits = ""
-        limit = trio.current_time() + verb.timeout
-        for nested in verb.nested:
-            self._call.verbs.append(nested)
-            limit += self._carrier.say_seconds(nested.text) if isinstance(nested, twiml.Say) else 1.0
-        self._person.hear(True)
-        try:
+        limit = trio.current_time() + sum(map(self._seconds, verb.nested)) + verb.timeout
+        async with trio.open_nursery() as nursery:
+            prompt = trio.CancelScope()
+            nursery.start_soon(self._prompt, verb.nested, prompt)
             while not (verb.num_digits and len(digits) >= verb.num_digits):
-                with trio.move_on_at(limit) as patience:
-                    digit = await self._key()
-                    if digit == verb.finish_on_key:
-                        break
-                    digits += digit
-                    limit = trio.current_time() + verb.timeout
-                if patience.cancelled_caught:
+                digit = await self._key(limit)
+                if digit in ("", verb.finish_on_key):
                     break
-        finally:
-            self._person.hear(False)
+                prompt.cancel("a key")
+                digits += digit
+                limit = trio.current_time() + verb.timeout
+            nursery.cancel_scope.cancel("the keys are gathered")
+        self._person.hear(False)
+        self._unless_gone()
         return (verb.action, {"Digits": digits}) if digits or verb.on_empty else None
+
+    async def _prompt(self, nested: Sequence[twiml.Say | twiml.Play | twiml.Pause], cut: trio.CancelScope) -> None:
+        """What is heard while keys are gathered: the nested verbs until they are cut off, then nothing."""
+        with cut:
+            for verb in nested:
+                await self._sound(self._seconds(verb), audible=not isinstance(verb, twiml.Pause))
+        await self._sound(math.inf, audible=False)
 
     async def _dial(self, verb: twiml.Dial) -> tuple[str, dict[str, str]] | None:
         outcome = self._carrier.outcome(verb.number)
         seconds = {"completed": 5.0, "no-answer": verb.timeout}.get(outcome, 1.0)
-        await self._quiet(seconds)
+        await self._pass(seconds, audible=False)
         told = {"DialCallStatus": outcome, "DialCallSid": self._carrier.new_sid("CA"), "DialBridged": "false"}
         if outcome == "completed":
             told |= {"DialCallDuration": "5", "DialBridged": "true"}
         return (verb.action, told) if verb.action else None
 
     async def _record(self, verb: twiml.Record) -> tuple[str, dict[str, str]]:
-        await self._quiet(min(3.0, verb.max_length))
+        seconds = min(RECORDING_SECONDS, verb.max_length)
+        await self._pass(seconds, audible=False)
         recording = self._carrier.new_sid("RE")
         url = f"{self._carrier.status_root}/recordings/{recording}"
-        told = {"RecordingSid": recording, "RecordingUrl": url, "RecordingDuration": "3"}
+        told = {"RecordingSid": recording, "RecordingUrl": url, "RecordingDuration": str(seconds)}
         if verb.callback:
             await self._post(verb.callback, self._form(**told, RecordingStatus="completed"))
         return verb.action, {**told, "Digits": "hangup"}
@@ -336,60 +343,70 @@ class _OneCall:
                 self._person.heeded(True)
                 await stream.run(self._carrier.account, self._call.call_sid, parameters)
         except StreamRefused as refused:
-            self._call.errors.append(f"31920: the handshake was answered with {refused.status}")
+            why = f"31920: the handshake was answered with {refused.status}"
+            self._call.errors.append(why)
             log.ended_by = "refused"
+            await self._stream_status(verb, log, "stream-error", StreamError=why)
         self._faults = StreamFaults()  # the next stream of the call is a good one
         self._person.heeded(False)
-        await self._stream_status(verb, log, "stream-stopped")
-        if self._person.gone.is_set():
-            raise self._over("caller")
+        if log.ended_by != "refused":
+            await self._stream_status(verb, log, "stream-stopped")
+        self._unless_gone()
         return (verb.action, {}) if verb.action else None
 
-    async def _stream_status(self, verb: twiml.Connect, log: StreamLog, event: str) -> None:
+    async def _stream_status(self, verb: twiml.Connect, log: StreamLog, event: str, **extra: str) -> None:
         if verb.status_callback:
             stamp = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
             form = {
                 "AccountSid": self._carrier.account,
                 "CallSid": self._call.call_sid,
                 "StreamSid": log.stream_sid,
-                "StreamName": log.stream_sid,
+                "StreamName": verb.name or log.stream_sid,
                 "StreamEvent": event,
                 "Timestamp": stamp,
+                **extra,
             }
             await self._post(verb.status_callback, form)
 
     # ------------------------------------------------------------ time
 
-    async def _audible(self, seconds: float) -> None:
-        await self._pass(seconds, audible=True)
-
-    async def _quiet(self, seconds: float) -> None:
-        await self._pass(seconds, audible=False)
+    def _seconds(self, verb: twiml.Say | twiml.Play | twiml.Pause) -> float:
+        if isinstance(verb, twiml.Say):
+            return self._carrier.say_seconds(verb.text)
+        return PLAY_SECONDS if isinstance(verb, twiml.Play) else verb.seconds
 
     async def _pass(self, seconds: float, *, audible: bool) -> None:
-        end = trio.current_time() + seconds
-        while (now := trio.current_time()) < end:
-            self._person.hear(audible)
-            if self._person.gone.is_set():
-                raise self._over("caller")
-            await trio.sleep(min(TICK, end - now))
+        """Lets time pass. Raises _Over if the person hangs up."""
+        await self._sound(seconds, audible=audible)
+        self._unless_gone()
+
+    async def _sound(self, seconds: float, *, audible: bool) -> None:
+        """Keeps the person's ear informed for a while, or until they hang up."""
+        with trio.move_on_after(seconds):
+            while not self._person.gone.is_set():
+                self._person.hear(audible)
+                await trio.sleep(TICK)
         self._person.hear(False)
 
-    async def _key(self) -> str:
-        """The next key, unless the person hangs up first."""
-        key: list[str] = []
-        async with trio.open_nursery() as either:
-
-            async def press() -> None:
-                key.append(await self._person.keys.receive())
-                either.cancel_scope.cancel("a key")
-
-            async def leave() -> None:
-                await self._person.gone.wait()
-                either.cancel_scope.cancel("gone")
-
-            either.start_soon(press)
-            either.start_soon(leave)
-        if not key:
+    def _unless_gone(self) -> None:
+        if self._person.gone.is_set():
             raise self._over("caller")
-        return key[0]
+
+    async def _key(self, limit: float) -> str:
+        """The next key; empty if there is none until `limit`, or if the person hangs up first."""
+        key = ""
+        with trio.move_on_at(limit):
+            async with trio.open_nursery() as either:
+
+                async def press() -> None:
+                    nonlocal key
+                    key = await self._person.keys.receive()
+                    either.cancel_scope.cancel("a key")
+
+                async def leave() -> None:
+                    await self._person.gone.wait()
+                    either.cancel_scope.cancel("gone")
+
+                either.start_soon(press)
+                either.start_soon(leave)
+        return key

@@ -118,7 +118,7 @@ class RealNetwork:
         try:
             async with httpx2.AsyncClient(timeout=15, trust_env=False) as client:
                 answer = await client.post(target, data=dict(form), headers={**headers, "Host": host})
-        except httpx2.HTTPError:
+        except (httpx2.HTTPError, httpx2.InvalidURL):
             return Answer(0, "", "")
         return Answer(answer.status_code, answer.headers.get("content-type", ""), answer.text)
 

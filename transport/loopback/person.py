@@ -37,14 +37,17 @@ class Person:
             seconds = len(step.audio) / BYTES_PER_MS / 1000
             if self._heeded:
                 self._mouth += step.audio
-                await self._until(lambda: not self._mouth, seconds + 30)
+                with trio.move_on_after(seconds + 30):
+                    await self._until(lambda: not self._mouth)
             else:
                 await trio.sleep(seconds)
         elif isinstance(step, AwaitAgent):
-            await self._until(lambda: self._for(self._audible_since, step.seconds), step.at_most)
+            with trio.move_on_after(step.at_most):
+                await self._until(lambda: self._for(self._audible_since, step.seconds))
         elif isinstance(step, AwaitQuiet):
-            await self._until(lambda: self._audible_since is not None, step.at_most)
-            await self._until(lambda: self._for(self._quiet_since, step.seconds), step.at_most)
+            with trio.move_on_after(step.at_most):
+                await self._until(lambda: self._audible_since is not None)
+                await self._until(lambda: self._for(self._quiet_since, step.seconds))
         elif isinstance(step, Press):
             for digit in step.digits:
                 await self._keys.send(digit)
@@ -54,10 +57,9 @@ class Person:
         elif isinstance(step, HangUp):
             self.gone.set()
 
-    async def _until(self, done: Callable[[], bool], at_most: float) -> None:
-        with trio.move_on_after(at_most):
-            while not done():
-                await self._tick.wait()
+    async def _until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            await self._tick.wait()
 
     def _for(self, since: float | None, seconds: float) -> bool:
         return since is not None and trio.current_time() - since >= seconds - 1e-6

@@ -1,14 +1,17 @@
 """The replies of a loopback session: their events in order, their cancelling, their failures."""
 
 import base64
+import copy
 from typing import Any, Protocol
 
 import attrs
 import trio
 
 from actors.mulaw import BYTES_PER_MS
+from transport.loopback.conversation import Conversation, Spoken
+from transport.loopback.problems import Problem, wrong_type
 from transport.loopback.script import Brain, Call, Faults, Prompted, Reply, Speech
-from transport.loopback.session import Problem
+from transport.loopback.session_log import SessionLog
 
 USAGE = {
     "total_tokens": 300,
@@ -19,16 +22,31 @@ USAGE = {
 }
 
 
-class Conversation(Protocol):
+class Session(Protocol):
     """What replies need of their session."""
 
     @property
     def pcmu(self) -> bool: ...
+    @property
+    def log(self) -> SessionLog: ...
+    @property
+    def conversation(self) -> Conversation: ...
     def new_id(self, kind: str) -> str: ...
     def emit(self, kind: str, **fields: Any) -> None: ...
-    def add_item(self, item: dict[str, Any], previous: str | None = None, *, done: bool = True) -> None: ...
-    @property
-    def log(self) -> Any: ...
+
+
+@attrs.define
+class _Speaking:
+    """An item whose audio is being sent."""
+
+    item: dict[str, Any]
+    speech: Speech
+    ids: dict[str, Any]
+    """The ids of its events."""
+    previous: str | None
+    spoken: Spoken
+    words: str = ""
+    """What was sent of its transcript."""
 
 
 @attrs.define
@@ -40,16 +58,15 @@ class _Response:
     metadata: Any
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     output: list[dict[str, Any]] = attrs.field(factory=list)
-    speaking: tuple[dict[str, Any], Speech, dict[str, Any]] | None = None
-    """The item whose audio is being sent: the item, its speech, the ids of its events."""
+    speaking: _Speaking | None = None
     ended: bool = False
 
 
 class Replies:
     """Makes replies as the brain says. One at a time in the conversation, any number apart from it."""
 
-    def __init__(self, conversation: Conversation, faults: Faults, brain: Brain) -> None:
-        self._conversation = conversation
+    def __init__(self, session: Session, faults: Faults, brain: Brain) -> None:
+        self._session = session
         self._faults = faults
         self._brain = brain
         self._fails = list(faults.fail_codes)
@@ -63,12 +80,10 @@ class Replies:
         return next((r.id for r in self._responses.values() if not r.apart), "")
 
     def begin(self, prompted: Prompted, nursery: trio.Nursery, *, apart: bool, metadata: Any) -> None:
-        """Starts a reply; if one is active already (a turn ended while it spoke) that one goes on and no other begins."""
-        if not apart and self.active:
-            return
-        response = _Response(self._conversation.new_id("resp"), apart, metadata)
+        """Starts a reply. In the conversation only one may be active."""
+        response = _Response(self._session.new_id("resp"), apart, metadata)
         self._responses[response.id] = response
-        self._conversation.emit("response.created", response=self._shown(response, "in_progress"))
+        self._session.emit("response.created", response=self._shown(response, "in_progress"))
         nursery.start_soon(self._run, response, self._brain(prompted))
 
     def interrupt(self) -> None:
@@ -79,6 +94,8 @@ class Replies:
     def cancel_asked(self, event: dict[str, Any]) -> Problem | None:
         """`response.cancel`: without an id it is the conversation's reply."""
         name = event.get("response_id") or self.active
+        if not isinstance(name, str):
+            return wrong_type("response_id", "a string")
         response = self._responses.get(name)
         if response is None:
             return Problem("response_cancel_not_active", None, "Cancellation failed: no active response found")
@@ -88,7 +105,7 @@ class Replies:
     # ------------------------------------------------------------ one reply
 
     async def _run(self, response: _Response, reply: Reply) -> None:
-        emit = self._conversation.emit
+        emit = self._session.emit
         with response.scope:
             await trio.sleep(reply.delay_ms / 1000)
             code = self._fails.pop(0) if self._fails else ""
@@ -110,57 +127,58 @@ class Replies:
             emit("rate_limits.updated", rate_limits=[limits])
 
     async def _speak(self, response: _Response, index: int, speech: Speech, reply: Reply) -> None:
-        emit = self._conversation.emit
+        emit = self._session.emit
         item: dict[str, Any] = {
-            "id": self._conversation.new_id("item"),
+            "id": self._session.new_id("item"),
             "object": "realtime.item",
             "type": "message",
             "status": "in_progress",
             "role": "assistant",
             "content": [],
-            "_sent": 0,
         }
         ids = {"response_id": response.id, "item_id": item["id"], "output_index": index, "content_index": 0}
-        self._announce(response, index, item)
+        spoken = Spoken()
+        speaking = _Speaking(item, speech, ids, self._announce(response, index, item, spoken), spoken)
         emit("response.content_part.added", **ids, part={"type": "audio", "transcript": ""})
         item["content"] = [{"type": "output_audio", "transcript": ""}]
-        response.speaking = (item, speech, ids)
+        response.speaking = speaking
         end = len(speech.audio) // 2 if self._faults.incomplete else len(speech.audio)
-        while item["_sent"] < end:
-            piece = min(reply.delta_ms * BYTES_PER_MS, end - item["_sent"])
-            self._delta(item, speech, ids, piece)
+        while spoken.sent < end:
+            piece = min(reply.delta_ms * BYTES_PER_MS, end - spoken.sent)
+            self._delta(speaking, piece)
             await trio.sleep(piece / BYTES_PER_MS / 1000 / reply.speed)
         response.speaking = None
-        self._item_over(response, item, ids, "incomplete" if self._faults.incomplete else "completed")
+        self._item_over(response, speaking, "incomplete" if self._faults.incomplete else "completed")
 
-    def _delta(self, item: dict[str, Any], speech: Speech, ids: dict[str, Any], piece: int) -> None:
-        start = item["_sent"]
-        item["_sent"] = start + piece
+    def _delta(self, speaking: _Speaking, piece: int) -> None:
+        speech, spoken, ids = speaking.speech, speaking.spoken, speaking.ids
+        start = spoken.sent
+        spoken.sent += piece
         # The words run ahead of their audio by a piece.
-        shown = len(item["content"][0]["transcript"])
         upto = len(speech.words) * min(len(speech.audio), start + 2 * piece) // max(1, len(speech.audio))
-        if upto > shown:
-            self._conversation.emit("response.output_audio_transcript.delta", **ids, delta=speech.words[shown:upto])
-            item["content"][0]["transcript"] = speech.words[:upto]
+        more = speech.words[len(speaking.words) : upto]
+        if more:
+            speaking.words += more
+            self._session.emit("response.output_audio_transcript.delta", **ids, delta=more)
+            if spoken.kept is None:
+                speaking.item["content"][0]["transcript"] = speaking.words
         audio = speech.audio[start : start + piece]
-        if not self._conversation.pcmu:
+        if not self._session.pcmu:
             audio = bytes(6 * len(audio))
         self.spoke = True
-        self._conversation.emit("response.output_audio.delta", **ids, delta=base64.b64encode(audio).decode())
+        self._session.emit("response.output_audio.delta", **ids, delta=base64.b64encode(audio).decode())
 
-    def _item_over(self, response: _Response, item: dict[str, Any], ids: dict[str, Any], status: str) -> None:
-        emit = self._conversation.emit
-        words = item["content"][0]["transcript"]
-        item["status"] = status
-        shown = _shown_item(item)
+    def _item_over(self, response: _Response, speaking: _Speaking, status: str) -> None:
+        emit, ids, words = self._session.emit, speaking.ids, speaking.words
+        speaking.item["status"] = status
         emit("response.output_audio.done", **ids)
         emit("response.output_audio_transcript.done", **ids, transcript=words)
         emit("response.content_part.done", **ids, part={"type": "audio", "transcript": words})
-        self._done(response, ids["output_index"], shown)
+        self._done(response, ids["output_index"], speaking.item, speaking.previous)
 
     def _call(self, response: _Response, index: int, call: Call) -> None:
-        emit, name = self._conversation.emit, self._conversation.new_id("item")
-        call_id = self._conversation.new_id("call")[:21]
+        emit, name = self._session.emit, self._session.new_id("item")
+        call_id = self._session.new_id("call")[:21]
         item: dict[str, Any] = {
             "id": name,
             "object": "realtime.item",
@@ -170,24 +188,25 @@ class Replies:
             "call_id": call_id,
             "arguments": "",
         }
-        self._announce(response, index, item)
+        previous = self._announce(response, index, item)
         ids = {"response_id": response.id, "item_id": name, "output_index": index, "call_id": call_id}
         emit("response.function_call_arguments.delta", **ids, delta=call.arguments)
         emit("response.function_call_arguments.done", **ids, name=call.name, arguments=call.arguments)
         item["status"], item["arguments"] = "completed", call.arguments
-        self._done(response, index, _shown_item(item))
+        self._done(response, index, item, previous)
 
-    def _announce(self, response: _Response, index: int, item: dict[str, Any]) -> None:
-        shown = _shown_item(item)
-        self._conversation.emit("response.output_item.added", response_id=response.id, output_index=index, item=shown)
-        if not response.apart:
-            self._conversation.add_item(item, done=False)
+    def _announce(
+        self, response: _Response, index: int, item: dict[str, Any], spoken: Spoken | None = None
+    ) -> str | None:
+        """Puts the item into the conversation, unless the reply is apart from it; returns what it stands after."""
+        self._session.emit("response.output_item.added", response_id=response.id, output_index=index, item=item)
+        return None if response.apart else self._session.conversation.add(item, spoken=spoken, done=False)
 
-    def _done(self, response: _Response, index: int, shown: dict[str, Any]) -> None:
-        response.output.append(shown)
+    def _done(self, response: _Response, index: int, item: dict[str, Any], previous: str | None) -> None:
+        response.output.append(copy.deepcopy(item))  # a later truncation is not of the response
         if not response.apart:
-            self._conversation.emit("conversation.item.done", previous_item_id=None, item=shown)
-        self._conversation.emit("response.output_item.done", response_id=response.id, output_index=index, item=shown)
+            self._session.emit("conversation.item.done", previous_item_id=previous, item=item)
+        self._session.emit("response.output_item.done", response_id=response.id, output_index=index, item=item)
 
     # ------------------------------------------------------------ endings
 
@@ -196,19 +215,19 @@ class Replies:
             return
         response.scope.cancel(reason)
         if response.speaking is not None:
-            item, speech, ids = response.speaking
+            speaking = response.speaking
             for _ in range(self._faults.stray_deltas):
-                piece = min(100 * BYTES_PER_MS, len(speech.audio) - item["_sent"])
+                piece = min(100 * BYTES_PER_MS, len(speaking.speech.audio) - speaking.spoken.sent)
                 if piece > 0:
-                    self._delta(item, speech, ids, piece)
-            self._item_over(response, item, ids, "incomplete")
+                    self._delta(speaking, piece)
+            self._item_over(response, speaking, "incomplete")
         self._end(response, "cancelled", {"type": "cancelled", "reason": reason})
 
     def _end(self, response: _Response, status: str, details: dict[str, Any] | None) -> None:
         response.ended = True
         self._responses.pop(response.id, None)
-        self._conversation.log.replies.append((response.id, status))
-        self._conversation.emit("response.done", response=self._shown(response, status, details))
+        self._session.log.replies.append((response.id, status))
+        self._session.emit("response.done", response=self._shown(response, status, details))
 
     def _shown(self, response: _Response, status: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
         usage: dict[str, Any] | None = USAGE
@@ -229,11 +248,3 @@ class Replies:
             "usage": usage,
             "metadata": response.metadata,
         }
-
-
-def _shown_item(item: dict[str, Any]) -> dict[str, Any]:
-    """An item as it goes onto the wire."""
-    shown = {k: v for k, v in item.items() if not k.startswith("_")}
-    if "content" in shown:
-        shown["content"] = [dict(part) for part in shown["content"]]
-    return shown

@@ -75,6 +75,8 @@ class MediaStream:
         self._sequence = 0
         self._chunk = 0
         self._changed = trio.Event()
+        self._reach, self._reached = trio.open_memory_channel[tuple[float, str]](math.inf)
+        """Marks and when they go back."""
         self._whose = {"accountSid": "", "callSid": ""}
 
     async def run(self, account_sid: str, call_sid: str, parameters: dict[str, str]) -> None:
@@ -93,7 +95,7 @@ class MediaStream:
             await self._send("start", start=start)
             self.log.opened = trio.current_time()
             async with trio.open_nursery() as nursery:
-                for task in (self._speak, self._press, self._echo, self._inject, self._hang_up, self._cut):
+                for task in (self._speak, self._press, self._watch, self._echo, self._inject, self._hang_up, self._cut):
                     nursery.start_soon(self._until_closed, task, nursery)
                 await self._until_closed(self._listen, nursery)
         except StreamClosed as closed:
@@ -120,7 +122,7 @@ class MediaStream:
         while True:
             await trio.sleep_until(start + number * FRAME_MS / 1000)
             now = trio.current_time()
-            await self._play(now)
+            self._play(now)
             self._person.hear(self.log.playback.busy)
             audio = self._person.frame()
             timestamp = FIRST_TIMESTAMP_MS + number * FRAME_MS
@@ -171,9 +173,10 @@ class MediaStream:
         while True:
             message = await self._socket.receive()
             now = trio.current_time()
-            await self._play(now)
-            event = self._understood(message)
-            if event is None:
+            self._play(now)
+            event = understood(message, self.log.stream_sid)
+            if isinstance(event, int):
+                self._warn(event)
                 continue
             kind = event["event"]
             self.log.messages.append((now, kind))
@@ -181,10 +184,10 @@ class MediaStream:
                 self._media(event["media"]["payload"], now)
             elif kind == "mark":
                 if self.log.playback.mark(event["mark"]["name"]):
-                    await self._echo_marks([event["mark"]["name"]])
+                    self._mark([event["mark"]["name"]], now)
             else:
                 self.log.clears.append((now, self.log.playback.played))
-                await self._echo_marks(self.log.playback.clear())
+                self._mark(self.log.playback.clear(), now)
             self._changed.set()
 
     def _media(self, payload: str, now: float) -> None:
@@ -194,45 +197,49 @@ class MediaStream:
         if not self.log.playback.put(audio, now):
             self._warn(31931)
 
-    def _understood(self, message: str | bytes) -> dict[str, Any] | None:
-        """The message, if it has exactly the fields it must have; a warning otherwise."""
-        if isinstance(message, bytes):
-            return self._warn(31950)
-        event: Any = None
-        try:
-            event = json.loads(message)
-            kind = event["event"]
-            inner = {"media": "payload", "mark": "name"}.get(kind)
-            good = set(event) == _FIELDS[kind] and event["streamSid"] == self.log.stream_sid
-            if inner is not None:
-                good = good and set(event[kind]) == {inner} and isinstance(event[kind][inner], str)
-        except (ValueError, KeyError, TypeError):
-            good = False
-        return event if good else self._warn(31951)
-
     def _warn(self, code: int) -> None:
         if code not in self.log.warnings:
             self.log.warnings.append(code)
 
     # ------------------------------------------------------------ playback
 
-    async def _echo(self, _: trio.Nursery) -> None:
-        """Sends marks back the moment they are reached."""
+    async def _watch(self, _: trio.Nursery) -> None:
+        """Notices marks the moment they are reached."""
         while True:
             self._changed = trio.Event()
             due = self.log.playback.next_mark_at()
             with trio.move_on_at(math.inf if due is None else due):
                 await self._changed.wait()
-            await self._play(trio.current_time())
+            self._play(trio.current_time())
 
-    async def _play(self, now: float) -> None:
-        await self._echo_marks(self.log.playback.until(now))
-
-    async def _echo_marks(self, names: list[str]) -> None:
-        if not names:
-            return
-        self.log.marks += names
-        if self._faults.echo_delay:
-            await trio.sleep(self._faults.echo_delay)
-        for name in names:
+    async def _echo(self, _: trio.Nursery) -> None:
+        """Sends marks back, in the order they were reached."""
+        async for due, name in self._reached:
+            await trio.sleep_until(due)
+            self.log.marks.append(name)
             await self._send("mark", mark={"name": name})
+
+    def _play(self, now: float) -> None:
+        self._mark(self.log.playback.until(now), now)
+
+    def _mark(self, names: list[str], now: float) -> None:
+        for name in names:
+            self._reach.send_nowait((now + self._faults.echo_delay, name))
+
+
+def understood(message: str | bytes, stream_sid: str) -> dict[str, Any] | int:
+    """The message, if it has exactly the fields it must have; else the code of the warning."""
+    if isinstance(message, bytes):
+        return 31950
+    try:
+        event = json.loads(message)
+        kind = event["event"]
+        good = set(event) == _FIELDS[kind] and event["streamSid"] == stream_sid
+        inner = {"media": "payload", "mark": "name"}.get(kind)
+        if inner is not None:
+            good = good and set(event[kind]) == {inner} and isinstance(event[kind][inner], str)
+        if kind == "media":
+            base64.b64decode(event[kind][inner], validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 31951
+    return event if good else 31951

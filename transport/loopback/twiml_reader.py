@@ -1,6 +1,7 @@
 """Reads TwiML as strictly as the carrier does: verbs, attributes, nesting. Pure."""
 
-from urllib.parse import urljoin, urlsplit
+import math
+from urllib.parse import SplitResult, urljoin, urlsplit
 from xml.etree import ElementTree
 
 import attrs
@@ -97,6 +98,8 @@ class Connect:
     action: str = ""
     status_callback: str = ""
     warnings: tuple[int, ...] = ()
+    name: str = ""
+    """What its callbacks call the stream; if empty, its SID."""
 
 
 Verb = Say | Play | Pause | Gather | Dial | Record | Redirect | Hangup | Reject | Connect
@@ -108,15 +111,23 @@ _ATTRIBUTES = {
     "Gather": {
         "input", "action", "method", "timeout", "numDigits", "finishOnKey", "actionOnEmptyResult", "language", "hints",
         "speechTimeout", "speechModel", "bargeIn", "maxSpeechTime", "partialResultCallback",
+        "partialResultCallbackMethod", "profanityFilter", "enhanced", "debug",
     },
     "Dial": {
         "action", "method", "timeout", "timeLimit", "callerId", "answerOnBridge", "hangupOnStar", "record", "ringTone",
-        "sequential",
+        "sequential", "trim", "recordingStatusCallback", "recordingStatusCallbackMethod",
+        "recordingStatusCallbackEvent", "recordingTrack", "recordingConfigurationId", "referUrl", "referMethod",
+        "events", "passports",
     },
-    "Number": {"url", "method", "sendDigits", "statusCallback", "statusCallbackEvent", "statusCallbackMethod"},
+    "Number": {
+        "url", "method", "sendDigits", "statusCallback", "statusCallbackEvent", "statusCallbackMethod", "byoc",
+        "machineDetection", "amdStatusCallback", "amdStatusCallbackMethod", "machineDetectionTimeout",
+        "machineDetectionSpeechThreshold", "machineDetectionSpeechEndThreshold", "machineDetectionSilenceTimeout",
+    },
     "Record": {
         "action", "method", "timeout", "maxLength", "finishOnKey", "playBeep", "trim", "transcribe",
         "transcribeCallback", "recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent",
+        "recordingConfigurationId",
     },
     "Redirect": {"method"},
     "Hangup": set(),
@@ -182,7 +193,8 @@ def _verb(element: ElementTree.Element, base: str) -> Verb:
 def _gather(element: ElementTree.Element, action: str, base: str) -> Gather:
     nested: list[Say | Play | Pause] = []
     for child in element:
-        verb = _verb(child, base)
+        _check_attributes(child)
+        verb = _verb(child, base) if child.tag in ("Say", "Play", "Pause") else None
         if not isinstance(verb, Say | Play | Pause):
             raise TwimlError(12200, f"<{child.tag}> may not stand in <Gather>")
         nested.append(verb)
@@ -203,14 +215,8 @@ def _connect(element: ElementTree.Element, action: str, base: str) -> Connect:
     _check_attributes(stream)
     if stream.get("track", "inbound_track") != "inbound_track":
         raise TwimlError(31941, f"track {stream.get('track')!r} inside <Connect>")
-    url, warnings = _url(stream.get("url", ""), base), []
-    if url.startswith("http"):
-        url = url.replace("http", "ws", 1)  # a relative URL is resolved against the webhook's
+    url, warnings = _stream_url(stream.get("url", ""), base), []
     parts = urlsplit(url)
-    if not parts.hostname:
-        raise TwimlError(31923, f"stream URL {url!r}")
-    if parts.scheme != "wss" and not (parts.scheme == "ws" and parts.hostname in _LOOPBACK):
-        raise TwimlError(31922, f"stream URL of scheme {parts.scheme!r}")
     if parts.query:
         warnings.append(31920)  # dropped before dialling
         url = parts._replace(query="").geturl()
@@ -223,7 +229,20 @@ def _connect(element: ElementTree.Element, action: str, base: str) -> Connect:
         if child.tag != "Parameter" or len(name) + len(value) >= PARAMETER_AT_MOST:
             raise TwimlError(12200, f"<{child.tag}> in <Stream>, or a parameter that is too long")
         parameters[name] = value
-    return Connect(url, parameters, action, _url(stream.get("statusCallback", ""), base), tuple(warnings))
+    callback = _url(stream.get("statusCallback", ""), base)
+    return Connect(url, parameters, action, callback, tuple(warnings), stream.get("name", ""))
+
+
+def _stream_url(url: str, base: str) -> str:
+    """The address to dial; a relative one is meant for the webhook's host, with WebSocket's scheme."""
+    if url and not _split(url, 31923).scheme:
+        url = urljoin(base, url).replace("http", "ws", 1)
+    parts = _split(url, 31923)
+    if parts.scheme not in ("", "wss") and not (parts.scheme == "ws" and parts.hostname in _LOOPBACK):
+        raise TwimlError(31922, f"stream URL of scheme {parts.scheme!r}")
+    if not parts.hostname:
+        raise TwimlError(31923, f"stream URL {url!r}")
+    return url
 
 
 def _check_attributes(element: ElementTree.Element) -> None:
@@ -238,10 +257,26 @@ def _check_attributes(element: ElementTree.Element) -> None:
 def _number(element: ElementTree.Element, name: str, default: float) -> float:
     value = element.get(name)
     try:
-        return default if value is None else float(value)
+        number = default if value is None else float(value)
     except ValueError:
-        raise TwimlError(12200, f"{name} = {value!r} is no number") from None
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise TwimlError(12200, f"{name} = {value!r} is no number that can be used")
+    return number
 
 
 def _url(url: str, base: str) -> str:
-    return urljoin(base, url) if url else ""
+    if not url:
+        return ""
+    _split(url, 11100)
+    return urljoin(base, url)
+
+
+def _split(url: str, code: int) -> SplitResult:
+    """The parts of `url`; a malformed one is an error of this code."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read for its check
+    except ValueError as error:
+        raise TwimlError(code, f"malformed URL {url!r}: {error}") from None
+    return parts

@@ -1,0 +1,31 @@
+"""What the loopback model keeps of one connection, for those who look at it afterwards. Data only."""
+
+from typing import Any
+
+import attrs
+
+
+@attrs.define
+class SessionLog:
+    """What came in on one connection and what became of it."""
+
+    path: str
+    headers: dict[str, str]
+    events: list[tuple[float, dict[str, Any]]] = attrs.field(factory=list)
+    """Client events but appends, with Trio's time; the first two thousand."""
+    audio: bytearray = attrs.field(factory=bytearray)
+    """The caller's audio as appended, µ-law bytes; the first ten minutes."""
+    items: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    """The conversation, in order, as the model now has it."""
+    truncations: list[tuple[str, int]] = attrs.field(factory=list)
+    """Item ids and what was kept of their audio, in ms."""
+    replies: list[tuple[str, str]] = attrs.field(factory=list)
+    """Response ids and how they ended."""
+    errors: list[str] = attrs.field(factory=list)
+    """Codes of the errors that the client was told."""
+    tool_results: list[tuple[str, str]] = attrs.field(factory=list)
+    """Call ids and outputs."""
+
+    def types(self) -> list[str]:
+        """The types of the client events but appends, in order."""
+        return [event["type"] for _, event in self.events]
