@@ -5,10 +5,8 @@ state for whole text messages, so a frame built by our codec and written under t
 on the wire for a fifth of the time. This is the one place that leans on its private names (`_stream`, `_stream_lock`).
 """
 
-import contextlib
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
@@ -36,18 +34,6 @@ async def say_goodbye(connection: WebSocketConnection) -> None:
         if connection.closed is None:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await _put(connection, client_frame(CLOSE, close_payload(NORMAL, "")))
-
-
-@contextlib.asynccontextmanager
-async def released(opening: AbstractAsyncContextManager[WebSocketConnection]) -> AsyncIterator[WebSocketConnection]:
-    """`opening`, and at the end its socket closed in any case: trio-websocket leaves one open that the peer closed first."""
-    connection: WebSocketConnection | None = None
-    try:
-        async with opening as connection:
-            yield connection
-    finally:
-        if connection is not None:
-            await trio.aclose_forcefully(connection._stream)
 
 
 async def _put(connection: WebSocketConnection, frame: bytes) -> None:

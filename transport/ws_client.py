@@ -28,12 +28,13 @@ async def open_client(
     """A connection to `url`, closed with 1000 at the end. Opening is bounded by the caller's cancel scope.
 
     `queue`: messages that may wait for a reader; `message_at_most`: bytes. Raises HandshakeError (ConnectionRejected with
-    the HTTP status) or OSError when it cannot be opened. Errors of the body may come in a group.
+    the HTTP status) or OSError when it cannot be opened.
     """
     parts = urlsplit(url)
     stream = await _connect(parts)
     refused: HandshakeError | OSError | None = None
     opened = False
+    of_body: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
             connection = await wrap_client_stream(
@@ -48,10 +49,15 @@ async def open_client(
             opened = True
             try:
                 yield connection
+            except Exception as error:
+                of_body = error
+                raise
             finally:
                 await say_goodbye(connection)  # noqa: ASYNC102 - it has its own shield and limit
             nursery.cancel_scope.cancel("the connection is over")
     except BaseExceptionGroup as errors:
+        if of_body is not None:
+            raise of_body from None  # plain, as it was: the nursery around it is our affair
         refused = _refusal(errors)
         if refused is None:
             raise

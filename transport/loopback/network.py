@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import attrs
 import httpx2
 import trio
-from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection, open_websocket_url
+from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection
 
-from transport.model_lane import released
+from transport.ws_client import open_client
 
 
 class StreamRefused(Exception):
@@ -129,14 +129,7 @@ class RealNetwork:
         extra = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
             with trio.move_on_after(10) as opening:
-                socket = open_websocket_url(
-                    target,
-                    extra_headers=extra,
-                    message_queue_size=256,
-                    connect_timeout=float("inf"),
-                    disconnect_timeout=2,
-                )
-                async with released(socket) as connection:
+                async with open_client(target, extra, queue=256, message_at_most=1024 * 1024) as connection:
                     opening.deadline = float("inf")
                     yield ClientSocket(connection)
             if opening.cancelled_caught:
