@@ -5,6 +5,7 @@ protocol error of the peer through as whatever its parser raised.
 """
 
 import contextlib
+import functools
 import ssl
 from collections.abc import AsyncIterator
 from urllib.parse import SplitResult, urlsplit
@@ -81,12 +82,18 @@ def _refusal(errors: BaseExceptionGroup[BaseException]) -> HandshakeError | OSEr
     return error if isinstance(error, HandshakeError) else ConnectionError(f"the peer broke the protocol: {error}")
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """The system's certificates, read once: reading them takes longer than a frame of audio."""
+    return ssl.create_default_context()
+
+
 async def _connect(parts: SplitResult) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
     host, secure = parts.hostname or "", parts.scheme == "wss"
     tcp = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
     if not secure:
         return tcp
-    stream = trio.SSLStream(tcp, ssl.create_default_context(), server_hostname=host, https_compatible=True)
+    stream = trio.SSLStream(tcp, _trust(), server_hostname=host, https_compatible=True)
     try:
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
