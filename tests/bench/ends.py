@@ -20,7 +20,7 @@ from transport.loopback.network import RealNetwork
 from transport.loopback.playback import Playback
 from transport.loopback.twiml_reader import Connect, read
 from transport.media_lane import accept, read_upgrade
-from transport.ws_codec import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, server_frame
+from transport.ws_codec import CLOSE, PING, PONG, TEXT, Closing, FrameReader, Ping, client_frame, server_frame
 
 BLOCK = 160
 TAG = struct.Struct("!HHHH")
@@ -107,22 +107,14 @@ class Wire:
             for event in self._feed(data):
                 if isinstance(event, str):
                     yield event
-                elif type(event).__name__ == "Ping":
+                elif isinstance(event, Ping):
                     async with self._lock:
                         await self._stream.send_all(self._frame(PONG, event.payload))
-                elif type(event).__name__ == "Closing":
+                elif isinstance(event, Closing):
                     async with self._lock:
                         await self._stream.send_all(self._frame(CLOSE, b"\x03\xe8"))
                     return
             data = await self._stream.receive_some(65536)
-
-
-@attrs.frozen
-class _PingFrame:
-    payload: bytes
-
-
-_PingFrame.__name__ = "Ping"
 
 
 class _Unmasked:
@@ -146,9 +138,9 @@ class _Unmasked:
             if opcode == TEXT:
                 events.append(payload.decode())
             elif opcode == PING:
-                events.append(_PingFrame(payload))
+                events.append(Ping(payload))
             elif opcode == CLOSE:
-                events.append(type("Closing", (), {})())
+                events.append(Closing(1000, ""))
         self._rest = data[at:]
         return events
 
