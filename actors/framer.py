@@ -167,6 +167,8 @@ class Framer:
 
     def speech_until(self) -> float:
         """When all the speech received so far will have been played; in the past if the agent is silent."""
+        if not self._waiting:
+            return self._handed_until
         return max(self._handed_until, trio.current_time()) + self._waiting / (BYTES_PER_MS * 1000)
 
     # ------------------------------------------------------------ taking in

@@ -246,11 +246,15 @@ def _tools(state: State, event: ToolsCalled, rules: Rules) -> Result:
             going, why = leads_to, reason
     if going is None:
         return state, (AnswerTools(tuple(results), then_reply=True),)
-    leaving = attrs.evolve(state, phase=Phase.FAREWELL, going=going, why=why, last_words_asked=not event.spoke)
-    timer = SetTimer("farewell", FAREWELL_AT_MOST)
-    if event.spoke:
-        return leaving, (AnswerTools(tuple(results), then_reply=False), timer, ReportQuiet())
-    return leaving, (AnswerTools(tuple(results), then_reply=True), timer)
+    asked = state.last_words_asked  # once is enough: a model that answers with tools again finds no words
+    leaving = attrs.evolve(
+        state, phase=Phase.FAREWELL, going=going, why=why, last_words_asked=not event.spoke and not asked
+    )
+    timer = () if state.phase is Phase.FAREWELL else (SetTimer("farewell", FAREWELL_AT_MOST),)
+    if leaving.last_words_asked:
+        return leaving, (AnswerTools(tuple(results), then_reply=True), *timer)
+    words = () if event.spoke else _own_words(leaving)
+    return leaving, (AnswerTools(tuple(results), then_reply=False), *timer, *words, ReportQuiet())
 
 
 def _answer(call: ToolCall, spoke: bool, rules: Rules) -> tuple[dict[str, object], Disposition | None, str]:

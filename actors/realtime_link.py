@@ -58,6 +58,8 @@ COMMANDS = 64
 FRAME_MS = 20
 BATCH = 50
 """Frames joined into one append after a delay: a second, 11 kB on the wire."""
+ASKS_IN_SILENCE = 3
+"""Replies that may be asked for, as after tools, before the caller's wait counts as one: a model can call tools for ever."""
 RETRY_SECONDS = 0.4
 """Pause before a reply that failed for a passing reason is asked for again, once."""
 CALLER_TURN_AT_MOST = 10.0
@@ -114,6 +116,9 @@ class RealtimeLink:
         self._retold = 0
         self._retries = 0
         self._progress = -math.inf
+        """When the caller's present wait for a voice began, or was last excused."""
+        self._asks = 0
+        self._nudged = False
         self._changed = trio.Event()
         self._up = False
 
@@ -163,6 +168,8 @@ class RealtimeLink:
         assert isinstance(answer, SessionAgreed)
         if wrong := disagreement(self._config, answer.agreed):
             raise ModelGone(f"the session is not what was asked for: {wrong}", fatal=True)
+        if answer.agreed.turn_detection != self._config.turn_detection:
+            self._notebook.trouble("model", f"turns are detected otherwise than asked: {answer.agreed.turn_detection}")
 
     async def _answer(self, session: ModelSession, kind: type[SessionCreated] | type[SessionAgreed]) -> ModelEvent:
         with trio.move_on_after(self._limits.session):
@@ -191,7 +198,10 @@ class RealtimeLink:
                         silence = event.ms
                         break
                     payloads.append(event.payload)
-                await session.append(payloads, silence)
+                with trio.move_on_after(self._limits.silence) as stuck:
+                    await session.append(payloads, silence)
+                if stuck.cancelled_caught:
+                    raise ModelGone(f"the model took no audio for {self._limits.silence:g} s")
                 del waiting[: len(payloads) + (1 if silence else 0)]
 
     async def _send_commands(self, session: ModelSession) -> None:
@@ -214,8 +224,9 @@ class RealtimeLink:
         return [message]
 
     def _ask(self) -> list[ModelCommand]:
-        self._progress = trio.current_time()
-        self._changed.set()
+        self._asks += 1
+        if self._asks <= ASKS_IN_SILENCE:
+            self._progressed()
         return [AskReply()] if self._desk.wish() else []
 
     def _truncations(self, interrupted: Interrupted) -> list[ModelCommand]:
@@ -269,11 +280,12 @@ class RealtimeLink:
         if not self._desk.wanted(event.reply):
             return
         self._notebook.first_audio()
-        self._progressed()
+        self._voiced()
         self._framer.post(event)
 
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
+            self._nudged = False
             for reply in self._desk.speech_started():
                 self.inbox.post(CancelReply(reply))
             self._watcher.post(event)
@@ -283,16 +295,18 @@ class RealtimeLink:
         elif isinstance(event, SpeechStopped):
             self._desk.speech_stopped()
             self._notebook.caller_stopped(event.item)
-            self._progressed()
+            self._voiced()
         elif isinstance(event, TurnCommitted):
             self._notebook.caller_turn(event.item)
         elif isinstance(event, CallerWords):
             self._notebook.caller_words(event.item, event.text, event.final)
         elif isinstance(event, ReplyBegan):
+            if not self._desk.waiting:
+                self._progressed()
             if not self._desk.began(event.reply):
                 self.inbox.post(CancelReply(event.reply))
             self._notebook.reply_began()
-            self._progressed()
+            self._changed.set()
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
         muted, spoke = self._desk.ended(event.reply, event.status)
@@ -315,6 +329,12 @@ class RealtimeLink:
             if not self._retries and not done:
                 self._try_again(nursery, 0)
                 return
+        elif not spoke and not done:
+            self._notebook.trouble("reply", "there was no voice in it")
+            if self._retries:
+                raise ModelGone("replies without a voice")
+            self._try_again(nursery, 0)
+            return
         else:
             self._retries = 0
         self._flow.post(ReplyOver(spoke and not muted))
@@ -342,6 +362,11 @@ class RealtimeLink:
 
     # ------------------------------------------------------------ silence
 
+    def _voiced(self) -> None:
+        """Somebody spoke: from here the other may wait."""
+        self._asks = 0
+        self._progressed()
+
     def _progressed(self) -> None:
         self._progress = trio.current_time()
         self._changed.set()
@@ -359,7 +384,12 @@ class RealtimeLink:
                         f"the model gave no sign of life for {self._limits.silence:g} s after the caller spoke"
                     )
                 self._probed_at = now
-                self.inbox.post(Probe())
+                if self._nudged:
+                    self.inbox.post(Probe())
+                else:  # alive or not, it missed what the caller said: it is asked to speak, once
+                    self._nudged = True
+                    self._desk.insist()
+                    self.inbox.post(AskReply())
             elif now < self._silence_due():
                 continue
             elif self._desk.wish_blocked_by_caller:
@@ -370,8 +400,8 @@ class RealtimeLink:
                 raise ModelGone(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
 
     def _sign_of_life_due(self) -> float:
-        """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
-        answer to a probe."""
+        """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for an
+        answer to being asked."""
         if self._probed_at is not None:
             return self._probed_at + self._limits.silence / 2
         since = self._ear.unanswered_since

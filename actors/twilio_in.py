@@ -9,6 +9,8 @@ from actors.ports import CarrierGone, CarrierPort
 
 GAP_SECONDS = 1.0
 """After this long without audio silence is put in its place, so that the model's turn clock keeps running."""
+KEYS_A_SECOND = 25
+"""Keys of one second that are handed on: no finger is faster."""
 FILL_SECONDS = 0.1
 FILL_AT_MOST = 10.0
 """A turn that was being spoken is long over by then; what comes later is the connection's affair."""
@@ -27,6 +29,8 @@ class TwilioIn:
         self._scope = trio.CancelScope()
         self._gone = "the media stream was lost"
         self.ended = trio.Event()
+        self._second = float("-inf")
+        self._keys = 0
 
     def carrier_gone(self, reason: str) -> None:
         """The connection is gone and `receive` would wait for ever: hang up. May be called at any time, and twice."""
@@ -51,6 +55,16 @@ class TwilioIn:
         self.ended.set()
         keys.post(over)
 
+    def _is_a_finger(self) -> bool:
+        """Whether keys still come at a speed that a person can press them."""
+        now = trio.current_time()
+        if now - self._second >= 1.0:
+            self._second, self._keys = now, 0
+        self._keys += 1
+        if self._keys == KEYS_A_SECOND + 1:
+            self._notebook.trouble("keys", f"more than {KEYS_A_SECOND} a second: the rest is dropped")
+        return self._keys <= KEYS_A_SECOND
+
     async def _read(
         self,
         audio: Outbox[CallerAudio | CallerSilence],
@@ -71,8 +85,9 @@ class TwilioIn:
                     elif isinstance(event, MarkEchoed):
                         marks.post(event)
                     elif isinstance(event, KeyPressed):
-                        self._notebook.key(event.digit)
-                        keys.post(event)
+                        if self._is_a_finger():
+                            self._notebook.key(event.digit)
+                            keys.post(event)
                     else:
                         return
             if filled < FILL_AT_MOST:

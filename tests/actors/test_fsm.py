@@ -39,6 +39,7 @@ from actors.messages import (
     ReplyOver,
     TimerRang,
     ToolCall,
+    ToolResult,
     ToolsCalled,
 )
 from tests.kit.calls import RULES, a_tool_call
@@ -430,3 +431,19 @@ def test_last_words_always_come_to_an_end(events: list[fsm.FlowEvent]) -> None:
     if state.phase is Phase.FAREWELL:
         assert timers["farewell"], "last words with no limit"
         assert run(state, TimerRang("farewell", 1))[0].phase is Phase.LEFT
+
+
+def test_a_model_that_answers_with_end_call_again_and_finds_no_words_is_spoken_for() -> None:
+    end = ToolsCalled((ToolCall("c1", "end_call", {}),), spoke=False)
+    state, first = run(State(link=fsm.Link.UP), end)
+    assert AnswerTools((first_answer(first),), then_reply=True) in first
+    again, effects = run(state, end)
+    assert fsm.Say("goodbye") in effects
+    assert fsm.ReportQuiet() in effects
+    assert not any(isinstance(effect, SetTimer) for effect in effects)
+    assert run(again, AgentQuiet())[0].phase is Phase.LEFT
+
+
+def first_answer(effects: list[fsm.Effect]) -> ToolResult:
+    (answers,) = [effect for effect in effects if isinstance(effect, AnswerTools)]
+    return answers.results[0]

@@ -6,12 +6,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.messages import (
+    AnswerTools,
     AskReply,
     CallerAudio,
     Gravity,
     ModelEvent,
     ModelTrouble,
     Probe,
+    ReplyAudio,
     ReplyBegan,
     ReplyEnded,
     ReplyStatus,
@@ -19,6 +21,8 @@ from actors.messages import (
     SpeechStarted,
     SpeechStopped,
     StopTalking,
+    ToolCall,
+    ToolResult,
 )
 from actors.realtime_link import CALLER_TURN_AT_MOST
 from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
@@ -60,16 +64,56 @@ async def test_an_answer_is_due_when_the_caller_has_finished_if_the_model_answer
         assert desk.ended_at == pytest.approx(30 + SILENCE)
 
 
-async def test_every_sign_of_the_reply_counts_the_time_anew(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_only_a_voice_ends_the_callers_wait(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     desk = LinkDesk(nursery)
     session = await desk.up()
     session.push(SpeechStarted("u1"), SpeechStopped("u1"))
     await trio.sleep(SILENCE - 1)
     session.push(ReplyBegan("r1"))
+    await desk.lost()
+    assert desk.ended_at == pytest.approx(SILENCE)
+
+
+async def test_a_voice_that_breaks_off_is_waited_for_anew(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
     await trio.sleep(SILENCE - 1)
     session.speak("r1", "i1", ms(20), end=False)
     await desk.lost()
-    assert desk.ended_at == pytest.approx(2 * (SILENCE - 1) + SILENCE)
+    assert desk.ended_at == pytest.approx(2 * SILENCE - 1)
+
+
+async def test_a_model_that_calls_tools_for_ever_is_not_waited_for_for_ever(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    with trio.move_on_after(60):
+        for number in range(1000):
+            session.push(ReplyBegan(f"r{number}"))
+            call = ToolCall(f"c{number}", "look_up", {"topic": "hours"})
+            session.push(ReplyEnded(f"r{number}", ReplyStatus.COMPLETED, (call,)))
+            await trio.sleep(0.05)
+            desk.link.inbox.post(AnswerTools((ToolResult(f"c{number}", {"ok": True}),), then_reply=True))
+            await trio.sleep(0.05)
+            if desk.over.is_set():
+                break
+    assert desk.ended_at == pytest.approx(SILENCE, abs=1)
+
+
+async def test_a_reply_without_a_voice_is_asked_for_again_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.COMPLETED))
+    with trio.fail_after(1):
+        await session.told(AskReply, 1)
+    session.push(ReplyBegan("r2"), ReplyEnded("r2", ReplyStatus.COMPLETED))
+    assert "without a voice" in (await desk.lost()).reason
+    assert len(session.said(AskReply)) == 1
 
 
 async def test_speech_that_is_still_playing_puts_the_end_off(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -100,7 +144,7 @@ async def test_speech_that_is_cut_while_a_reply_is_due_does_not_put_the_end_off(
 
 DONE: dict[str, list[ModelEvent]] = {
     "nothing asked": [],
-    "said": [ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.COMPLETED)],
+    "said": [ReplyBegan("r1"), ReplyAudio("r1", "i1", ms(20)), ReplyEnded("r1", ReplyStatus.COMPLETED)],
     "broken off": [ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.CANCELLED)],
     "muted": [ReplyBegan("r1"), SpeechStarted("u1")],
     "the caller began again": [SpeechStarted("u1"), SpeechStopped("u1"), SpeechStarted("u2")],
@@ -154,7 +198,7 @@ async def test_a_wish_is_insisted_on_when_the_caller_does_not_stop_speaking(
 # ---------------------------------------------------------------- a model that has stopped
 
 
-async def test_a_caller_whom_the_model_does_not_hear_leads_to_one_probe_and_then_to_the_loss(
+async def test_a_model_that_does_not_hear_the_caller_is_asked_to_speak_and_then_lost(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = LinkDesk(nursery)
@@ -163,7 +207,7 @@ async def test_a_caller_whom_the_model_does_not_hear_leads_to_one_probe_and_then
     await desk.caller(1000)
     last_word = desk.now() - FRAME
     assert "no sign of life" in (await desk.lost()).reason
-    assert [at - desk.began for at in session.times(Probe)] == pytest.approx([last_word + PROBE_AFTER])
+    assert [at - desk.began for at in session.times(AskReply)] == pytest.approx([last_word + PROBE_AFTER])
     assert desk.ended_at == pytest.approx(last_word + LOST_AFTER)
 
 
@@ -171,23 +215,43 @@ async def test_a_caller_whom_the_model_does_not_hear_leads_to_one_probe_and_then
     "answer",
     [SessionAgreed(agreed_to(SESSION)), ModelTrouble("x", "y", Gravity.BENIGN), SpeechStarted("u1")],
 )
-async def test_any_answer_to_the_probe_keeps_the_link_and_the_next_utterance_is_a_new_question(
+async def test_a_model_that_lives_and_hears_nothing_is_asked_to_speak_once_and_then_only_whether_it_lives(
     answer: ModelEvent, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await desk.caller(1000)
+    with trio.fail_after(10):
+        await session.told(AskReply, 1)
+    session.push(ReplyBegan("r1"))
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(100)
+    for number in (1, 2):
+        await desk.caller(1000)  # noise, for all the model cares
+        with trio.fail_after(10):
+            await session.told(Probe, number)
+        await trio.sleep(SILENCE / 2 - 0.1)  # just in time
+        session.push(SessionAgreed(agreed_to(SESSION)) if number == 1 else answer)
+        await trio.sleep(100)
+        assert not desk.over.is_set()
+    assert len(session.said(AskReply)) == 1
+
+
+async def test_a_model_that_heard_the_caller_since_may_be_asked_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = LinkDesk(nursery)
     session = await desk.up()
     for number in (1, 2):
         await desk.caller(1000)
         with trio.fail_after(10):
-            await session.told(Probe, number)
-        await trio.sleep(SILENCE / 2 - 0.1)  # just in time
-        session.push(answer)
-        await trio.sleep(100)
-        assert not desk.over.is_set()
-    assert len(session.said(Probe)) == 2
-    await desk.caller(1000)
-    await desk.lost()
-    assert len(session.said(Probe)) == 3
+            await session.told(AskReply, number)
+        session.push(ReplyBegan(f"r{number}"))
+        session.speak(f"r{number}", f"i{number}", ms(200))
+        session.push(SpeechStarted("u"), SpeechStopped("u"), ReplyBegan("s"))
+        session.speak("s", "is", ms(200))
+        await trio.sleep(20)
+    assert session.said(Probe) == []
 
 
 @pytest.mark.parametrize(("payload", "milliseconds"), [(QUIET, 60_000), (LOUD, 280)])
@@ -224,7 +288,7 @@ async def test_what_was_said_before_there_was_a_session_is_a_question_too(
         desk.link.audio.post(CallerAudio(LOUD, 0))
     session = await desk.up()
     await desk.lost()
-    assert len(session.said(Probe)) == 1
+    assert len(session.said(AskReply)) == 1
     assert desk.ended_at == pytest.approx(LOST_AFTER)
 
 

@@ -94,8 +94,8 @@ async def test_a_burst_of_keys_and_marks_in_one_piece_ends_no_call(house: House,
     await phone.stop()
     await until(lambda: house.store.of(phone.call_sid))
     (record,) = house.store.of(phone.call_sid)
-    assert record.keys == "7" * 300
-    assert record.errors == []
+    assert record.keys == "7" * 25  # of one second; no finger is faster
+    assert [error.kind for error in record.errors] == ["keys"]
     assert record.reason == "the caller hung up"
 
 

@@ -250,13 +250,27 @@ async def test_a_caller_whose_model_fails_reaches_the_keypad_menu_in_time(monkey
     assert silence <= 4 + 0.6
 
 
-async def test_a_model_that_takes_noise_for_no_speech_is_asked_whether_it_lives_and_kept(monkeypatch, autojump_clock):
-    noise = Speak((bytes([0x30, 0xB0] * 80) + bytes([0xFF] * 480)) * 20)  # loud for 20 ms of every 80
-    async with a_world(monkeypatch, LoopbackModel(Script(turns=(GOODBYE,)))) as world:
-        call = await world.call(AwaitQuiet(), noise, Wait(10), BYE)
-    assert world.session.types().count("session.update") == 2
-    assert sum(item.get("role") == "user" for item in world.session.items.values()) == 1
+async def test_a_model_that_missed_what_was_said_is_asked_to_speak(monkeypatch, autojump_clock):
+    noise = Speak((bytes([0x30, 0xB0] * 80) + bytes([0xFF] * 480)) * 20)  # loud for 20 ms of every 80: no speech to it
+    model = LoopbackModel(brain=lambda prompted: GOODBYE if prompted.turn else Reply((say("agent_sorry"),)))
+    async with a_world(monkeypatch, model) as world:
+        call = await world.call(AwaitQuiet(), noise, AwaitQuiet(), BYE)
+    assert world.session.types().count("response.create") == 1
+    assert heard_audio(call) == GREETING + line("agent_sorry").audio + line("agent_bye").audio
     assert call.end == "hangup"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_model_that_lives_and_does_not_answer_is_left_in_time(monkeypatch, autojump_clock, begun):
+    # Either no reply begins though the turn is over, or one begins and says nothing.
+    never = Reply((say("agent_saturday"),), delay_ms=3_600_000)
+    faults = Faults() if begun else Faults(no_replies=True)
+    async with a_world(monkeypatch, LoopbackModel(brain=lambda prompted: never, faults=faults)) as world:
+        call = await world.call(AwaitQuiet(), HELLO, Wait(8), Press("2"))
+        record = world.record(call)
+    assert record.disposition is Disposition.IVR
+    assert "silent" in record.reason
+    assert record.seconds <= call.said[-1].at - call.streams[0].opened + 0.5 + 4 + 0.2
 
 
 async def test_a_model_that_fails_once_for_a_passing_reason_is_asked_again(monkeypatch, autojump_clock):

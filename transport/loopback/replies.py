@@ -81,6 +81,8 @@ class Replies:
 
     def begin(self, prompted: Prompted, nursery: trio.Nursery, *, apart: bool, metadata: Any) -> None:
         """Starts a reply. In the conversation only one may be active."""
+        if self._faults.no_replies:
+            return
         response = _Response(self._session.new_id("resp"), apart, metadata)
         self._responses[response.id] = response
         self._session.emit("response.created", response=self._shown(response, "in_progress"))

@@ -92,6 +92,8 @@ class Faults:
     close_code: int = 1011
     drop_after_ms: int = 0
     """The TCP connection is cut without a close frame."""
+    no_replies: bool = False
+    """Turns are detected, and no response ever begins."""
     stall_after_ms: int = 0
     """No event any more; pings are answered."""
     fail_codes: tuple[str, ...] = ()
