@@ -20,8 +20,9 @@ MESSAGES = 64
 """Messages that may wait for the reader; a full queue would hold up pongs and the peer's close too."""
 MESSAGE_AT_MOST = 16 * 1024 * 1024
 """Bytes: one retrieved item may carry all its audio."""
-PING_EVERY = 15.0
-PONG_WITHIN = 10.0
+PING_EVERY = 5.0
+PONG_WITHIN = 5.0
+"""Seconds: a connection that died without a word is noticed within their sum, however silent the caller is."""
 
 FATAL_CLOSES = frozenset({3000, 4000, 4004})
 """Close codes after which no other session would do better: key, model, shape of the interface."""

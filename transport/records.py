@@ -25,6 +25,7 @@ class Records:
         self._metrics = metrics
         self._dispositions: OrderedDict[str, Disposition] = OrderedDict()
         self._tokens: OrderedDict[str, None] = OrderedDict()
+        self._reopened: OrderedDict[str, int | None] = OrderedDict()
 
     async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
         """See `RecordPort`."""
@@ -50,14 +51,22 @@ class Records:
             self._failed("disposition", error)
             return self._dispositions.get(call_sid)
 
-    async def reopened(self, call_sid: str) -> int | None:
-        """Counts one more opening of an undecided stream; None if that cannot be known."""
+    async def reopened(self, call_sid: str, request: str) -> int | None:
+        """Counts one more opening of an undecided stream; None if that cannot be known.
+
+        `request`: the carrier's token of the question; asked again with the same one, the answer is the same.
+        """
+        if request and request in self._reopened:
+            return self._reopened[request]
         self._dispositions.pop(call_sid, None)
+        times: int | None = None
         try:
-            return await self._store.reopen(call_sid)
+            times = await self._store.reopen(call_sid)
         except StoreDown as error:
             self._failed("reopen", error)
-            return None
+        if request:
+            _remember(self._reopened, request, times)
+        return times
 
     async def claim(self, nonce: str, expires: int, now: float) -> bool:
         """Whether the token is used for the first time; with the store down, as far as this process knows."""

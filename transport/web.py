@@ -159,7 +159,7 @@ def create_app(
         if decided is Disposition.IVR:
             return twiml(documents.menu("trouble"))
         # Nobody decided: the stream was cut, or moved on purpose. It is opened again, but not for ever.
-        times = await records.reopened(sid)
+        times = await records.reopened(sid, request.headers.get("I-Twilio-Idempotency-Token", "")[:64])
         if times is None or times > REOPEN_AT_MOST or not houses[0].switchboard.admit(sid):
             return twiml(documents.menu("trouble"))
         return twiml(documents.stream(tokens.make(sid, resumed=True)))

@@ -336,7 +336,7 @@ WRITES: dict[str, Write] = {
     "answered": lambda records: records.answered("CA1", "+15550002222", "+15550003333"),
     "disposition": lambda records: records.keep_disposition("CA1", Disposition.DIAL),
     "record": lambda records: records.keep_record(a_record()),
-    "reopen": lambda records: records.reopened("CA1"),
+    "reopen": lambda records: records.reopened("CA1", ""),
     "token": lambda records: records.claim("nonce", 2_000_000_000, 0),
     "status": lambda records: records.status("CA1", "ringing", 1),
     "recording": lambda records: records.recording("RE1", "CA1", "https://api.example.com/RE1", 9, "completed"),
@@ -453,7 +453,7 @@ async def test_while_the_store_is_away_a_process_goes_by_what_it_remembers(url: 
         assert await records.disposition("CA2") is None
         assert await records.claim("nonce", 2_000_000_000, 0)
         assert not await records.claim("nonce", 2_000_000_000, 0)
-        assert await records.reopened("CA1") is None
+        assert await records.reopened("CA1", "") is None
         assert await records.disposition("CA1") is None
 
 
