@@ -25,8 +25,8 @@ from actors.realtime_link import LinkLimits, RealtimeLink
 from actors.twilio_in import TwilioIn
 from actors.twilio_out import TwilioOut
 
-DRAIN_AT_MOST = 6.0
-"""Seconds of speech that are still heard when the model is lost; the rest of a longer reply is dropped."""
+DRAIN_AT_MOST = 10.0
+"""Seconds of speech that are still heard when the model is lost or the call moved; the rest of a longer reply is dropped."""
 WRAP_UP = 5.0
 """Seconds for each thing that is stored when a call is over."""
 LAST_RESORT = 60.0

@@ -185,7 +185,7 @@ def _everywhere(state: State, event: FlowEvent, rules: Rules) -> Result:
         # A lost stream is opened again if the caller is still there: only then does the carrier ask.
         return _left(state, Leave(Disposition.RESUME if event.lost else Disposition.HANG_UP, event.reason))
     if isinstance(event, MoveAway):
-        return _left(state, Leave(Disposition.RESUME, "the server is going down"))
+        return _left(state, Leave(Disposition.RESUME, "the server is going down", drain=True))
     if isinstance(event, CallBegan):
         return state, (
             Say("resume" if event.resumed else rules.greeting),
@@ -235,7 +235,7 @@ def _lost(state: State, reason: str) -> Result:
 
 
 def _tools(state: State, event: ToolsCalled, rules: Rules) -> Result:
-    """Every call of the reply gets its answer; one that ends the conversation wins over the others."""
+    """Every call of the reply gets its answer; the first that ends the conversation decides."""
     results: list[ToolResult] = []
     going: Disposition | None = None
     why = ""
@@ -244,17 +244,27 @@ def _tools(state: State, event: ToolsCalled, rules: Rules) -> Result:
         results.append(ToolResult(call.call_id, answer))
         if leads_to is not None and going is None:
             going, why = leads_to, reason
+    if state.phase is Phase.FAREWELL:
+        return _tools_at_farewell(state, event.spoke, tuple(results), going, why)
     if going is None:
         return state, (AnswerTools(tuple(results), then_reply=True),)
-    asked = state.last_words_asked  # once is enough: a model that answers with tools again finds no words
-    leaving = attrs.evolve(
-        state, phase=Phase.FAREWELL, going=going, why=why, last_words_asked=not event.spoke and not asked
-    )
-    timer = () if state.phase is Phase.FAREWELL else (SetTimer("farewell", FAREWELL_AT_MOST),)
-    if leaving.last_words_asked:
-        return leaving, (AnswerTools(tuple(results), then_reply=True), *timer)
-    words = () if event.spoke else _own_words(leaving)
-    return leaving, (AnswerTools(tuple(results), then_reply=False), *timer, *words, ReportQuiet())
+    leaving = attrs.evolve(state, phase=Phase.FAREWELL, going=going, why=why, last_words_asked=not event.spoke)
+    answers, timer = AnswerTools(tuple(results), then_reply=not event.spoke), SetTimer("farewell", FAREWELL_AT_MOST)
+    return leaving, (answers, timer, ReportQuiet()) if event.spoke else (answers, timer)
+
+
+def _tools_at_farewell(
+    state: State, spoke: bool, results: tuple[ToolResult, ...], going: Disposition | None, why: str
+) -> Result:
+    """It is decided already; a human who was promised stays promised."""
+    if going is not None and state.going is not Disposition.DIAL:
+        state = attrs.evolve(state, going=going, why=why)
+    if not spoke and going is None and state.last_words_asked:
+        return state, (AnswerTools(results, then_reply=True),)
+    # It spoke, or it was asked for words and answered with the same wish again: then it finds none.
+    words = () if spoke or not state.last_words_asked else _own_words(state)
+    said = attrs.evolve(state, last_words_asked=False)
+    return said, (AnswerTools(results, then_reply=False), *words, ReportQuiet())
 
 
 def _answer(call: ToolCall, spoke: bool, rules: Rules) -> tuple[dict[str, object], Disposition | None, str]:

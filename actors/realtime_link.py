@@ -60,10 +60,14 @@ BATCH = 50
 """Frames joined into one append after a delay: a second, 11 kB on the wire."""
 ASKS_IN_SILENCE = 3
 """Replies that may be asked for, as after tools, before the caller's wait counts as one: a model can call tools for ever."""
+VOICELESS_AT_MOST = 2
+"""Replies to turns that may follow each other without a word: one is how a model keeps silent on a noise."""
 RETRY_SECONDS = 0.4
 """Pause before a reply that failed for a passing reason is asked for again, once."""
 CALLER_TURN_AT_MOST = 10.0
 """A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
+ECHO_TAIL = 0.3
+"""Seconds that the agent's echo may still come back after its last frame."""
 PAUSE_MARGIN = 0.3
 """Seconds past the model's own limit of a turn after which the caller's words count as over."""
 
@@ -115,10 +119,11 @@ class RealtimeLink:
         self._told: dict[str, Tell] = {}
         self._retold = 0
         self._retries = 0
+        self._voiceless = 0
+        """Replies in a row that had neither voice nor wish."""
         self._progress = -math.inf
         """When the caller's present wait for a voice began, or was last excused."""
         self._asks = 0
-        self._nudged = False
         self._changed = trio.Event()
         self._up = False
 
@@ -187,9 +192,7 @@ class RealtimeLink:
         """Frames go as they come, one append each; what has piled up goes in larger pieces."""
         while True:
             waiting = [await self.audio.receive(), *self.audio.take_all()]
-            for event in waiting:
-                if isinstance(event, CallerAudio) and self._ear.listen(event.payload, trio.current_time()):
-                    self._changed.set()
+            self._listen(waiting)
             while waiting:
                 payloads: list[str] = []
                 silence = 0
@@ -203,6 +206,15 @@ class RealtimeLink:
                 if stuck.cancelled_caught:
                     raise ModelGone(f"the model took no audio for {self._limits.silence:g} s")
                 del waiting[: len(payloads) + (1 if silence else 0)]
+
+    def _listen(self, events: list[CallerAudio | CallerSilence]) -> None:
+        """With our own ear. While the agent is heard, what is loud may be its echo: telephones do not take it out."""
+        now = trio.current_time()
+        if now <= self._speech_until() + ECHO_TAIL:
+            return
+        for event in events:
+            if isinstance(event, CallerAudio) and self._ear.listen(event.payload, now):
+                self._changed.set()
 
     async def _send_commands(self, session: ModelSession) -> None:
         while True:
@@ -285,7 +297,6 @@ class RealtimeLink:
 
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
-            self._nudged = False
             for reply in self._desk.speech_started():
                 self.inbox.post(CancelReply(reply))
             self._watcher.post(event)
@@ -309,6 +320,7 @@ class RealtimeLink:
             self._changed.set()
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
+        asked = self._desk.was_asked(event.reply)
         muted, spoke = self._desk.ended(event.reply, event.status)
         self._notebook.record.tokens += event.tokens
         self._framer.post(event)
@@ -329,17 +341,20 @@ class RealtimeLink:
             if not self._retries and not done:
                 self._try_again(nursery, 0)
                 return
-        elif not spoke and not done:
-            self._notebook.trouble("reply", "there was no voice in it")
-            if self._retries:
-                raise ModelGone("replies without a voice")
-            self._try_again(nursery, 0)
-            return
+        elif spoke or done:
+            self._retries = self._voiceless = 0
         else:
-            self._retries = 0
-        self._flow.post(ReplyOver(spoke and not muted))
+            self._voiceless += 1
+            if asked or self._voiceless >= VOICELESS_AT_MOST:
+                self._notebook.trouble("reply", "there was no voice in it")
+                if self._retries:
+                    raise ModelGone("replies without a voice")
+                self._try_again(nursery, 0)
+                return
         if done and not muted and event.status in {ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE}:
             self._flow.post(ToolsCalled(tuple(done), spoke))
+        else:
+            self._flow.post(ReplyOver(spoke and not muted))
         self._changed.set()
 
     def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
@@ -384,12 +399,7 @@ class RealtimeLink:
                         f"the model gave no sign of life for {self._limits.silence:g} s after the caller spoke"
                     )
                 self._probed_at = now
-                if self._nudged:
-                    self.inbox.post(Probe())
-                else:  # alive or not, it missed what the caller said: it is asked to speak, once
-                    self._nudged = True
-                    self._desk.insist()
-                    self.inbox.post(AskReply())
+                self.inbox.post(Probe())  # not a reply: that it keeps silent on a noise is its right
             elif now < self._silence_due():
                 continue
             elif self._desk.wish_blocked_by_caller:
@@ -400,8 +410,8 @@ class RealtimeLink:
                 raise ModelGone(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
 
     def _sign_of_life_due(self) -> float:
-        """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for an
-        answer to being asked."""
+        """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
+        answer to a probe."""
         if self._probed_at is not None:
             return self._probed_at + self._limits.silence / 2
         since = self._ear.unanswered_since

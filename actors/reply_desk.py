@@ -15,6 +15,7 @@ from actors.messages import ReplyStatus
 class _Active:
     muted: bool = False
     spoke: bool = False
+    asked: bool = False
 
 
 @attrs.define
@@ -25,6 +26,7 @@ class ReplyDesk:
     interrupting: bool
     _active: dict[str, _Active] = attrs.field(factory=dict[str, _Active])
     _muted_over: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=16))
+    _over: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=16))
     _asked: bool = False
     _wished: bool = False
     _expected: bool = False
@@ -45,9 +47,13 @@ class ReplyDesk:
         return self._wished and self._caller_speaks and not self._asked and not self._active
 
     def wanted(self, reply: str) -> bool:
-        """Whether audio of `reply` is to be played. A reply that was never announced is; one that was muted is not."""
+        """Whether audio of `reply` is to be played: of one that was muted, or is over, it is not."""
         active = self._active.get(reply)
-        return not active.muted if active is not None else reply not in self._muted_over
+        return not active.muted if active is not None else reply not in self._over
+
+    def was_asked(self, reply: str) -> bool:
+        """Whether `reply` is one that we asked for; the others answer a turn of the caller."""
+        return reply in self._active and self._active[reply].asked
 
     # ------------------------------------------------------------ asking
 
@@ -83,19 +89,22 @@ class ReplyDesk:
 
         It knows all that was said before, so it fulfils a wish that was waiting, unless it was hushed before it began.
         """
-        self._active[reply] = _Active(muted=self._hushed)
+        self._active[reply] = _Active(muted=self._hushed, asked=self._asked)
         self._wished = self._wished and self._hushed
         self._asked = self._expected = self._caller_speaks = self._hushed = False
         return not self._active[reply].muted
 
     def spoke(self, reply: str) -> None:
-        """There is audio of `reply`."""
+        """There is audio of `reply`; seen in the field: without its having begun."""
+        if reply not in self._active and reply not in self._over:
+            self.began(reply)
         if reply in self._active:
             self._active[reply].spoke = True
 
     def ended(self, reply: str, status: ReplyStatus) -> tuple[bool, bool]:
         """`reply` is generated to its end, or was cancelled: whether it had been muted, and whether it spoke."""
         active = self._active.pop(reply, None)
+        self._over.append(reply)
         if active is None:  # seen in the field: an end without a beginning
             return reply in self._muted_over, False
         if active.muted:

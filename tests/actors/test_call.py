@@ -298,7 +298,7 @@ async def test_a_call_that_is_moved_is_to_be_resumed(autojump_clock: MockClock) 
         await trio.sleep(1)
         stage.call.move_away()
         record = await stage.finished()
-        assert stage.now() == pytest.approx(2.1)
+        assert stage.now() == pytest.approx(6.1, abs=0.05)  # what the model has said is heard first
     assert (record.disposition, record.reason) == (Disposition.RESUME, "the server is going down")
     check_one_end(stage)
 

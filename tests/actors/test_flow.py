@@ -303,7 +303,7 @@ async def test_the_longest_call_ends_with_a_goodbye(autojump_clock: MockClock, n
 WAYS: dict[str, tuple[tuple[fsm.FlowEvent, ...], fsm.Leave]] = {
     "hung up": ((HungUp("bye"),), fsm.Leave(Disposition.HANG_UP, "bye")),
     "torn": ((HungUp("torn", lost=True),), fsm.Leave(Disposition.RESUME, "torn")),
-    "moved": ((MoveAway(),), fsm.Leave(Disposition.RESUME, "the server is going down")),
+    "moved": ((MoveAway(),), fsm.Leave(Disposition.RESUME, "the server is going down", drain=True)),
     "lost": ((LinkLost("x"),), fsm.Leave(Disposition.IVR, "the model was lost: x", drain=True)),
     "to a human": ((KeyPressed("0"), AgentQuiet()), fsm.Leave(Disposition.DIAL, "the caller pressed 0")),
     "done": (

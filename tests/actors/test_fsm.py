@@ -106,7 +106,7 @@ TABLE: dict[str, tuple[State, fsm.FlowEvent, dict[str, object], tuple[fsm.Effect
         TALKING,
         MoveAway(),
         {"phase": Phase.LEFT},
-        (Leave(Disposition.RESUME, "the server is going down"),),
+        (Leave(Disposition.RESUME, "the server is going down", drain=True),),
     ),
     "zero brings a human": (
         TALKING,

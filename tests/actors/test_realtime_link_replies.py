@@ -243,7 +243,7 @@ async def test_an_incomplete_reply_with_a_whole_tool_call_goes_on_from_the_tool(
     session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.INCOMPLETE, (whole, half)))
     await trio.sleep(1)
     assert session.said(AskReply) == []
-    assert desk.flow.take_all() == [ReplyOver(spoke=False), ToolsCalled((whole,), spoke=False)]
+    assert desk.flow.take_all() == [ToolsCalled((whole,), spoke=False)]
 
 
 async def test_an_answer_that_collided_is_asked_for_again_when_the_other_is_over(
@@ -305,7 +305,7 @@ async def test_all_the_tools_of_a_reply_are_answered_before_one_reply_is_asked_f
     calls = tuple(a_tool_call("look_up", f"c{n}") for n in range(3))
     session.speak("r1", "i1", ms(200), calls=calls)
     await wait_all_tasks_blocked()
-    assert desk.flow.take_all() == [ReplyOver(spoke=True), ToolsCalled(calls, spoke=True)]
+    assert desk.flow.take_all() == [ToolsCalled(calls, spoke=True)]
     results = tuple(ToolResult(call.call_id, {"ok": True}) for call in calls)
     desk.link.inbox.post(AnswerTools(results, then_reply))
     await wait_all_tasks_blocked()

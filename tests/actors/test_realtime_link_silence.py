@@ -16,6 +16,7 @@ from actors.messages import (
     ReplyAudio,
     ReplyBegan,
     ReplyEnded,
+    ReplyOver,
     ReplyStatus,
     SessionAgreed,
     SpeechStarted,
@@ -103,17 +104,46 @@ async def test_a_model_that_calls_tools_for_ever_is_not_waited_for_for_ever(
     assert desk.ended_at == pytest.approx(SILENCE, abs=1)
 
 
-async def test_a_reply_without_a_voice_is_asked_for_again_once(
+async def test_a_model_may_keep_silent_on_a_noise_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for turn in range(3):
+        session.push(SpeechStarted(f"u{turn}"), SpeechStopped(f"u{turn}"))
+        session.push(ReplyBegan(f"n{turn}"), ReplyEnded(f"n{turn}", ReplyStatus.COMPLETED))
+        await trio.sleep(30)
+        assert not desk.over.is_set()
+        session.push(SpeechStarted(f"v{turn}"), SpeechStopped(f"v{turn}"), ReplyBegan(f"r{turn}"))
+        session.speak(f"r{turn}", f"i{turn}", ms(200))
+        await trio.sleep(30)
+    assert session.said(AskReply) == []
+    assert not desk.over.is_set()
+
+
+async def test_a_model_that_has_no_voice_is_asked_for_it_and_then_lost(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = LinkDesk(nursery)
     session = await desk.up()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.COMPLETED))
+    for turn in (1, 2):
+        session.push(SpeechStarted(f"u{turn}"), SpeechStopped(f"u{turn}"))
+        session.push(ReplyBegan(f"r{turn}"), ReplyEnded(f"r{turn}", ReplyStatus.COMPLETED))
     with trio.fail_after(1):
         await session.told(AskReply, 1)
-    session.push(ReplyBegan("r2"), ReplyEnded("r2", ReplyStatus.COMPLETED))
+    session.push(ReplyBegan("r3"), ReplyEnded("r3", ReplyStatus.COMPLETED))
     assert "without a voice" in (await desk.lost()).reason
     assert len(session.said(AskReply)) == 1
+
+
+async def test_a_reply_that_was_never_announced_is_a_reply_all_the_same(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    session.push(ReplyAudio("r1", "i1", ms(200)), ReplyEnded("r1", ReplyStatus.COMPLETED))
+    await trio.sleep(100)
+    assert not desk.over.is_set()
+    assert desk.flow.take_all()[-1] == ReplyOver(spoke=True)
 
 
 async def test_speech_that_is_still_playing_puts_the_end_off(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -198,7 +228,7 @@ async def test_a_wish_is_insisted_on_when_the_caller_does_not_stop_speaking(
 # ---------------------------------------------------------------- a model that has stopped
 
 
-async def test_a_model_that_does_not_hear_the_caller_is_asked_to_speak_and_then_lost(
+async def test_a_caller_whom_the_model_does_not_hear_leads_to_one_probe_and_then_to_the_loss(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = LinkDesk(nursery)
@@ -207,51 +237,41 @@ async def test_a_model_that_does_not_hear_the_caller_is_asked_to_speak_and_then_
     await desk.caller(1000)
     last_word = desk.now() - FRAME
     assert "no sign of life" in (await desk.lost()).reason
-    assert [at - desk.began for at in session.times(AskReply)] == pytest.approx([last_word + PROBE_AFTER])
+    assert [at - desk.began for at in session.times(Probe)] == pytest.approx([last_word + PROBE_AFTER])
     assert desk.ended_at == pytest.approx(last_word + LOST_AFTER)
+
+
+async def test_what_is_loud_while_the_agent_is_heard_is_no_question(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.speech_until = trio.current_time() + 3
+    await desk.caller(3000)  # its echo: telephones do not take it out
+    await trio.sleep(100)
+    assert session.said(Probe) == []
+    assert not desk.over.is_set()
 
 
 @pytest.mark.parametrize(
     "answer",
     [SessionAgreed(agreed_to(SESSION)), ModelTrouble("x", "y", Gravity.BENIGN), SpeechStarted("u1")],
 )
-async def test_a_model_that_lives_and_hears_nothing_is_asked_to_speak_once_and_then_only_whether_it_lives(
+async def test_any_answer_to_the_probe_keeps_the_link_and_the_next_utterance_is_a_new_question(
     answer: ModelEvent, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    await desk.caller(1000)
-    with trio.fail_after(10):
-        await session.told(AskReply, 1)
-    session.push(ReplyBegan("r1"))
-    session.speak("r1", "i1", ms(200))
-    await trio.sleep(100)
-    for number in (1, 2):
-        await desk.caller(1000)  # noise, for all the model cares
-        with trio.fail_after(10):
-            await session.told(Probe, number)
-        await trio.sleep(SILENCE / 2 - 0.1)  # just in time
-        session.push(SessionAgreed(agreed_to(SESSION)) if number == 1 else answer)
-        await trio.sleep(100)
-        assert not desk.over.is_set()
-    assert len(session.said(AskReply)) == 1
-
-
-async def test_a_model_that_heard_the_caller_since_may_be_asked_again(
-    autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = LinkDesk(nursery)
     session = await desk.up()
     for number in (1, 2):
         await desk.caller(1000)
         with trio.fail_after(10):
-            await session.told(AskReply, number)
-        session.push(ReplyBegan(f"r{number}"))
-        session.speak(f"r{number}", f"i{number}", ms(200))
-        session.push(SpeechStarted("u"), SpeechStopped("u"), ReplyBegan("s"))
-        session.speak("s", "is", ms(200))
-        await trio.sleep(20)
-    assert session.said(Probe) == []
+            await session.told(Probe, number)
+        await trio.sleep(SILENCE / 2 - 0.1)  # just in time
+        session.push(answer)
+        await trio.sleep(100)
+        assert not desk.over.is_set()
+    assert len(session.said(Probe)) == 2
+    assert session.said(AskReply) == []
 
 
 @pytest.mark.parametrize(("payload", "milliseconds"), [(QUIET, 60_000), (LOUD, 280)])
@@ -288,7 +308,7 @@ async def test_what_was_said_before_there_was_a_session_is_a_question_too(
         desk.link.audio.post(CallerAudio(LOUD, 0))
     session = await desk.up()
     await desk.lost()
-    assert len(session.said(AskReply)) == 1
+    assert len(session.said(Probe)) == 1
     assert desk.ended_at == pytest.approx(LOST_AFTER)
 
 

@@ -250,13 +250,13 @@ async def test_a_caller_whose_model_fails_reaches_the_keypad_menu_in_time(monkey
     assert silence <= 4 + 0.6
 
 
-async def test_a_model_that_missed_what_was_said_is_asked_to_speak(monkeypatch, autojump_clock):
+async def test_a_model_that_keeps_silent_on_a_noise_is_asked_whether_it_lives_and_kept(monkeypatch, autojump_clock):
     noise = Speak((bytes([0x30, 0xB0] * 80) + bytes([0xFF] * 480)) * 20)  # loud for 20 ms of every 80: no speech to it
-    model = LoopbackModel(brain=lambda prompted: GOODBYE if prompted.turn else Reply((say("agent_sorry"),)))
-    async with a_world(monkeypatch, model) as world:
-        call = await world.call(AwaitQuiet(), noise, AwaitQuiet(), BYE)
-    assert world.session.types().count("response.create") == 1
-    assert heard_audio(call) == GREETING + line("agent_sorry").audio + line("agent_bye").audio
+    async with a_world(monkeypatch, LoopbackModel(Script(turns=(GOODBYE,)))) as world:
+        call = await world.call(AwaitQuiet(), noise, Wait(10), BYE)
+    assert world.session.types().count("session.update") == 2
+    assert "response.create" not in world.session.types()
+    assert heard_audio(call) == GREETING + line("agent_bye").audio
     assert call.end == "hangup"
 
 
@@ -389,3 +389,25 @@ async def test_a_reply_in_small_and_odd_pieces_is_played_whole(monkeypatch, auto
     async with a_world(monkeypatch, LoopbackModel(script)) as world:
         call = await world.call(AwaitQuiet(), HELLO, AwaitQuiet(), BYE)
     assert heard_audio(call) == GREETING + speech.audio + line("agent_bye").audio
+
+
+async def test_a_model_that_only_ever_ends_the_call_and_finds_no_words_is_spoken_for_once(monkeypatch, autojump_clock):
+    silent = Reply((Call("end_call", "{}"),))
+    model = LoopbackModel(brain=lambda prompted: silent)
+    async with a_world(monkeypatch, model) as world:
+        call = await world.call(AwaitQuiet(), BYE)
+    assert heard_audio(call) == GREETING + load_prompt("goodbye").audio
+    assert call.end == "hangup"
+    assert call.ended - call.said[-1].at < 10
+
+
+async def test_a_human_who_was_promised_stays_promised(monkeypatch, autojump_clock):
+    script = Script(
+        turns=(Reply((Call("transfer_to_human", "{}"),)),),
+        after_tools=(Reply((say("agent_connect"), Call("end_call", "{}"))),),
+    )
+    async with a_world(monkeypatch, LoopbackModel(script)) as world:
+        call = await world.call(AwaitQuiet(), HELLO)
+        record = world.record(call)
+    assert record.disposition is Disposition.DIAL
+    assert any(isinstance(verb, Dial) for verb in call.verbs)
