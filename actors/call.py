@@ -74,9 +74,9 @@ class Call:
 
     # ------------------------------------------------------------ from outside
 
-    def carrier_gone(self, reason: str) -> None:
-        """The media stream's connection is gone. May be called at any time, and twice."""
-        self._twilio_in.carrier_gone(reason)
+    def carrier_gone(self, reason: str, *, lost: bool = True) -> None:
+        """The media stream is over; `lost`: the caller may still be there. May be called at any time, and twice."""
+        self._twilio_in.carrier_gone(reason, lost=lost)
 
     def move_away(self) -> None:
         """The call is to go on in another process: it leaves the stream, to be opened again. May be called twice."""
@@ -139,6 +139,7 @@ class Call:
 
     async def _wrap_up(self, leave: fsm.Leave) -> CallRecord:
         """Disposition first, so that `/twilio/after` finds it; then the stream is closed; then the record is kept."""
+        self._framer.settle()
         mailboxes = [self._link.audio, self._link.inbox, self._framer.inbox, self._twilio_out.inbox, self._flow.inbox]
         with trio.move_on_after(WRAP_UP, shield=True):
             await self._records.keep_disposition(self.call_sid, leave.disposition)

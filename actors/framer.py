@@ -165,6 +165,14 @@ class Framer:
         while self._items:
             await self._silent.wait()
 
+    def settle(self) -> None:
+        """The stream is over: what was heard of the speech that was under way goes into the record."""
+        heard = self._ledger.heard(trio.current_time())
+        for cutting in (*self._cutting, _Cutting(Floor.END, tuple(self._items), tell_quiet=False)):
+            self._enter(cutting.items, heard)
+        self._cutting.clear()
+        self._items.clear()
+
     def speech_until(self) -> float:
         """When all the speech received so far will have been played; in the past if the agent is silent."""
         if not self._waiting:
@@ -333,13 +341,13 @@ class Framer:
         self._tell_quiet = False
         self._quiet.post(AgentQuiet())
 
-    def _account(self, cutting: _Cutting, cleared: Cleared) -> None:
-        """What of the items was heard when the clear took effect; tells those who must know, if anything was cut."""
+    def _enter(self, items: tuple[_Item, ...], spans: tuple[tuple[str, int, int], ...]) -> list[Cut]:
+        """Into the notebook what was heard of `items`; the result is those that were not heard whole."""
         heard: dict[str, int] = {}
-        for name, _, played in cleared.heard:
+        for name, _, played in spans:
             heard[name] = heard.get(name, 0) + played
         cuts: list[Cut] = []
-        for item in cutting.items:
+        for item in items:
             played = min(heard.get(item.name, 0), item.received)
             whole = item.complete and played >= item.received
             if not whole and item.received:
@@ -347,6 +355,11 @@ class Framer:
             self._notebook.item_heard(
                 item.name, item.words, played, item.received, complete=item.complete, interrupted=not whole
             )
+        return cuts
+
+    def _account(self, cutting: _Cutting, cleared: Cleared) -> None:
+        """What of the items was heard when the clear took effect; tells those who must know, if anything was cut."""
+        cuts = self._enter(cutting.items, cleared.heard)
         if not cuts:  # it had been heard to its end just then
             if cutting.tell_quiet:
                 self._say_quiet()

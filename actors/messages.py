@@ -403,6 +403,7 @@ class Floor(enum.Enum):
     KEY = "a key was pressed"
     MODEL = "the model broke its reply off"
     TIME = "the call has lasted too long"
+    END = "the stream is over"
 
 
 @attrs.frozen

@@ -27,14 +27,14 @@ class TwilioIn:
         self._carrier = carrier
         self._notebook = notebook
         self._scope = trio.CancelScope()
-        self._gone = "the media stream was lost"
+        self._gone = HungUp("the media stream was lost", lost=True)
         self.ended = trio.Event()
         self._second = float("-inf")
         self._keys = 0
 
-    def carrier_gone(self, reason: str) -> None:
-        """The connection is gone and `receive` would wait for ever: hang up. May be called at any time, and twice."""
-        self._gone = reason
+    def carrier_gone(self, reason: str, *, lost: bool = True) -> None:
+        """The stream is over and `receive` would wait for ever: hang up. May be called at any time, and twice."""
+        self._gone = HungUp(reason, lost)
         self._scope.cancel(reason)
 
     async def run(
@@ -51,7 +51,7 @@ class TwilioIn:
             except CarrierGone as gone:
                 over = HungUp(f"the media stream was lost: {gone}", lost=True)
         if self._scope.cancelled_caught:
-            over = HungUp(self._gone, lost=True)
+            over = self._gone
         self.ended.set()
         keys.post(over)
 

@@ -43,7 +43,12 @@ def mask(key: str, value: object, depth: int = 0) -> object:
             return {mask_phone(str(name)): mask(str(name), inner, depth + 1) for name, inner in pairs}
         if isinstance(value, list | tuple | set | frozenset):
             return [mask("", inner, depth + 1) for inner in cast("Iterable[object]", value)]
-    return mask_phone(_SECRET_TEXT.sub(r"\1***", value if isinstance(value, str) else str(value)))
+    return mask_text(value if isinstance(value, str) else str(value))
+
+
+def mask_text(text: str) -> str:
+    """`text` without secrets, its phone numbers masked."""
+    return mask_phone(_SECRET_TEXT.sub(r"\1***", text))
 
 
 def _mask(_: object, __: str, event: Event) -> Event:

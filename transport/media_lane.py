@@ -27,8 +27,10 @@ HEAD_AT_MOST = 16 * 1024
 """Bytes of a request head; Twilio's is about 500."""
 MESSAGE_AT_MOST = 64 * 1024
 READ_AT_ONCE = 64 * 1024
-PING_EVERY = 10.0
-SILENT_AT_MOST = 30.0
+HEAD_WITHIN = 5.0
+"""Seconds for a request head to be whole: who is not known to be Twilio holds no connection for longer."""
+PING_EVERY = 5.0
+SILENT_AT_MOST = 10.0
 """Seconds without a byte, pongs included, after which the peer is held for gone."""
 SEND_WITHIN = 10.0
 """Seconds a write may take; Twilio reads all the time or is gone."""
@@ -128,11 +130,12 @@ def refuse(status: str) -> bytes:
 
 async def serve(stream: trio.abc.Stream, head: bytes, gate: Gate) -> None:
     """One connection whose request begins with `head` and is for the media path, until its call is over."""
-    while (upgrade := read_upgrade(head)) is None:
-        more = await stream.receive_some(READ_AT_ONCE)
-        if not more:
-            return
-        head += more
+    upgrade = None
+    with trio.move_on_after(HEAD_WITHIN):
+        while (upgrade := read_upgrade(head)) is None and (more := await stream.receive_some(READ_AT_ONCE)):
+            head += more
+    if upgrade is None:
+        return
     if upgrade.problem:
         log.warning("bad_upgrade", why=upgrade.problem[:200])
         await stream.send_all(refuse("400 Bad Request"))

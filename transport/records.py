@@ -4,6 +4,7 @@ from collections import OrderedDict
 from typing import TypeVar
 
 import structlog
+import trio
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
@@ -12,6 +13,9 @@ from transport.store import Store, StoreDown
 
 REMEMBERED = 2000
 """Decisions and tokens that this process remembers by itself, for when the store fails."""
+
+CLAIM_PATIENCE = 0.2
+"""Seconds that a caller's first word waits for the store; a token is then used once as far as this process knows."""
 
 V = TypeVar("V")
 log = structlog.get_logger("triode.records")
@@ -74,8 +78,9 @@ class Records:
             return False
         _remember(self._tokens, nonce, None)
         try:
-            return await self._store.claim_token(nonce, expires, now)
-        except StoreDown as error:
+            with trio.fail_after(CLAIM_PATIENCE):
+                return await self._store.claim_token(nonce, expires, now)
+        except (StoreDown, trio.TooSlowError) as error:
             self._failed("token", error)
             return True
 
@@ -100,9 +105,9 @@ class Records:
         except StoreDown as error:
             self._failed("recording", error)
 
-    def _failed(self, what: str, error: StoreDown) -> None:
+    def _failed(self, what: str, error: StoreDown | trio.TooSlowError) -> None:
         self._metrics.store_failures.labels(what).inc()
-        log.error("store_failed", what=what, error=str(error)[:300])
+        log.error("store_failed", what=what, error=(str(error) or "too slow")[:300])
 
 
 def _remember(memory: OrderedDict[str, V], key: str, value: V) -> None:

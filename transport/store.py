@@ -16,6 +16,7 @@ from sqlalchemy import event, exc
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
+from transport.log import mask_text
 
 SECONDS = 3.0
 """A statement that takes longer has failed for whoever waits for it (it may still be carried out)."""
@@ -134,7 +135,10 @@ class Store:
 
         def keep(db: sa.Connection) -> None:
             _ensure(db, call_sid)
-            db.execute(calls.update().where(calls.c.call_sid == call_sid).values(disposition=disposition.value))
+            status = db.scalar(sa.select(calls.c.status).where(calls.c.call_sid == call_sid))
+            over = status in FINAL and disposition is Disposition.RESUME  # there is nothing to resume
+            value = (Disposition.HANG_UP if over else disposition).value
+            db.execute(calls.update().where(calls.c.call_sid == call_sid).values(disposition=value))
 
         await self._do(keep)
 
@@ -167,6 +171,8 @@ class Store:
             values: dict[str, Any] = {"status": status, "status_sequence": sequence}
             if status in FINAL and row.ended is None:
                 values["ended"] = _now()
+            if status in FINAL and row.disposition == Disposition.RESUME.value:
+                values["disposition"] = Disposition.HANG_UP.value  # the stream was lost because the caller hung up
             db.execute(calls.update().where(calls.c.call_sid == call_sid).values(values))
 
         await self._do(change)
@@ -285,7 +291,7 @@ def _stream_row(record: CallRecord) -> dict[str, Any]:
         "ended": record.ended,
         "seconds": round(record.seconds, 3),
         "disposition": record.disposition.value if record.disposition else None,
-        "reason": record.reason,
+        "reason": mask_text(record.reason),
     }
 
 
@@ -305,7 +311,7 @@ def _last_word(record: CallRecord, row: Any) -> dict[str, Any]:
         "stream_sid": record.stream_sid,
         "ended": record.ended,
         "disposition": row.disposition or (record.disposition.value if record.disposition else None),
-        "reason": record.reason,
+        "reason": mask_text(record.reason),
         "details": record_details(record),
     }
 
@@ -340,7 +346,7 @@ def record_details(record: CallRecord) -> dict[str, Any]:
             }
             for m in record.mailboxes
         },
-        "errors": [{"at": round(t.at, 3), "kind": t.kind, "text": t.text} for t in record.errors],
+        "errors": [{"at": round(t.at, 3), "kind": t.kind, "text": mask_text(t.text)} for t in record.errors],
         "errors_left_out": record.errors_left_out,
     }
 

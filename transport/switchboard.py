@@ -125,9 +125,12 @@ class Switchboard:
     def call_over(self, call_sid: str) -> None:
         """The carrier says that the call has ended, whatever its stream says."""
         self._expected.pop(call_sid, None)
+        self._end_streams(call_sid, "the carrier reports that the call has ended", lost=False)
+
+    def _end_streams(self, call_sid: str, reason: str, *, lost: bool) -> None:
         for call in list(self._calls.values()):
             if call.call_sid == call_sid:
-                call.carrier_gone("the carrier reports that the call has ended")
+                call.carrier_gone(reason, lost=lost)
 
     async def drain(self) -> None:
         """No new calls; those that are up may go on for a while, then their streams are moved."""
@@ -168,7 +171,8 @@ class Switchboard:
             self.records,
             self._listener_for(started.call_sid),
         )
-        self.call_over(started.call_sid)  # it is here; and an older stream of it is dead, even if nobody told us
+        self._expected.pop(started.call_sid, None)
+        self._end_streams(started.call_sid, "the call opened another stream", lost=True)
         self._calls[started.stream_sid] = call
         log.info("call_began", resumed=token.resumed, calls=self.active)
         try:

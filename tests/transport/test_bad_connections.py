@@ -115,3 +115,14 @@ async def test_json_of_ours_is_one_line(house: House, autojump_clock: MockClock)
         text = await phone.socket.get_message()
     assert "\n" not in text
     assert json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET /twilio/media HTTP/1.1\r\nHost: x\r\n", b"GET /twilio/me", b"POST /twilio/voice HT"]
+)
+async def test_who_never_ends_a_request_holds_no_connection(house: House, autojump_clock: MockClock, head: bytes):
+    stream = house.dial()
+    await stream.send_all(head)
+    with trio.fail_after(40):
+        while await stream.receive_some(4096):
+            pass

@@ -1,11 +1,13 @@
-"""A stream that nobody decided about is opened again: so often and no oftener, however often the question is sent."""
+"""Opening streams: again when nobody decided, so often and no oftener; and at once, whatever the store does."""
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from tests.transport.test_web import ask, form
 from tests.transport.wire_kit import house_in_memory
 from transport.loopback.twiml_reader import Connect, Gather
+from transport.records import CLAIM_PATIENCE
 from transport.twiml import REOPEN_AT_MOST
 
 
@@ -22,3 +24,17 @@ async def test_the_same_question_sent_again_is_no_further_opening(
             house.app, "/twilio/after", form("CA1"), headers={"I-Twilio-Idempotency-Token": "one too many"}
         )
         assert answer.kinds[0] is Gather
+
+
+async def test_a_store_that_hangs_delays_no_first_word(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock):
+    async def hang(*_: object) -> bool:
+        await trio.sleep_forever()
+        return True
+
+    async with house_in_memory(monkeypatch) as house:
+        house.store.claim_token = hang
+        began = trio.current_time()
+        phone = await house.call()
+        while (await phone.hear())["event"] != "media":
+            pass
+        assert trio.current_time() - began <= CLAIM_PATIENCE + 0.05

@@ -311,6 +311,32 @@ async def test_a_caller_who_hangs_up_leaves_one_record_and_no_question(monkeypat
     assert not any(path == "/twilio/after" for path, _ in call.posts)
 
 
+async def test_what_was_heard_before_the_caller_hung_up_is_in_the_record(monkeypatch, autojump_clock):
+    async with a_world(monkeypatch, LoopbackModel(Script(turns=(Reply((say("agent_hours"),)),)))) as world:
+        call = await world.call(AwaitQuiet(), HELLO, AwaitAgent(3), HangUp())
+        record = world.record(call)
+    last = record.turns[-1]
+    assert (last.who, last.interrupted) == ("agent", True)
+    assert abs(last.heard_ms - (heard_ms(call) - len(GREETING) // BYTES_PER_MS)) <= 20
+    assert LONG.text.startswith(last.heard_text)
+    assert last.heard_text
+    assert record.interruptions == []
+
+
+async def test_a_call_that_the_carrier_reports_as_over_is_hung_up_and_not_to_be_resumed(monkeypatch, autojump_clock):
+    async with a_world(monkeypatch, LoopbackModel()) as world:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.carrier.place_call, (Wait(60),))
+            await trio.sleep(3)
+            switchboard = world.house.app.extensions["triode"].switchboard
+            (live,) = switchboard._calls.values()
+            switchboard.call_over(live.call_sid)  # its status callback was faster than the stop of its stream
+            await trio.sleep(5)
+            nursery.cancel_scope.cancel("seen")
+        (record,) = world.house.store.records
+    assert record.disposition is Disposition.HANG_UP
+
+
 async def test_a_stream_that_was_cut_is_opened_again_and_nobody_is_greeted_twice(monkeypatch, autojump_clock):
     model = LoopbackModel(brain=lambda prompted: GOODBYE)
     async with a_world(monkeypatch, model) as world:
