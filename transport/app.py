@@ -3,14 +3,15 @@
 import sys
 
 from conf import settings as conf
-from transport import log, server_guard
+from transport import log, server_guard, store
 from transport.web import create_app
 
-drain_begins = server_guard.install()
+shutdown = server_guard.install()
 try:
     settings = conf.load()
     log.set_up(settings.server.log_format, settings.server.log_level)
-    app = create_app(settings, drain_begins=drain_begins)
-except conf.SettingsError as error:
+    app = create_app(settings, drain_begins=shutdown.began.wait, drained=shutdown.drained.set)
+    store.check(settings.store.url)
+except (conf.SettingsError, store.StoreDown) as error:
     print(f"triode cannot start: {error}", file=sys.stderr)
     sys.exit(78)  # EX_CONFIG

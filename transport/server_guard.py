@@ -8,8 +8,8 @@ Five faults, each seen to happen, each with a test in tests/transport/test_serve
    shutdown. Here a write has `SEND_WITHIN` seconds; then the connection is torn down.
 3. Nobody tells the application that a shutdown began: it only sees its handlers cancelled when `graceful_timeout` is over.
    And without a master (`workers = 0`, as in conf/hypercorn.toml: a start that is refused, or a crash, is then the exit
-   status, which a master turns into 0) SIGTERM kills at once. `_serve_until_told` takes the signals, begins hypercorn's own
-   shutdown with them, and lets the application know.
+   status, which a master turns into 0) SIGTERM kills at once. `_serve_until_told` takes the signals, lets the application
+   know, and begins hypercorn's own shutdown, which stops listening, when the application has no more calls.
 4. The end of a connection (`Connection: close`) is awaited in a task that Quart-Trio has just cancelled, so the peer sees it
    only when `read_timeout` is over. `_close` is shielded, within `CLOSE_WITHIN`.
 5. Its log lines come twice, once past our format, and a peer's mistake is printed with the traceback of a bug.
@@ -25,6 +25,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import attrs
 import h11
 import hypercorn.config
 import hypercorn.logging
@@ -137,19 +138,33 @@ class GuardedLogger(hypercorn.logging.Logger):
             await super().exception(message, *args, **kwargs)
 
 
+@attrs.frozen
+class Shutdown:
+    """The way down of one server process, in two steps."""
+
+    began: trio.Event = attrs.field(factory=trio.Event)
+    """Set here: no new calls."""
+    drained: trio.Event = attrs.field(factory=trio.Event)
+    """Set by the application: no call is left, and hypercorn may stop listening. Until then webhooks are answered: a call
+    that leaves its stream asks what is next, and on a single unit nobody else can tell."""
+
+
 _worker_serve = hypercorn.trio.run.worker_serve
 
 
 async def _serve_until_told(
-    began: trio.Event,
-    *args: Any,
+    shutdown: Shutdown,
+    app: Any,
+    config: hypercorn.config.Config,
+    *,
     shutdown_trigger: Callable[[], Awaitable[None]] | None = None,
     **kwargs: Any,
 ) -> None:
-    """hypercorn's server until SIGTERM, SIGINT or its own trigger; then `began` is set. A second SIGINT stops at once.
+    """hypercorn's server until SIGTERM, SIGINT or its own trigger, and until the calls are gone. A second SIGINT stops at once.
 
     With several workers the master sends SIGTERM to those still draining: unhandled it would kill them.
     """
+    began = shutdown.began
     signals = {signal.SIGTERM} if shutdown_trigger else {signal.SIGTERM, signal.SIGINT}
 
     async def by_signal() -> None:
@@ -162,22 +177,27 @@ async def _serve_until_told(
         await trigger()
         began.set()
 
+    async def down() -> None:
+        await began.wait()
+        with trio.move_on_after(config.graceful_timeout):
+            await shutdown.drained.wait()
+
     with trio.open_signal_receiver(*signals) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(by_signal)
             if shutdown_trigger:
                 nursery.start_soon(by_trigger, shutdown_trigger)
-            await _worker_serve(*args, shutdown_trigger=began.wait, **kwargs)
+            await _worker_serve(app, config, shutdown_trigger=down, **kwargs)
             nursery.cancel_scope.cancel("the server has stopped")
 
 
-def install() -> Callable[[], Awaitable[None]]:
-    """Puts the repairs in hypercorn's place for this process; the result returns when a shutdown begins."""
-    began = trio.Event()
+def install() -> Shutdown:
+    """Puts the repairs in hypercorn's place for this process."""
+    shutdown = Shutdown()
     hypercorn.config.Config.logger_class = GuardedLogger  # type: ignore[assignment]
     hypercorn.trio.run.TCPServer = GuardedServer  # type: ignore[misc]
-    hypercorn.trio.run.worker_serve = functools.partial(_serve_until_told, began)
-    return began.wait
+    hypercorn.trio.run.worker_serve = functools.partial(_serve_until_told, shutdown)
+    return shutdown
 
 
 def _is_the_peers(error: BaseException) -> bool:

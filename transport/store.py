@@ -5,7 +5,8 @@ Raises StoreDown when the database cannot be used; callers decide what that mean
 
 import contextlib
 import datetime
-import functools
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -236,20 +237,31 @@ class Store:
             raise StoreDown(f"{type(error).__name__}: {error}") from error
 
 
+def check(url: str) -> None:
+    """Opens the store at `url` and closes it again, before there is a server. Raises StoreDown."""
+    _open(url).dispose()
+
+
 @contextlib.asynccontextmanager
 async def open_store(url: str) -> AsyncIterator[Store]:
     """The store at `url` (sqlite:///path), its tables made if they are missing. Raises StoreDown."""
-    make = functools.partial(_make_engine, url)
-    if not url.startswith("sqlite:///"):
-        raise StoreDown(f"store.url = {url!r} cannot be opened: allowed is sqlite:///path/to/file.db")
-    try:
-        engine = await trio.to_thread.run_sync(make)
-    except (exc.SQLAlchemyError, OSError) as error:
-        raise StoreDown(f"store.url = {url!r} cannot be opened: {error}") from error
+    engine = await trio.to_thread.run_sync(_open, url)
     try:
         yield Store(engine)
     finally:
         engine.dispose()
+
+
+def _open(url: str) -> sa.Engine:
+    if not url.startswith("sqlite:///"):
+        raise StoreDown(f"store.url = {url!r} cannot be opened: allowed is sqlite:///path/to/file.db")
+    try:
+        return _make_engine(url)
+    except (exc.SQLAlchemyError, OSError) as error:
+        why = str(error).splitlines()[0]
+        raise StoreDown(
+            f"store.url = {url!r} cannot be opened: {why}; it must be a file that can be written"
+        ) from error
 
 
 def _make_engine(url: str) -> sa.Engine:
@@ -259,7 +271,7 @@ def _make_engine(url: str) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _tune(connection: Any, _: object) -> None:
         connection.isolation_level = None  # the driver's own idea of a transaction begins after its first read
-        connection.execute("PRAGMA journal_mode=WAL")  # readers never wait for the writer
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
 
     @event.listens_for(engine, "begin")
@@ -271,6 +283,19 @@ def _make_engine(url: str) -> sa.Engine:
     with engine.begin() as db:
         _tables.create_all(db)
     return engine
+
+
+def _use_wal(connection: Any) -> None:
+    """Readers never wait for the writer. SQLite does not wait by itself for others that switch at the same time."""
+    give_up = time.monotonic() + LOCKED_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
 
 
 def _now() -> datetime.datetime:

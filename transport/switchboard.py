@@ -30,6 +30,11 @@ from transport.twilio_codec import Started
 HANDLER_AT_MOST = 600.0
 """Seconds past the longest call: a bound on a bound, for the shield around a call."""
 
+MOVE_WITHIN = 20.0
+"""Seconds for a call that is moved to be heard out, closed and kept."""
+ASKS_WITHIN = 3.0
+"""Seconds within which the carrier asks what is next for the caller of the last call."""
+
 log = structlog.get_logger("triode.call")
 
 ConnectModel = Callable[[Callable[[str], None], str], ModelPort]
@@ -89,6 +94,7 @@ class Switchboard:
     _calls: dict[str, Call] = attrs.field(factory=dict)
     _expected: dict[str, float] = attrs.field(factory=dict)
     """Calls that were sent a stream and have not opened it yet, by CallSid: until when a place is kept for each."""
+    _changed: trio.Event = attrs.field(factory=trio.Event)
 
     @property
     def active(self) -> int:
@@ -98,9 +104,7 @@ class Switchboard:
     @property
     def takes_calls(self) -> bool:
         """Whether a further call is welcome."""
-        now = trio.current_time()
-        self._expected = {sid: until for sid, until in self._expected.items() if until > now}
-        return not self.draining and self.active + len(self._expected) < self.settings.server.max_calls
+        return not self.draining and self.active + self._promised() < self.settings.server.max_calls
 
     def admit(self, call_sid: str) -> bool:
         """Whether call `call_sid` may open a stream: then a place is kept for it, as long as its token is good."""
@@ -125,6 +129,7 @@ class Switchboard:
     def call_over(self, call_sid: str) -> None:
         """The carrier says that the call has ended, whatever its stream says."""
         self._expected.pop(call_sid, None)
+        self._changed.set()
         self._end_streams(call_sid, "the carrier reports that the call has ended", lost=False)
 
     def _end_streams(self, call_sid: str, reason: str, *, lost: bool) -> None:
@@ -133,13 +138,33 @@ class Switchboard:
                 call.carrier_gone(reason, lost=lost)
 
     async def drain(self) -> None:
-        """No new calls; those that are up may go on for a while, then their streams are moved."""
+        """No new calls; those that are up may go on for a while, then their streams are moved. Returns when all are gone."""
         self.draining = True
-        log.info("drain_began", calls=self.active, seconds=self.settings.server.drain_seconds)
-        await trio.sleep(self.settings.server.drain_seconds)
-        log.info("moving_calls", calls=self.active)
-        for call in list(self._calls.values()):
-            call.move_away()
+        calls = self.active + self._promised()
+        log.info("drain_began", calls=calls, seconds=self.settings.server.drain_seconds)
+        with trio.move_on_after(self.settings.server.drain_seconds):
+            await self._until_empty()
+        if self.active:
+            log.info("moving_calls", calls=self.active)
+            for call in list(self._calls.values()):
+                call.move_away()
+            with trio.move_on_after(MOVE_WITHIN):
+                await self._until_empty()
+        if calls:
+            await trio.sleep(ASKS_WITHIN)
+
+    async def _until_empty(self) -> None:
+        """Until no call is up, and none is expected that was promised a place."""
+        while self._calls or self._promised():
+            self._changed = trio.Event()
+            with trio.move_on_at(min(self._expected.values(), default=float("inf"))):
+                await self._changed.wait()
+
+    def _promised(self) -> int:
+        """Calls that are still to open their streams."""
+        now = trio.current_time()
+        self._expected = {sid: until for sid, until in self._expected.items() if until > now}
+        return len(self._expected)
 
     # ------------------------------------------------------------ one stream
 
@@ -193,6 +218,7 @@ class Switchboard:
                 handler.cancel_scope.cancel("the call is over")
         finally:
             self._calls.pop(started.stream_sid, None)
+            self._changed.set()
 
     def _listener_for(self, call_sid: str) -> Listener:
         outer = self.listener

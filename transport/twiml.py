@@ -98,7 +98,7 @@ class Documents:
 
     def choice(self, digit: str, tries: int) -> str:
         """What follows from key `digit` in the menu."""
-        if digit == "1":
+        if digit in {"1", "0"}:  # 0 was the key for a human on the stream
             return self.human()
         if digit == "2":
             return self.voicemail()

@@ -69,8 +69,10 @@ def create_app(
     connect_model: ConnectModel | None = None,
     listener: Listener | None = None,
     drain_begins: Callable[[], Awaitable[None]] = trio.sleep_forever,
+    drained: Callable[[], None] = lambda: None,
 ) -> QuartTrio:
-    """The application for `settings`. Raises SettingsError for a bad flow. `drain_begins` returns when a shutdown begins."""
+    """The application for `settings`. Raises SettingsError for a bad flow. `drain_begins` returns when a shutdown begins;
+    `drained` is told when no call is left."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
     call_plan = plan(settings, load_flow(settings.flow.path))
@@ -97,6 +99,7 @@ def create_app(
             try:
                 await drain_begins()
                 await switchboard.drain()
+                drained()
                 await trio.sleep_forever()
             finally:
                 houses.clear()
