@@ -10,7 +10,9 @@ TRIES = 3
 REOPEN_AT_MOST = 2
 """Times a stream that ended without a decision is opened again."""
 
-MENU = "To speak with a person, press 1. To leave a message, press 2. To hear this again, press 3. To end the call, press 9."
+HUMAN = "To speak with a person, press 1."
+OTHERS = "To leave a message, press 2. To hear this again, press 3. To end the call, press 9."
+MENU = f"{HUMAN} {OTHERS}"
 WHY = {
     "": "",
     "trouble": "I am sorry, our assistant is not available just now.",
@@ -52,7 +54,7 @@ class Documents:
             action=self._url("/twilio/ivr/choice", tries=tries),
             method="POST",
         )
-        gather.say(f"{WHY.get(why, '')} {MENU}".strip())
+        gather.say(f"{WHY.get(why, '')} {MENU if self.human_number else OTHERS}".strip())
         response.append(gather)
         # Reached only by silence: a Gather that hears nothing falls through without asking its action.
         response.redirect(self._url("/twilio/ivr/menu", why="silent", tries=tries + 1), method="POST")

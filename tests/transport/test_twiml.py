@@ -204,3 +204,10 @@ def test_words_are_escaped():
     assert next(parsed(WITH.goodbye("Bye & <thanks>.")).iter("Say")).text == "Bye & <thanks>."
     token = next(parsed(WITH.stream('"<&')).iter("Parameter")).attrib["value"]
     assert token == '"<&'
+
+
+def test_a_menu_without_a_human_offers_none():
+    alone = Documents("https://phone.example.com", "")
+    assert "press 1" not in alone.menu("trouble")
+    assert "press 2" in alone.menu("trouble")
+    assert "<Record" in alone.choice("1", 0)  # whoever presses it all the same may leave a message
