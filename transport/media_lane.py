@@ -30,7 +30,7 @@ READ_AT_ONCE = 64 * 1024
 HEAD_WITHIN = 5.0
 """Seconds for a request head to be whole: who is not known to be Twilio holds no connection for longer."""
 PING_EVERY = 5.0
-SILENT_AT_MOST = 10.0
+SILENT_AT_MOST = 20.0
 """Seconds without a byte, pongs included, after which the peer is held for gone."""
 SEND_WITHIN = 10.0
 """Seconds a write may take; Twilio reads all the time or is gone."""
