@@ -239,6 +239,7 @@ class RealtimeLink:
         self._asks += 1
         if self._asks <= ASKS_IN_SILENCE:
             self._progressed()
+        self._changed.set()
         return [AskReply()] if self._desk.wish() else []
 
     def _truncations(self, interrupted: Interrupted) -> list[ModelCommand]:

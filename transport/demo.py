@@ -134,7 +134,7 @@ async def _server(settings: conf.Settings, view: DemoView | None) -> AsyncIterat
 
         async def serve(task_status: "trio.TaskStatus[list[str]]") -> None:  # noqa: ASYNC128 - hypercorn calls it
             await hypercorn.trio.serve(
-                app,  # type: ignore[arg-type]
+                app,  # type: ignore[arg-type] # Quart and hypercorn name the same ASGI types differently
                 hypercorn_config,
                 shutdown_trigger=stop.wait,
                 task_status=task_status,

@@ -194,8 +194,8 @@ async def _serve_until_told(
 def install() -> Shutdown:
     """Puts the repairs in hypercorn's place for this process."""
     shutdown = Shutdown()
-    hypercorn.config.Config.logger_class = GuardedLogger  # type: ignore[assignment]
-    hypercorn.trio.run.TCPServer = GuardedServer  # type: ignore[misc]
+    hypercorn.config.Config.logger_class = GuardedLogger  # type: ignore[assignment] # meant to be replaced, typed as not
+    hypercorn.trio.run.TCPServer = GuardedServer  # type: ignore[misc] # a class in the place of its base
     hypercorn.trio.run.worker_serve = functools.partial(_serve_until_told, shutdown)
     return shutdown
 

@@ -240,7 +240,7 @@ def create_app(
             abort(403)
         await websocket.accept()
         # The proxy is bound to this handler's context; the call's tasks get the socket itself.
-        await gate.serve(websocket._get_current_object())  # type: ignore[attr-defined]
+        await gate.serve(websocket._get_current_object())  # type: ignore[attr-defined] # of the proxy, not of its type
 
     # ---------------------------------------------------------------- operators
 

@@ -101,7 +101,23 @@ async def test_a_model_that_calls_tools_for_ever_is_not_waited_for_for_ever(
             await trio.sleep(0.05)
             if desk.over.is_set():
                 break
-    assert desk.ended_at == pytest.approx(SILENCE, abs=1)
+    assert desk.ended_at == pytest.approx(SILENCE, abs=0.5)
+
+
+async def test_a_model_that_falls_silent_after_many_tools_is_noticed(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    for number in range(5):
+        session.push(ReplyBegan(f"r{number}"))
+        session.push(ReplyEnded(f"r{number}", ReplyStatus.COMPLETED, (ToolCall(f"c{number}", "look_up", {}),)))
+        await trio.sleep(0.05)
+        desk.link.inbox.post(AnswerTools((ToolResult(f"c{number}", {"ok": True}),), then_reply=True))
+        await trio.sleep(0.05)
+    await desk.lost()  # the last of them was asked for, and never began
+    assert desk.ended_at == pytest.approx(SILENCE, abs=0.5)
 
 
 async def test_a_model_may_keep_silent_on_a_noise_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

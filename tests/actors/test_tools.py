@@ -11,7 +11,7 @@ FACTS = {"hours": "nine to five", "address": "12 Harbour Street"}
 
 
 def call(name: str, arguments: object = None, problem: str = "") -> ToolCall:
-    return ToolCall("c1", name, arguments, problem)  # type: ignore[arg-type]
+    return ToolCall("c1", name, arguments, problem)
 
 
 @pytest.mark.parametrize(

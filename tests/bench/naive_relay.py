@@ -28,7 +28,7 @@ SESSION = {
 async def media() -> None:
     """One call."""
     await websocket.accept()
-    phone = websocket._get_current_object()  # type: ignore[attr-defined]
+    phone = websocket._get_current_object()
     state: dict[str, Any] = {"stream": "", "now": 0, "item": None, "began": 0}
     url = f"{os.environ['TRIODE_MODEL_URL']}?model=gpt-realtime"
     async with open_websocket_url(url, message_queue_size=64) as model, trio.open_nursery() as nursery:

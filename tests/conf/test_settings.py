@@ -303,4 +303,4 @@ def test_the_shipped_file_has_only_known_keys_and_their_defaults():
 
 def test_settings_cannot_be_changed():
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        Settings().server.max_calls = 3  # type: ignore[misc]
+        Settings().server.max_calls = 3

@@ -375,7 +375,7 @@ async def test_a_bug_in_a_call_is_one_line_with_its_traceback_and_identifiers(
         phone = await house.call()
         await phone.hear()
         await trio.sleep(1)
-        house.model.sessions[0].append = broken  # type: ignore[method-assign]
+        house.model.sessions[0].append = broken
         await phone.media()
         await phone.closing()
         await trio.sleep(5)

@@ -358,7 +358,7 @@ def test_a_call_without_arguments_has_none() -> None:
 
 @pytest.mark.parametrize("item", [{"call_id": None}, {"name": ""}, {"name": 3}, {"type": "message"}, {"type": []}])
 def test_what_is_no_call_is_not_collected(item: dict[str, Any]) -> None:
-    assert calls_of(item_done(**item), reply_done({**CALL_ITEM, **item}, [], "x", None)) == ()  # type: ignore[arg-type]
+    assert calls_of(item_done(**item), reply_done({**CALL_ITEM, **item}, [], "x", None)) == ()
 
 
 def test_a_reply_of_too_many_calls_keeps_the_first() -> None:

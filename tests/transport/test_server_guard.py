@@ -21,10 +21,11 @@ from hypercorn.events import Closed, RawData
 from trio.testing import MockClock
 
 from transport import server_guard
-from transport.loopback.caller import AwaitAgent, HangUp, Wait
+from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp
 from transport.loopback.carrier import CarriedCall, LoopbackCarrier
 from transport.loopback.model import LoopbackModel
 from transport.loopback.network import RealNetwork
+from transport.loopback.twiml_reader import Gather
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT, AUTH_TOKEN = "AC" + "0" * 32, "a-token-for-tests"
@@ -189,10 +190,11 @@ async def a_call(folder: Path, **settings: str) -> AsyncIterator[tuple[Server, l
                 public_url=PUBLIC_URL,
                 account_sid=ACCOUNT,
                 auth_token=AUTH_TOKEN,
+                say_speed=100,
             )
 
             async def call() -> None:
-                calls.append(await carrier.place_call((AwaitAgent(0.2), Wait(20), HangUp())))
+                calls.append(await carrier.place_call((AwaitAgent(0.2), AwaitQuiet(0.6), HangUp())))
 
             nursery.start_soon(call)
             with trio.fail_after(20):
@@ -207,7 +209,12 @@ async def test_a_call_goes_on_after_sigterm_and_is_moved_when_the_drain_is_over(
         server.process.send_signal(signal.SIGTERM)
         server.process.send_signal(signal.SIGTERM)  # a second one changes nothing
         assert await server.ended() == 0
-    assert calls == []  # the caller is still on the line, and was told how to go on
+        with trio.fail_after(10):
+            while not calls:  # noqa: ASYNC110 - the caller hears the menu out, and hangs up
+                await trio.sleep(0.02)
+    (stream,) = calls[0].streams
+    assert stream.close_code == 1000
+    assert any(isinstance(verb, Gather) for verb in calls[0].verbs)  # the draining server told how to go on
     assert any('"stream_left"' in line for line in server.lines)
     ended = next(json.loads(line) for line in server.lines if '"call_ended"' in line)
     assert ended["disposition"] == "resume"
@@ -260,8 +267,8 @@ class _Protocol:
 @pytest.mark.parametrize("patience", [1, 60])
 async def test_a_peer_that_never_reads_is_dropped_and_pins_nobody(autojump_clock: MockClock, patience: float):
     stream = _NeverReading()
-    server = server_guard.GuardedServer(None, Config(), None, None, stream)  # type: ignore[arg-type]
-    server.protocol = protocol = _Protocol()  # type: ignore[assignment]
+    server = server_guard.GuardedServer(None, Config(), None, None, stream)
+    server.protocol = protocol = _Protocol()
     began = trio.current_time()
     with trio.move_on_after(patience) as shutdown:  # does not cut a frame off halfway: that would garble the stream
         await server.protocol_send(RawData(b"x"))

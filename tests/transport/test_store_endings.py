@@ -16,6 +16,10 @@ async def disposition(store: Store) -> str:
     return str(row["disposition"])
 
 
+def written_in(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
 @pytest.mark.parametrize("status_first", [True, False])
 @pytest.mark.parametrize(
     ("decided", "kept"),
@@ -53,5 +57,6 @@ async def test_a_key_that_the_model_quotes_is_not_written_down(tmp_path: Path):
         await store.keep_record(record)
         row = await store.call("CA1")
     assert "verysecret" not in str(row)
+    assert b"verysecret" not in written_in(tmp_path)
     assert row is not None
     assert "Incorrect API key" in row["reason"]

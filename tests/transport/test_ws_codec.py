@@ -75,7 +75,7 @@ def theirs(pieces: Iterable[bytes], side: ConnectionType) -> list[Event]:
                 case wire.TextMessage() | wire.BytesMessage():
                     parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
                     if event.message_finished:
-                        found.append(type(parts[0])().join(parts))  # type: ignore[arg-type]
+                        found.append(type(parts[0])().join(parts))
                         parts.clear()
                 case wire.Ping():
                     found.append(Ping(bytes(event.payload)))

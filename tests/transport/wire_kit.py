@@ -218,7 +218,7 @@ class House:
     def dial(self) -> trio.StapledStream:
         """A fresh TCP connection, as the peer sees it."""
         ours, theirs = trio.testing.memory_stream_pair()
-        theirs.socket = _Address()  # type: ignore[attr-defined]
+        theirs.socket = _Address()
         app = self.app
         if self.through_hypercorn:  # without the application's own fast way in
             inner = self.app
@@ -226,7 +226,7 @@ class House:
             async def app(scope: Any, receive: Any, send: Any) -> None:
                 await inner(scope, receive, send)
 
-        server = self.server_class(ASGIWrapper(app), self.config, WorkerContext(None), {}, theirs)  # type: ignore[arg-type]
+        server = self.server_class(ASGIWrapper(app), self.config, WorkerContext(None), {}, theirs)
         self.nursery.start_soon(self._serve, server)
         return ours
 
