@@ -1,6 +1,7 @@
 """The supervisor of one call: the nursery, the mailboxes, the scopes, and what becomes of the caller.
 
 call            deadline: the longest call and a little
+├─ aside        Errands, StateKeeper: nobody waits for them, and they may finish after the stream
 ├─ carrier      TwilioIn, TwilioOut, Framer: as long as the media stream
 └─ conversation RealtimeLink, InterruptWatcher, FlowFSM: until the dialogue is over
    └─ utterance one stretch of the agent's speech (in the Framer); cancelled = barge-in
@@ -14,14 +15,29 @@ import attrs
 import trio
 
 from actors import fsm
-from actors.flow import FlowActor, Words
+from actors.errands import Errands
+from actors.flow import FlowActor, Neighbours, Words
 from actors.framer import Framer, Pace
 from actors.interrupt import InterruptWatcher
+from actors.keeper import StateKeeper
 from actors.ledger import HeardLedger
-from actors.messages import CallBegan, Disposition, MoveAway, SessionConfig
+from actors.messages import (
+    CallBegan,
+    CallerSaid,
+    Disposition,
+    ErrandDone,
+    Extracted,
+    KeyPressed,
+    MoveAway,
+    ReplyOver,
+    SessionConfig,
+    TimerRang,
+    ToolsCalled,
+)
 from actors.notebook import CallRecord, Listener, Notebook
-from actors.ports import CarrierPort, ModelPort, RecordPort
+from actors.ports import CarrierPort, ErrandPort, ModelPort, RecordPort
 from actors.realtime_link import LinkLimits, RealtimeLink
+from actors.story import TURNS_KEPT, Said, Story, from_plain, known
 from actors.twilio_in import TwilioIn
 from actors.twilio_out import TwilioOut
 
@@ -29,8 +45,14 @@ DRAIN_AT_MOST = 10.0
 """Seconds of speech that are still heard when the model is lost or the call moved; the rest of a longer reply is dropped."""
 WRAP_UP = 5.0
 """Seconds for each thing that is stored when a call is over."""
+ERRANDS_WITHIN = 15.0
+"""Seconds that errands may still take when the caller has left."""
 LAST_RESORT = 60.0
 """Seconds past the longest call after which it is ended without a word: something hangs."""
+
+
+TURNS = (CallerSaid, ReplyOver, ToolsCalled, Extracted, ErrandDone, KeyPressed, TimerRang)
+"""What may have changed the story of the call."""
 
 
 @attrs.frozen
@@ -55,10 +77,19 @@ class Call:
         carrier: CarrierPort,
         model: ModelPort,
         records: RecordPort,
+        errands: ErrandPort,
         listener: Listener | None = None,
+        *,
+        called: str = "",
+        began: CallBegan | None = None,
+        wall: datetime.datetime | None = None,
     ) -> None:
         self.call_sid = call_sid
-        record = CallRecord(call_sid, stream_sid, datetime.datetime.now(datetime.UTC))
+        self._began = began or CallBegan()
+        before = from_plain(self._began.story, plan.rules.flow) if self._began.story else None
+        self._said_before = before.said if before else ()
+        wall = wall or datetime.datetime.now(datetime.UTC)
+        record = CallRecord(call_sid, stream_sid, wall)
         vad_ms = plan.session.turn_detection.silence_ms
         self._plan = plan
         self._carrier = carrier
@@ -70,7 +101,9 @@ class Call:
         self._framer = Framer(plan.pace, ledger, self.notebook)
         self._link = RealtimeLink(model, plan.session, plan.limits, self.notebook)
         self._watcher = InterruptWatcher()
-        self._flow = FlowActor(plan.rules, plan.prompts)
+        self._flow = FlowActor(plan.rules, plan.prompts, wall)
+        self._errands = Errands(call_sid, errands, self.notebook)
+        self._keeper = StateKeeper(call_sid, (self._began.caller, called), records, self._story)
 
     # ------------------------------------------------------------ from outside
 
@@ -84,45 +117,87 @@ class Call:
 
     # ------------------------------------------------------------ the call
 
-    async def run(self, *, resumed: bool = False) -> CallRecord:
+    async def run(self) -> CallRecord:
         """Until the stream is closed and the record kept. Bugs in an actor end the call in the keypad menu, not here."""
         leave = fsm.Leave(Disposition.RESUME, "the server cut the call off")
+        parted = False
         try:
             with trio.move_on_after(self._plan.rules.max_seconds + LAST_RESORT) as last_resort:
                 try:
-                    leave = await self._live(resumed)
+                    async with trio.open_nursery() as aside:
+                        aside.start_soon(self._errands.run, self._flow.inbox)
+                        aside.start_soon(self._keeper.run)
+                        leave = await self._live()
+                        await self._part(leave)
+                        parted = True
+                        with trio.move_on_after(ERRANDS_WITHIN):
+                            await self._errands.idle()
+                        aside.cancel_scope.cancel("the call is over")
                 except* Exception as bugs:
-                    leave = fsm.Leave(Disposition.IVR, f"a bug ended the call: {_summary(bugs)}")
+                    if not parted:
+                        leave = fsm.Leave(Disposition.IVR, f"a bug ended the call: {_summary(bugs)}")
                     self.notebook.trouble("bug", _summary(bugs))
                     self.notebook.say("bug", error=bugs)
-            if last_resort.cancelled_caught:
+            if last_resort.cancelled_caught and not parted:
                 leave = fsm.Leave(Disposition.IVR, "the call outlived its last deadline")
         finally:
-            record = await self._wrap_up(leave)  # noqa: ASYNC102 - each of its steps has its own shield and limit
+            record = await self._wrap_up(leave, parted)  # noqa: ASYNC102 - each of its steps has its own shield and limit
         return record
 
-    async def _live(self, resumed: bool) -> fsm.Leave:
+    async def _live(self) -> fsm.Leave:
         """The carrier scope: the stream is read and written as long as this lasts."""
         async with trio.open_nursery() as carrier:
             flow, framer = self._flow.inbox, self._framer.inbox
             carrier.start_soon(self._twilio_in.run, self._link.audio, flow, framer)
             carrier.start_soon(self._twilio_out.run, framer, flow)
             carrier.start_soon(self._framer.run, self._twilio_out.inbox, (self._link.inbox, flow), flow)
-            leave = await self._converse(resumed)
+            leave = await self._converse()
             if leave.drain:
                 await self._drain()
             carrier.cancel_scope.cancel("the stream is left")
         return leave
 
-    async def _converse(self, resumed: bool) -> fsm.Leave:
+    async def _converse(self) -> fsm.Leave:
         """The conversation scope: when the dialogue is over, however, the model's link ends with it."""
         async with trio.open_nursery() as conversation:
             flow, framer = self._flow.inbox, self._framer.inbox
             conversation.start_soon(self._link.run, framer, flow, self._watcher.inbox, self._framer.speech_until)
             conversation.start_soon(self._watcher.run, self._framer.yield_floor)
-            leave = await self._flow.run(CallBegan(resumed), framer, self._link.inbox, self._framer.yield_floor)
+            neighbours = Neighbours(
+                framer,
+                self._link.inbox,
+                self._errands.inbox,
+                self._framer.yield_floor,
+                self._framer.speech_until,
+                self._stepped,
+                lambda text: self.notebook.trouble("flow", text),
+            )
+            leave = await self._flow.run(self._began, neighbours)
             conversation.cancel_scope.cancel("the dialogue is over")
         return leave
+
+    # ------------------------------------------------------------ the story
+
+    def _stepped(self, event: fsm.FlowEvent, state: fsm.State) -> None:
+        """The dialogue took a step: the notebook knows where it is, and after a turn the store soon will."""
+        flow = self._plan.rules.flow
+        at = state.dialogue.at
+        self.notebook.entered(at)
+        self.notebook.reply_asked = flow.states[at].seconds or flow.reply_seconds
+        if isinstance(event, TURNS):
+            self._keeper.inbox.post(None)
+
+    def _story(self, leave: fsm.Leave | None = None) -> Story:
+        """What must be known to go on with this call."""
+        flow, dialogue = self._plan.rules.flow, self._flow.state.dialogue
+        turns = [turn for turn in self.notebook.record.turns if turn.heard_text and turn.over]
+        said = (*self._said_before, *(Said(turn.who, turn.heard_text) for turn in turns))[-TURNS_KEPT:]
+        decided = leave is not None and leave.disposition is Disposition.HANG_UP and self._flow.state.going is not None
+        nothing = not (known(flow, dialogue) or dialogue.wish)
+        over = decided or nothing or flow.states[dialogue.at].final
+        return Story(flow.name, dialogue, said, over, leave.reason if leave else "")
+
+    # ------------------------------------------------------------ the end
 
     async def _drain(self) -> None:
         """What was said to the end and is on its way is heard, within bounds; a caller who hangs up waits for nothing."""
@@ -137,15 +212,23 @@ class Call:
                 await self._framer.heard()
                 either.cancel_scope.cancel("all is heard")
 
-    async def _wrap_up(self, leave: fsm.Leave) -> CallRecord:
-        """Disposition first, so that `/twilio/after` finds it; then the stream is closed; then the record is kept."""
+    async def _part(self, leave: fsm.Leave) -> None:
+        """Disposition and story first, so that `/twilio/after` finds them; then the stream is closed."""
         self._framer.settle()
-        mailboxes = [self._link.audio, self._link.inbox, self._framer.inbox, self._twilio_out.inbox, self._flow.inbox]
         with trio.move_on_after(WRAP_UP, shield=True):
-            await self._records.keep_disposition(self.call_sid, leave.disposition)
+            async with trio.open_nursery() as both:
+                both.start_soon(self._records.keep_disposition, self.call_sid, leave.disposition)
+                both.start_soon(self._keeper.last, self._story(leave))
         with trio.move_on_after(WRAP_UP, shield=True):
             await self._carrier.close()
-        stats = [*(mailbox.stats() for mailbox in mailboxes), self._watcher.inbox.stats()]
+
+    async def _wrap_up(self, leave: fsm.Leave, parted: bool) -> CallRecord:
+        """What is left to do however the call ended: the record is kept last, complete."""
+        if not parted:
+            await self._part(leave)
+        mailboxes = [self._link.audio, self._link.inbox, self._framer.inbox, self._twilio_out.inbox, self._flow.inbox]
+        asides = [self._errands.inbox.stats(), self._keeper.inbox.stats()]
+        stats = [*(mailbox.stats() for mailbox in mailboxes), self._watcher.inbox.stats(), *asides]
         record = self.notebook.close(leave.disposition, leave.reason, stats)
         with trio.move_on_after(WRAP_UP, shield=True):
             await self._records.keep_record(record)

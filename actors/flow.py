@@ -1,6 +1,8 @@
 """FlowFSM: the actor around the machine of `fsm.py`. Events in, effects out, timers as cancel scopes."""
 
+import datetime
 from collections.abc import Callable, Mapping
+from zoneinfo import ZoneInfo
 
 import attrs
 import trio
@@ -11,9 +13,15 @@ from actors.messages import (
     AnswerTools,
     AskReply,
     CallBegan,
+    Errand,
+    Extract,
     Floor,
+    Guide,
     Play,
     Role,
+    RunPython,
+    SendText,
+    SetPatience,
     StopTalking,
     Tell,
     TellWhenQuiet,
@@ -24,6 +32,8 @@ from actors.realtime_link import PROMPT_PREFIX
 QUEUE = 64
 """A silent dialogue is worse than a dead call: a full mailbox ends the call."""
 
+FlowOutput = Tell | AskReply | AnswerTools | StopTalking | Guide | SetPatience | Extract
+
 
 @attrs.frozen
 class Words:
@@ -33,39 +43,51 @@ class Words:
     audio: bytes
 
 
-class FlowActor:
-    """Keeps the dialogue's state; what the machine wants done is sent to those who do it.
+@attrs.frozen
+class Neighbours:
+    """Where the flow's effects go. `yield_floor` stops the agent's speech at once; `speech_until` tells when it ends."""
 
-    Mailbox in: `inbox`. Out: `framer`, `link`; `yield_floor` stops the agent's speech at once, before what is said next.
-    Ends by itself, with the decision how the stream is left.
+    framer: Outbox[Play | TellWhenQuiet]
+    link: Outbox[FlowOutput]
+    errands: Outbox[Errand]
+    yield_floor: Callable[[Floor], None]
+    speech_until: Callable[[], float]
+    on_step: Callable[[fsm.FlowEvent, fsm.State], None] = lambda event, state: None
+    """Told of every step: what happened, and the state after it."""
+    on_note: Callable[[str], None] = lambda text: None
+    """Told of what should not happen."""
+
+
+class FlowActor:
+    """Keeps the state of the call; what the machine wants done is sent to those who do it.
+
+    Mailbox in: `inbox`. Out: see `Neighbours`. Ends by itself, with the decision how the stream is left.
+    `wall` is the time of the call's beginning; from there Trio's clock tells what time it is for the caller.
     """
 
-    def __init__(
-        self, rules: fsm.Rules, prompts: Mapping[str, Words], on_step: Callable[[fsm.State], None] = lambda state: None
-    ) -> None:
+    def __init__(self, rules: fsm.Rules, prompts: Mapping[str, Words], wall: datetime.datetime) -> None:
         self.inbox: Mailbox[fsm.FlowEvent] = Mailbox("flow", QUEUE, WhenFull.FATAL)
-        self.state = fsm.State()
+        self.state = fsm.initial(rules.flow)
         self._rules = rules
         self._prompts = prompts
-        self._on_step = on_step
+        self._began = wall.astimezone(ZoneInfo(rules.flow.timezone))
+        self._start = trio.current_time()
         self._timers: dict[str, tuple[int, trio.CancelScope]] = {}
         self._settings = 0
         self._played = 0
 
-    async def run(
-        self,
-        began: CallBegan,
-        framer: Outbox[Play | TellWhenQuiet],
-        link: Outbox[Tell | AskReply | AnswerTools | StopTalking],
-        yield_floor: Callable[[Floor], None],
-    ) -> fsm.Leave:
+    async def run(self, began: CallBegan, neighbours: Neighbours) -> fsm.Leave:
         """Until the machine wants to leave; how is the result."""
-        self._framer, self._link, self._yield_floor = framer, link, yield_floor
+        self._to = neighbours
         self.inbox.post(began)
         async with trio.open_nursery() as nursery:
             leave = await self._talk(nursery)
             nursery.cancel_scope.cancel("the dialogue is over")
         return leave
+
+    def now(self) -> datetime.datetime:
+        """The caller's local time."""
+        return self._began + datetime.timedelta(seconds=trio.current_time() - self._start)
 
     async def _talk(self, nursery: trio.Nursery) -> fsm.Leave:
         """Step by step, until one of them is to leave."""
@@ -73,47 +95,66 @@ class FlowActor:
             event = await self.inbox.receive()
             if isinstance(event, TimerRang) and self._timers.get(event.name, (0, None))[0] != event.setting:
                 continue  # set anew or stopped while it rang
-            self.state, effects = fsm.step(self.state, event, self._rules)
-            self._on_step(self.state)
+            self.state, effects = fsm.step(self.state, event, self._rules, self.now())
+            self._to.on_step(event, self.state)
             for effect in effects:
                 if isinstance(effect, fsm.Leave):
                     return effect
                 self._perform(effect, nursery)
 
     def _perform(self, effect: fsm.Effect, nursery: trio.Nursery) -> None:
+        link = self._to.link
         if isinstance(effect, fsm.Say):
             self._say(effect)
         elif isinstance(effect, fsm.Listen):
-            self._yield_floor(effect.reason)
-            self._link.post(StopTalking())
+            self._to.yield_floor(effect.reason)
+            link.post(StopTalking())
         elif isinstance(effect, fsm.ReportQuiet):
-            self._framer.post(TellWhenQuiet())
+            self._to.framer.post(TellWhenQuiet())
         elif isinstance(effect, fsm.TellKeys):
-            self._link.post(Tell(Role.CALLER, f"[The caller pressed these keys on the telephone: {effect.digits}]"))
+            meaning = f"; {effect.meaning}" if effect.meaning else ""
+            text = f"[The caller pressed these keys on the telephone: {effect.digits}{meaning}]"
+            link.post(Tell(Role.CALLER, text))
+        elif isinstance(effect, fsm.TellModel):
+            link.post(Tell(Role.OPERATOR, effect.text))
+        elif isinstance(effect, fsm.Recall):
+            for said in effect.said:
+                link.post(Tell(Role.CALLER if said.who == "caller" else Role.AGENT, said.words))
         elif isinstance(effect, fsm.AskModel):
-            self._link.post(AskReply())
+            link.post(AskReply())
         elif isinstance(effect, fsm.SetTimer):
-            self._stop(effect.name)
-            self._settings += 1
-            scope = trio.CancelScope()
-            self._timers[effect.name] = (self._settings, scope)
-            nursery.start_soon(self._ring, effect, self._settings, scope)
+            self._set(effect, nursery)
         elif isinstance(effect, fsm.StopTimer):
             self._stop(effect.name)
-        elif isinstance(effect, AnswerTools):
-            self._link.post(effect)
+        elif isinstance(effect, SendText | RunPython):
+            self._to.errands.post(effect)
+        elif isinstance(effect, fsm.Note):
+            self._to.on_note(effect.text)
+        elif isinstance(effect, AnswerTools | Guide | SetPatience | Extract):
+            link.post(effect)
 
     def _say(self, effect: fsm.Say) -> None:
         words = self._prompts[effect.name]
         self._played += 1
         item = f"{PROMPT_PREFIX}{effect.name}_{self._played}"
-        self._framer.post(Play(item, words.text, words.audio))
+        self._to.framer.post(Play(item, words.text, words.audio))
         if effect.told:
-            self._link.post(Tell(Role.AGENT, words.text, item, first=self._played == 1))
+            self._to.link.post(Tell(Role.AGENT, words.text, item, first=effect.first))
+
+    def _set(self, timer: fsm.SetTimer, nursery: trio.Nursery) -> None:
+        self._stop(timer.name)
+        self._settings += 1
+        scope = trio.CancelScope()
+        self._timers[timer.name] = (self._settings, scope)
+        nursery.start_soon(self._ring, timer, self._settings, scope)
 
     async def _ring(self, timer: fsm.SetTimer, setting: int, scope: trio.CancelScope) -> None:
         with scope:
-            await trio.sleep(timer.seconds)
+            due = trio.current_time() + timer.seconds
+            await trio.sleep_until(due)
+            while timer.quiet and due < self._to.speech_until() + timer.seconds:  # somebody began to speak meanwhile
+                due = self._to.speech_until() + timer.seconds
+                await trio.sleep_until(due)
             self.inbox.post(TimerRang(timer.name, setting))
 
     def _stop(self, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import attrs
 
 from actors.mulaw import BYTES_PER_MS as BYTES_PER_MS
+from conf.flow import PythonTool
 
 # ---------------------------------------------------------------- the carrier, inbound
 
@@ -163,11 +164,15 @@ class TurnCommitted:
 
 @attrs.frozen
 class CallerWords:
-    """The caller's turn `item` written down: a piece as it is understood, or (`final`) the whole text."""
+    """The caller's turn `item` written down: a piece as it is understood, or (`final`) the whole text.
+
+    `confidence`: the mean probability of its words in the transcriber's own account, 0 to 1; None if it gives none.
+    """
 
     item: str
     text: str
     final: bool
+    confidence: float | None = None
 
 
 @attrs.frozen
@@ -265,6 +270,15 @@ class ModelTrouble:
     ref: str = ""
 
 
+@attrs.frozen
+class Extracted:
+    """The answer to `Extract`: a JSON object, or None, and `problem` says why."""
+
+    purpose: str
+    values: Mapping[str, object] | None
+    problem: str = ""
+
+
 ModelEvent: TypeAlias = (
     SessionCreated
     | SessionAgreed
@@ -278,6 +292,7 @@ ModelEvent: TypeAlias = (
     | ItemEnded
     | ToolCall
     | ReplyEnded
+    | Extracted
     | ModelTrouble
 )
 
@@ -349,7 +364,28 @@ class Probe:
     """Changes nothing, and is always answered: whether the model is still there."""
 
 
-ModelCommand: TypeAlias = Configure | Probe | Tell | AskReply | CancelReply | Truncate | DropItem | ToolResult
+@attrs.frozen
+class Retune:
+    """From now on the caller's turns are to be detected so."""
+
+    turn_detection: TurnDetection
+
+
+@attrs.frozen
+class Extract:
+    """Ask the model, apart from the conversation and in text, for a JSON object; answered by `Extracted`.
+
+    `items`: the caller's turns that it is to look at; `instructions`: what it is to find, and in which form.
+    """
+
+    purpose: str
+    instructions: str
+    items: tuple[str, ...]
+
+
+ModelCommand: TypeAlias = (
+    Configure | Probe | Tell | AskReply | CancelReply | Truncate | DropItem | ToolResult | Retune | Extract
+)
 
 # ---------------------------------------------------------------- between the actors
 
@@ -403,6 +439,7 @@ class Floor(enum.Enum):
     KEY = "a key was pressed"
     MODEL = "the model broke its reply off"
     TIME = "the call has lasted too long"
+    FLOW = "the flow goes on without waiting"
     END = "the stream is over"
 
 
@@ -466,6 +503,69 @@ class CallerSpoke:
 
 
 @attrs.frozen
+class CallerDone:
+    """The caller's turn is over; `item` names it."""
+
+    item: str
+
+
+@attrs.frozen
+class CallerSaid:
+    """What the caller said in turn `item`, written down; see `CallerWords`."""
+
+    item: str
+    text: str
+    confidence: float | None = None
+
+
+@attrs.frozen
+class Guide:
+    """The system message at the tail of the conversation is to say `text` from now on, in the place of the one before."""
+
+    text: str
+
+
+@attrs.frozen
+class SetPatience:
+    """The silence that ends the caller's turn, ms; 0: as the session was set up."""
+
+    silence_ms: int
+
+
+@attrs.frozen
+class SendText:
+    """A text message to `to` (E.164). `key` tells it from all other errands of the call; it is sent at most once."""
+
+    key: str
+    name: str
+    to: str
+    text: str
+
+
+@attrs.frozen
+class RunPython:
+    """A tool of the flow that is written in Python, with its arguments by name."""
+
+    key: str
+    name: str
+    tool: PythonTool
+    arguments: Mapping[str, object]
+
+
+Errand: TypeAlias = SendText | RunPython
+
+
+@attrs.frozen
+class ErrandDone:
+    """What came of an errand: done, failed, opted_out, or unknown (it may or may not have been carried out)."""
+
+    key: str
+    name: str
+    outcome: str
+    detail: Mapping[str, object] = attrs.field(factory=dict[str, object])
+
+
+@attrs.frozen
 class HungUp:
     """The carrier's side of the stream is over. `lost`: without a word, so the caller may still be on the line."""
 
@@ -482,11 +582,28 @@ class TimerRang:
     """Which setting of the timer it was: one that was set anew or cancelled meanwhile rings no more."""
 
 
+class Before(enum.Enum):
+    """What was before this stream."""
+
+    NOTHING = "nothing"
+    CUT_OFF = "cut off"
+    """The same call, on a stream that was lost or moved."""
+    CALLED_BACK = "called back"
+    """An earlier call of the same caller, which ended in the middle."""
+    NOT_TAKEN = "not taken"
+    """The same call, which no human took."""
+
+
 @attrs.frozen
 class CallBegan:
-    """The stream is open; `resumed` if the caller had been talking to the agent before."""
+    """The stream is open. `caller`: the caller's number (E.164), empty if it is not known; `story`: what was before, as
+    plain data (see `actors/story.py`), None if nothing is known of it; `outcome`: of the transfer that brought them back.
+    """
 
-    resumed: bool
+    before: Before = Before.NOTHING
+    caller: str = ""
+    story: Mapping[str, object] | None = None
+    outcome: str = ""
 
 
 @attrs.frozen
@@ -507,6 +624,8 @@ class Disposition(enum.Enum):
 
     HANG_UP = "hang_up"
     DIAL = "dial"
+    DIAL_WARM = "dial_warm"
+    """As DIAL, but the human is told first, and may refuse."""
     IVR = "ivr"
     VOICEMAIL = "voicemail"
     RESUME = "resume"

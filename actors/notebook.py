@@ -32,6 +32,8 @@ class Turn:
     interrupted: bool = False
     over: bool = False
     latency_ms: dict[str, int] = attrs.field(factory=dict[str, int])
+    state: str = ""
+    """The flow's state in which it was begun."""
 
 
 @attrs.frozen
@@ -56,6 +58,16 @@ class Trouble:
     text: str
 
 
+@attrs.frozen
+class ErrandNote:
+    """Something done for the caller, and what came of it."""
+
+    at: float
+    name: str
+    outcome: str
+    reason: str
+
+
 @attrs.define
 class CallRecord:
     """All that is kept of one call."""
@@ -74,6 +86,13 @@ class CallRecord:
     frames_out: int = 0
     silence_in_ms: int = 0
     tokens: int = 0
+    errands: list[ErrandNote] = attrs.field(factory=list[ErrandNote])
+    states: list[str] = attrs.field(factory=list[str])
+    """The flow's states in the order they were entered."""
+    replies: list[tuple[str, float]] = attrs.field(factory=list[tuple[str, float]])
+    """Replies of the model: the flow's state, and seconds of speech."""
+    overlong: dict[str, int] = attrs.field(factory=dict[str, int])
+    """Replies that were longer than the flow asks for, by its state."""
     first_frame_ms: int | None = None
     mailboxes: list[MailboxStats] = attrs.field(factory=list[MailboxStats])
     errors: list[Trouble] = attrs.field(factory=list[Trouble])
@@ -104,6 +123,10 @@ class Notebook:
         self._start = clock()
         self._turns: dict[str, Turn] = {}
         self._latency = _Latency()
+        self.state = ""
+        """The flow's present state."""
+        self.reply_asked = float("inf")
+        """Seconds of speech that the flow asks a reply here not to exceed."""
 
     def now(self) -> float:
         """Seconds since the stream began."""
@@ -124,7 +147,7 @@ class Notebook:
     def caller_turn(self, item: str) -> Turn:
         """The caller's turn `item`, opened if it is new."""
         if item not in self._turns:
-            self._open(Turn("caller", item, self.now()))
+            self._open(Turn("caller", item, self.now(), state=self.state))
         return self._turns[item]
 
     def caller_words(self, item: str, text: str, final: bool) -> None:
@@ -156,7 +179,7 @@ class Notebook:
         """The first frame of `item` is on the wire: its turn begins, and the latency of the exchange is known."""
         if item in self._turns:
             return self._turns[item]
-        turn = self._open(Turn("agent", item, self.now(), text=words))
+        turn = self._open(Turn("agent", item, self.now(), text=words, state=self.state))
         if self.record.first_frame_ms is None:
             self.record.first_frame_ms = round(turn.began * 1000)
         times, self._latency = self._latency, _Latency()
@@ -190,6 +213,31 @@ class Notebook:
         )
         self.record.interruptions.append(note)
         self.say("interrupted", item=cut.item, heard_ms=cut.heard_ms, reason=reason)
+
+    def reply_seconds(self, seconds: float) -> None:
+        """A reply had so many seconds of speech."""
+        self.record.replies.append((self.state, round(seconds, 2)))
+        if seconds > self.reply_asked:
+            self.record.overlong[self.state] = self.record.overlong.get(self.state, 0) + 1
+            self.say("overlong", state=self.state, seconds=round(seconds, 1))
+
+    def patience(self, vad_ms: int) -> None:
+        """From now on so much silence ends a caller's turn."""
+        self._vad_ms = vad_ms
+
+    # ------------------------------------------------------------ the flow
+
+    def entered(self, state: str) -> None:
+        """The flow is in `state` now."""
+        if state != self.state:
+            self.state = state
+            self.record.states.append(state)
+            self.say("state", state=state)
+
+    def errand(self, name: str, outcome: str, reason: str) -> None:
+        """Something was done for the caller."""
+        self.record.errands.append(ErrandNote(self.now(), name, outcome, reason))
+        self.say("errand", name=name, outcome=outcome, reason=reason)
 
     # ------------------------------------------------------------ the call
 

@@ -3,6 +3,7 @@
 `transport/` implements them. Every method may be cancelled at any await unless its docstring says otherwise.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -85,4 +86,29 @@ class RecordPort(Protocol):
 
     async def keep_record(self, record: CallRecord) -> None:
         """Stores the finished call. Raises nothing: a failure is counted and logged."""
+        ...
+
+    async def keep_story(
+        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
+    ) -> bool:
+        """Stores what must be known to go on with the call; `over`: there is nothing to go on with. Whether it is kept.
+
+        Raises nothing: a failure is counted and logged.
+        """
+        ...
+
+
+class ErrandPort(Protocol):
+    """Who carries out what the agent promises. Bounded; raises nothing: an outcome says what came of it."""
+
+    async def send_text(self, call_sid: str, key: str, to: str, text: str) -> tuple[str, Mapping[str, object]]:
+        """Sends a text message, at most once for `key`: done, failed, opted_out or unknown, and details ("reason")."""
+        ...
+
+    async def claim(self, call_sid: str, key: str, kind: str) -> bool:
+        """Whether the errand `key` may be begun: it never was before, as far as can be known."""
+        ...
+
+    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
+        """Keeps what came of it."""
         ...

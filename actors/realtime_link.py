@@ -13,6 +13,8 @@ from actors.messages import (
     AnswerTools,
     AskReply,
     CallerAudio,
+    CallerDone,
+    CallerSaid,
     CallerSilence,
     CallerSpoke,
     CallerWords,
@@ -20,9 +22,11 @@ from actors.messages import (
     CancelReply,
     Configure,
     DropItem,
+    Extracted,
     Floor,
     FloorTaken,
     Gravity,
+    Guide,
     Interrupted,
     ItemEnded,
     LinkLost,
@@ -37,9 +41,12 @@ from actors.messages import (
     ReplyOver,
     ReplyStatus,
     ReplyWords,
+    Retune,
+    Role,
     SessionAgreed,
     SessionConfig,
     SessionCreated,
+    SetPatience,
     SpeechStarted,
     SpeechStopped,
     StopTalking,
@@ -49,6 +56,7 @@ from actors.messages import (
     Truncate,
     TurnCommitted,
 )
+from actors.mulaw import BYTES_PER_MS
 from actors.notebook import Notebook, heard_words
 from actors.ports import ModelGone, ModelPort, ModelSession
 from actors.reply_desk import ReplyDesk
@@ -74,9 +82,12 @@ PAUSE_MARGIN = 0.3
 PROMPT_PREFIX = "prompt_"
 """Items of recorded prompts begin so; the model's own never do."""
 
-LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking
+GUIDE_PREFIX = "guide_"
+"""The item that says where the conversation stands begins so."""
+
+LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience
 FramerInput = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded
-FlowInput = LinkUp | LinkLost | CallerSpoke | ToolsCalled | ReplyOver
+FlowInput = LinkUp | LinkLost | CallerSpoke | CallerDone | CallerSaid | Extracted | ToolsCalled | ReplyOver
 WatcherInput = SpeechStarted | FloorTaken
 
 
@@ -92,6 +103,8 @@ class LinkLimits:
     """For a reply's voice, counted from when it was due or from the end of the speech before it."""
     hold_back: float
     """Caller audio kept while there is no session."""
+    reply: float = 60.0
+    """Speech of one reply; what is longer is broken off there."""
 
 
 class RealtimeLink:
@@ -113,11 +126,19 @@ class RealtimeLink:
         self._limits = limits
         self._notebook = notebook
         self._desk = ReplyDesk(config.turn_detection.create_response, config.turn_detection.interrupt_response)
-        self._turn_ends = config.turn_detection.silence_ms / 1000
+        self._turns = config.turn_detection
+        self._turn_ends = self._turns.silence_ms / 1000
         self._ear = Ear(self._turn_ends + PAUSE_MARGIN)
         self._probed_at: float | None = None
         self._told: dict[str, Tell] = {}
         self._retold = 0
+        self._guides = 0
+        self._spoken: dict[str, int] = {}
+        """Speech of the replies that are being made, in µ-law bytes."""
+        self._broken_off: set[str] = set()
+        """Replies that were too long: their end is ours, and no wish of the model's or the caller's."""
+        self._heard_of: dict[str, int] = {}
+        """Speech of the item that came last, in µ-law bytes."""
         self._retries = 0
         self._voiceless = 0
         """Replies in a row that had neither voice nor wish."""
@@ -219,7 +240,7 @@ class RealtimeLink:
     async def _send_commands(self, session: ModelSession) -> None:
         while True:
             for command in self._commands(await self.inbox.receive()):
-                if isinstance(command, Tell) and command.item:
+                if isinstance(command, Tell) and command.item.startswith(PROMPT_PREFIX):
                     self._told[command.item] = command
                 await session.send(command)
 
@@ -233,7 +254,28 @@ class RealtimeLink:
             return [*message.results, *(self._ask() if message.then_reply else [])]
         if isinstance(message, AskReply):
             return self._ask()
+        if isinstance(message, Guide):
+            return self._guide(message.text)
+        if isinstance(message, SetPatience):
+            return self._retune(message.silence_ms)
         return [message]
+
+    def _guide(self, text: str) -> list[ModelCommand]:
+        """One item at the tail says where the conversation stands; the one before is taken away."""
+        before = [DropItem(f"{GUIDE_PREFIX}{self._guides}")] if self._guides else []
+        self._guides += 1
+        return [*before, Tell(Role.OPERATOR, text, f"{GUIDE_PREFIX}{self._guides}")]
+
+    def _retune(self, silence_ms: int) -> list[ModelCommand]:
+        """Patience is no part of the prompt: changing it costs nothing."""
+        turns = attrs.evolve(self._turns, silence_ms=silence_ms or self._config.turn_detection.silence_ms)
+        if turns == self._turns:
+            return []
+        self._turns = turns
+        self._turn_ends = turns.silence_ms / 1000
+        self._ear.pause = self._turn_ends + PAUSE_MARGIN
+        self._notebook.patience(turns.silence_ms)
+        return [Retune(turns)]
 
     def _ask(self) -> list[ModelCommand]:
         self._asks += 1
@@ -275,7 +317,7 @@ class RealtimeLink:
             if isinstance(event, ReplyAudio):
                 self._on_audio(event)
             elif isinstance(event, ReplyWords):
-                if self._desk.wanted(event.reply):
+                if self._desk.wanted(event.reply) and event.reply not in self._broken_off:
                     self._framer.post(event)
             elif isinstance(event, ItemEnded):
                 self._framer.post(event)
@@ -294,7 +336,28 @@ class RealtimeLink:
             return
         self._notebook.first_audio()
         self._voiced()
-        self._framer.post(event)
+        before = self._spoken.get(event.reply, 0)
+        room = round(self._limits.reply * BYTES_PER_MS * 1000) - before
+        if room <= 0:
+            return
+        self._spoken[event.reply] = before + min(room, len(event.audio))
+        self._heard_of = {
+            event.item: self._heard_of.get(event.item, 0) + (len(event.audio) if len(event.audio) <= room else 0)
+        }
+        if len(event.audio) <= room:
+            self._framer.post(event)
+        else:
+            self._cut_short(event, room)
+
+    def _cut_short(self, event: ReplyAudio, room: int) -> None:
+        """A reply that does not end: it is broken off, and the model is told how much of it was said."""
+        self._notebook.trouble("reply", f"broken off after {self._limits.reply:g} s")
+        said = self._heard_of.get(event.item, 0) + room
+        self._framer.post(attrs.evolve(event, audio=event.audio[:room]))
+        self._framer.post(ItemEnded(event.reply, event.item))
+        self._broken_off.add(event.reply)
+        self.inbox.post(CancelReply(event.reply))
+        self.inbox.post(Truncate(event.item, said // BYTES_PER_MS))
 
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
@@ -307,11 +370,18 @@ class RealtimeLink:
         elif isinstance(event, SpeechStopped):
             self._desk.speech_stopped()
             self._notebook.caller_stopped(event.item)
+            self._flow.post(CallerDone(event.item))
             self._voiced()
         elif isinstance(event, TurnCommitted):
             self._notebook.caller_turn(event.item)
         elif isinstance(event, CallerWords):
             self._notebook.caller_words(event.item, event.text, event.final)
+            if event.final and event.text.strip():
+                self._flow.post(CallerSaid(event.item, event.text, event.confidence))
+        elif isinstance(event, Extracted):
+            self._flow.post(event)
+        elif isinstance(event, SessionAgreed) and event.agreed.turn_detection != self._turns:
+            self._notebook.trouble("model", f"turns are detected otherwise than asked: {event.agreed.turn_detection}")
         elif isinstance(event, ReplyBegan):
             if not self._desk.waiting:
                 self._progressed()
@@ -324,9 +394,13 @@ class RealtimeLink:
         asked = self._desk.was_asked(event.reply)
         muted, spoke = self._desk.ended(event.reply, event.status)
         self._notebook.record.tokens += event.tokens
+        if spoken := self._spoken.pop(event.reply, 0):
+            self._notebook.reply_seconds(spoken / (BYTES_PER_MS * 1000))
         self._framer.post(event)
         done = [call for call in event.calls if call.state is CallState.COMPLETED]
-        if muted or event.status is ReplyStatus.CANCELLED:
+        ours = event.reply in self._broken_off
+        self._broken_off.discard(event.reply)
+        if muted or (event.status is ReplyStatus.CANCELLED and not ours):
             if not muted and spoke:  # the model gave the floor to the caller without saying so first
                 self._watcher.post(FloorTaken(Floor.MODEL))
             for call in done:  # what was asked for in a sentence that was broken off is not done
@@ -342,7 +416,7 @@ class RealtimeLink:
             if not self._retries and not done:
                 self._try_again(nursery, 0)
                 return
-        elif spoke or done:
+        elif spoke or done or ours:
             self._retries = self._voiceless = 0
         else:
             self._voiceless += 1

@@ -1,56 +1,247 @@
-"""The flow file: what the agent is for, what it knows, what it says first. Data only; the machine is in `actors/fsm.py`."""
+"""A flow as data: what the agent is for, what it must find out, and how the conversation gets from one state to the next.
 
-import tomllib
-from pathlib import Path
+    Flow ─┬─ intents    what callers may want
+          ├─ slots      what is to be found out, and of which kind it is
+          ├─ states ─── State ─┬─ goal, slots collected, tools, patience     what the model is told
+          │                    ├─ on_entry, on_exit: Effects                 what is done
+          │                    └─ transitions: Condition → next state        where it leads
+          └─ shared     transitions that hold in every state, after its own
+
+Read from `conf/flows/*.toml` by `flow_file.py`, checked by `flow_check.py`, drawn by `flow_picture.py`, written or extended
+in Python with `flow_python.py`. The machine that runs it is in `actors/dialogue.py`.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import attrs
-import cattrs
 
 from conf.prompts import WORDS
-from conf.settings import SettingsError
 
-DEFAULT_PATH = Path(__file__).with_name("flows") / "front_desk.toml"
-
-
-def _known_prompt(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
-    if value not in WORDS:
-        raise ValueError(f"{attribute.name} = {value!r}: allowed are the prompts {', '.join(sorted(WORDS))}")
+SLOT_KINDS = ("person_name", "email", "phone", "date_time", "date", "time", "number", "yes_no", "choice", "text")
+LANGUAGES = ("en",)
+"""Languages in which values of slots are understood."""
+CONFIRMED_KINDS = frozenset(SLOT_KINDS) - {"yes_no", "choice", "text"}
+"""Kinds that telephones get wrong: they are read back before they are used, unless the flow says otherwise."""
+STATUSES = ("missing", "unclear", "heard", "confirmed", "declined")
+"""What may be true of a slot: nothing said; said and not understood; understood; read back and right; refused."""
+EFFECTS = ("sms", "transfer", "voicemail", "hang_up", "say", "reply", "forget", "tool")
+SHARED_TOOLS = ("end_call", "transfer_to_human", "send_sms", "save_details", "confirm_details", "start_over", "look_up")
+"""Tools of the house, there in every flow that has a use for them; a state may name those of Python besides."""
+KEYS = "0123456789*#ABCD"
+Names = tuple[str, ...]
+"""One name or several; in TOML a text or a list of texts."""
 
 
 def _not_empty(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
     if not value.strip():
-        raise ValueError(f"{attribute.name} is empty: write a text")
+        raise ValueError(f"{attribute.name} is empty: write a text @ $.{attribute.name}")
+
+
+def _known_prompt(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
+    if value not in WORDS:
+        allowed = ", ".join(sorted(WORDS))
+        raise ValueError(f"{attribute.name} = {value!r}: allowed are the prompts {allowed} @ $.{attribute.name}")
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[object, "attrs.Attribute[str]", str], None]:
+    def check(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
+        if value not in choices:
+            allowed = ", ".join(choice for choice in choices if choice)
+            raise ValueError(f"{attribute.name} = {value!r}: allowed are {allowed} @ $.{attribute.name}")
+
+    return check
+
+
+@attrs.frozen
+class Slot:
+    """Something to be found out. `label`: how it is named to the model and in the summary for people."""
+
+    kind: str = attrs.field(validator=_one_of(SLOT_KINDS))
+    label: str = attrs.field(validator=_not_empty)
+    confirm: bool | None = None
+    """Whether it must be read back and confirmed; None: by its kind."""
+    spell: bool = False
+    """Whether the caller is asked to spell it."""
+    choices: Mapping[str, Names] = attrs.field(factory=dict[str, Names])
+    """Of kind choice: the names, and other words for each."""
+    least: float | None = None
+    most: float | None = None
+    tries: int = 3
+    """Captures that may fail before the flow must go another way."""
+
+    @property
+    def confirmed_by_caller(self) -> bool:
+        """Whether a value of it counts only when the caller has said that it is right."""
+        return self.kind in CONFIRMED_KINDS if self.confirm is None else self.confirm
+
+
+@attrs.frozen
+class Condition:
+    """What must be true for a transition; everything that is set must hold at once.
+
+    The first block asks for something that *happens*; the others look at what is known.
+    """
+
+    key: Names = ()
+    """The caller pressed one of these keys."""
+    silence: float | None = None
+    """Nobody has said anything for so many seconds."""
+    after: float | None = None
+    """The state has lasted so many seconds."""
+    corrected: Names = ()
+    """The caller gave another value for one of these slots."""
+    outcome: Mapping[str, Names] = attrs.field(factory=dict[str, Names])
+    """An effect (by its name) came out so: see `actors/errands.py`."""
+
+    intent: Names = ()
+    """The caller's present wish is one of these. A transition uses the wish up."""
+    slots: Mapping[str, Names] = attrs.field(factory=dict[str, Names])
+    """Slots and the statuses they may have."""
+    equals: Mapping[str, Names] = attrs.field(factory=dict[str, Names])
+    """Slots and the values they may have, in canonical form."""
+    confidence_below: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    """Slots and how sure one may at most be of them; not true of a slot about which nothing is known."""
+    tries: Mapping[str, int] = attrs.field(factory=dict[str, int])
+    """Slots and how many captures of them have failed, at least."""
+    visits: int = 0
+    """How often the state has been entered, at least."""
+    hours: str = ""
+    """Time of day in the flow's time zone, as "08:00-18:00"; over midnight as "18:00-08:00"."""
+    days: Names = ()
+    """Days of the week: mon tue wed thu fri sat sun."""
+
+    all: "tuple[Condition, ...]" = ()
+    any: "tuple[Condition, ...]" = ()
+    but_not: "Condition | None" = None
+
+    def parts(self) -> "Iterator[Condition]":
+        """This condition and all those inside it."""
+        yield self
+        for inner in (*self.all, *self.any, *([self.but_not] if self.but_not else [])):
+            yield from inner.parts()
+
+
+@attrs.frozen
+class Effect:
+    """Something to be done. `name`: what its outcome goes by; texts may hold {slots}."""
+
+    do: str = attrs.field(validator=_one_of(EFFECTS))
+    name: str = ""
+    text: str = ""
+    """sms: the message. reply: what the model is to say now."""
+    to: str = "caller"
+    """sms: "caller", or a slot of kind phone."""
+    how: str = attrs.field(default="", validator=_one_of(("", "cold", "warm")))
+    """transfer: whether the human is asked first; empty: as the settings say."""
+    prompt: str = "goodbye"
+    """say: a recorded prompt."""
+    slots: Names = ()
+    """forget: which; none: all."""
+    tool: str = ""
+    """tool: which one of Python; its arguments are the slots of the same names."""
+
+    @property
+    def outcome_name(self) -> str:
+        """What its outcome goes by in conditions."""
+        return self.name or (self.tool if self.do == "tool" else self.do)
+
+
+@attrs.frozen
+class Transition:
+    """When `when` holds, `effects` are done and the conversation goes to state `goto` (empty: it stays)."""
+
+    when: Condition = attrs.field(factory=Condition)
+    goto: str = ""
+    effects: tuple[Effect, ...] = ()
+
+
+Router = Callable[[Mapping[str, object]], str | None]
+"""A guard in Python: told what is known (slots by name, "intent"), it names the next state or None."""
+
+
+@attrs.frozen
+class State:
+    """One place in the conversation."""
+
+    goal: str = attrs.field(validator=_not_empty)
+    """What the agent should achieve here, as told to the model."""
+    collects: Names = ()
+    """The slots that are asked for here."""
+    tools: Names = ()
+    """Tools of Python that may be used here."""
+    patience_ms: int = 0
+    """Silence that ends the caller's turn, ms; 0: as the settings say. Long while callers spell or dictate."""
+    seconds: float = 0
+    """Seconds of speech that a reply here should not exceed; 0: as the flow says."""
+    on_entry: tuple[Effect, ...] = ()
+    on_exit: tuple[Effect, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    final: bool = False
+    """Whether the purpose of the call is achieved here: such a conversation is not resumed."""
+    router: Router | None = attrs.field(default=None, eq=False, repr=False)
+    """Asked when no transition holds; only from Python."""
+    leads_to: Names = ()
+    """Where the router may lead."""
+
+
+@attrs.frozen
+class PythonTool:
+    """A tool written in Python: what the model is told of it, and how it is run (outside the audio path)."""
+
+    name: str
+    description: str
+    arguments: type
+    """An attrs class; the JSON Schema is derived from it."""
+    run: Callable[..., Awaitable[object]]
+    """The function itself; an async one, called with the arguments by name."""
+    seconds: float = 8.0
+
+
+TALK = "talk"
+"""The state of a flow that has none of its own."""
 
 
 @attrs.frozen
 class Flow:
-    """One agent: its instructions for the model, its first words (a recorded prompt), the facts it may look up."""
+    """One agent."""
 
     name: str = attrs.field(validator=_not_empty)
     instructions: str = attrs.field(validator=_not_empty)
     greeting: str = attrs.field(default="greeting", validator=_known_prompt)
-    facts: dict[str, str] = attrs.field(factory=dict[str, str])
+    facts: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """What may be looked up, by topic."""
+    language: str = "en"
+    region: str = "US"
+    """Whose telephone numbers and dates callers mean when they do not say."""
+    timezone: str = "UTC"
+    """IANA name; what "tomorrow" and the hours in conditions mean."""
+    reply_seconds: float = 5.0
+    """Speech of one reply that is asked for at most; longer ones are counted."""
+    reply_seconds_at_most: float = 30.0
+    """Speech of one reply at which it is broken off."""
+    extract: bool = True
+    """Whether the model is asked apart, in text, for what it did not save although the caller's words seem to hold it."""
+    start: str = TALK
+    intents: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """What callers may want: names and what they mean."""
+    slots: Mapping[str, Slot] = attrs.field(factory=dict[str, Slot])
+    states: Mapping[str, State] = attrs.field(factory=lambda: {TALK: State("Help the caller.", final=True)})
+    shared: tuple[Transition, ...] = ()
+    tools: Mapping[str, PythonTool] = attrs.field(factory=dict[str, PythonTool])
+    """Only from Python."""
+
+    def transitions_of(self, state: str) -> tuple[Transition, ...]:
+        """The transitions that count in `state`, in the order in which they are tried."""
+        return (*self.states[state].transitions, *self.shared)
+
+    def effects(self) -> Iterator[Effect]:
+        """Every effect there is."""
+        for state in self.states.values():
+            yield from (*state.on_entry, *state.on_exit)
+            for transition in state.transitions:
+                yield from transition.effects
+        for transition in self.shared:
+            yield from transition.effects
 
 
-_converter = cattrs.Converter(forbid_extra_keys=True)
-
-
-@_converter.register_structure_hook
-def _strict_text(value: object, _: type[str]) -> str:
-    """cattrs would turn 5 into '5'; a flow says what it means."""
-    if not isinstance(value, str):
-        raise ValueError(f"expected a text, not {value!r}")
-    return value
-
-
-def load_flow(path: str = "") -> Flow:
-    """The flow in the file at `path` (empty: the shipped one). Raises SettingsError naming file, place and hint."""
-    file = Path(path) if path else DEFAULT_PATH
-    try:
-        return _converter.structure(tomllib.loads(file.read_text("utf-8")), Flow)
-    except OSError as error:
-        raise SettingsError(f"flow.path = {str(file)!r} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The flow {file} is not TOML: {error}.") from error
-    except Exception as error:  # cattrs raises groups of whatever the hooks and validators raised
-        raise SettingsError(f"The flow {file} cannot be used: {'; '.join(cattrs.transform_error(error))}.") from error
+attrs.resolve_types(Condition)

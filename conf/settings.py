@@ -54,10 +54,31 @@ def _is_model_url(value: str) -> bool:
 
 
 def _is_phone(value: str) -> bool:
-    return value == "" or (value.startswith("+") and value[1:].isdigit() and 7 <= len(value) - 1 <= 15)
+    digits = value[1:]
+    return value == "" or (value.startswith("+") and digits.isascii() and digits.isdigit() and 7 <= len(digits) <= 15)
+
+
+def _is_sender(value: str) -> bool:
+    return _is_phone(value) or (value.startswith("MG") and value.isalnum() and len(value) == 34)
+
+
+def _is_backend_url(value: str) -> bool:
+    url = urlsplit(value)
+    secure = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname))
+    return value == "" or (secure and bool(url.hostname) and not url.fragment)
+
+
+def _has_good_port(value: str) -> bool:
+    try:
+        return urlsplit(value).port != 0
+    except ValueError:
+        return False
 
 
 def _is_store_url(value: str) -> bool:
+    url = urlsplit(value)
+    if url.scheme in {"redis", "rediss"}:
+        return bool(url.hostname) and _has_good_port(value)
     path = value.removeprefix("sqlite:///")
     return path not in {value, "", ":memory:"}  # a database in memory would be another one in each thread
 
@@ -96,6 +117,12 @@ class Twilio:
         "https://api.twilio.com", "Twilio's REST address (or a stand-in's).", "an http(s) URL", _is_public_url
     )
     token_seconds: float = _number(60.0, 5, 600, "How long the stream token of an answered call may wait to be used.")
+    sms_from: str = _text(
+        "",
+        "Who text messages come from; empty: the number that was called.",
+        "empty, +digits (E.164), or a messaging service MG…",
+        _is_sender,
+    )
 
 
 @attrs.frozen
@@ -137,6 +164,14 @@ class Call:
     human_number: str = _text(
         "", "Number of the human the agent transfers to; empty for none.", "empty, or +digits (E.164)", _is_phone
     )
+    transfer: str = _choice(
+        "cold",
+        ("cold", "warm"),
+        "Cold: the human's phone rings and they are joined. Warm: they hear a summary and accept with a key first.",
+    )
+    resume_minutes: float = _number(
+        10.0, 0, 1440, "A caller who was cut off and calls back within this time goes on where they were; 0: never."
+    )
 
 
 @attrs.frozen
@@ -152,14 +187,39 @@ class Audio:
 class Flow:
     """[flow]: what the agent is for."""
 
-    path: str = _text("", "The flow file; empty for the shipped conf/flows/front_desk.toml.")
+    path: str = _text(
+        "", "The flow file (TOML or Python), or the name of a shipped flow; empty for the shipped `appointment`."
+    )
 
 
 @attrs.frozen
 class Store:
     """[store]: where calls are recorded."""
 
-    url: str = _text("sqlite:///var/triode.db", "The database of calls.", "sqlite:///path/to/file.db", _is_store_url)
+    url: str = _text(
+        "sqlite:///var/triode.db",
+        "Where calls are kept; Redis when there is more than one host.",
+        "sqlite:///path/to/file.db, or redis://host[:port][/db]",
+        _is_store_url,
+    )
+    keep_days: float = _number(
+        90.0, 0, 36_500, "Calls older than this are deleted with all that was said in them; 0: kept for ever."
+    )
+    transcripts: str = _choice(
+        "keep", ("keep", "drop"), "Drop: when a call is over what was said is not stored, only what was done."
+    )
+
+
+@attrs.frozen
+class Crm:
+    """[crm]: the operator's backend. Its secret comes from the environment: CRM_SECRET."""
+
+    url: str = _text(
+        "",
+        "Where every finished call is posted as signed JSON; empty for nowhere.",
+        "empty, https://…, or http:// on a loopback address",
+        _is_backend_url,
+    )
 
 
 @attrs.frozen
@@ -169,6 +229,8 @@ class Secrets:
     account_sid: str = attrs.field(default="", repr=False)
     auth_token: str = attrs.field(default="", repr=False)
     openai_api_key: str = attrs.field(default="", repr=False)
+    crm_secret: str = attrs.field(default="", repr=False)
+    """Signs what is posted to the backend; needed only if there is one."""
 
 
 _SECRETS = {
@@ -189,6 +251,7 @@ class Settings:
     audio: Audio = attrs.field(factory=Audio)
     flow: Flow = attrs.field(factory=Flow)
     store: Store = attrs.field(factory=Store)
+    crm: Crm = attrs.field(factory=Crm)
     secrets: Secrets = attrs.field(factory=Secrets)
 
 
@@ -200,6 +263,7 @@ SECTIONS: dict[str, type[Any]] = {
     "audio": Audio,
     "flow": Flow,
     "store": Store,
+    "crm": Crm,
 }
 
 NOT_SETTINGS = {"TRIODE_CONFIG"}
@@ -229,7 +293,13 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         secrets[field] = environ.get(variable, "").strip()
         if not secrets[field]:
             raise SettingsError(f"{variable} is not set: give it in the environment (any text that is not empty).")
-    return attrs.evolve(from_document(document, environ, str(path)), secrets=Secrets(**secrets))
+    settings = from_document(document, environ, str(path))
+    secrets["crm_secret"] = environ.get("CRM_SECRET", "").strip()
+    if settings.crm.url and not secrets["crm_secret"]:
+        raise SettingsError(
+            "CRM_SECRET is not set, though crm.url is: give the secret that signs what is posted there."
+        )
+    return attrs.evolve(settings, secrets=Secrets(**secrets))
 
 
 def from_document(document: Mapping[str, Any], environ: Mapping[str, str], origin: str) -> Settings:

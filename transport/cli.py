@@ -1,35 +1,153 @@
 """`triode`, the command line for people. hypercorn needs nothing of it."""
 
 import argparse
+import os
 import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from conf import settings
+
+BAD_CONFIG = 78
+"""EX_CONFIG."""
 
 
 def main() -> None:
     """Runs the command and exits with its status."""
-    parser = argparse.ArgumentParser(prog="triode", description="A realtime phone-agent server.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="play one whole call on this machine; needs no account")
-    demo.add_argument("--json", action="store_true", help="print the call's record as JSON and nothing else")
-    commands.add_parser("settings", help="list every setting with its default, its bounds and its meaning")
-    arguments = parser.parse_args()
-    if arguments.command == "settings":
-        list_settings()
-        sys.exit(0)
-    from transport import demo as demo_call  # the server's libraries, only for those who need them
-
+    arguments = _parser().parse_args()
     try:
-        sys.exit(demo_call.run(arguments.json))
+        sys.exit(arguments.run(arguments))
     except settings.SettingsError as error:
         print(f"triode cannot start: {error}", file=sys.stderr)
-        sys.exit(78)
+        sys.exit(BAD_CONFIG)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def list_settings() -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="triode", description="A realtime phone-agent server.")
+    commands = parser.add_subparsers(required=True)
+    demo = commands.add_parser("demo", help="play one whole call on this machine; needs no account")
+    demo.add_argument("--json", action="store_true", help="print the call's record as JSON and nothing else")
+    demo.add_argument("--flow", default="", help="appointment (the default) or after_hours")
+    demo.set_defaults(run=_demo)
+    listing = commands.add_parser("settings", help="list every setting with its default, its bounds and its meaning")
+    listing.set_defaults(run=lambda _: list_settings())
+
+    flow = commands.add_parser("flow", help="check a flow, or draw it").add_subparsers(required=True)
+    check = flow.add_parser("check", help="find the mistakes in a flow; status 1 if there are any")
+    check.add_argument("flow", nargs="?", default="", help="a file, or the name of a shipped flow")
+    check.set_defaults(run=_check_flow)
+    show = flow.add_parser("show", help="draw a flow: Mermaid text, or an SVG file")
+    show.add_argument("flow", nargs="?", default="", help="a file, or the name of a shipped flow")
+    show.add_argument("--svg", metavar="FILE", help="write a picture there instead of printing Mermaid")
+    show.set_defaults(run=_show_flow)
+
+    outbox = commands.add_parser("outbox", help="what is still to be delivered to the backend, and what is given up")
+    outbox.add_argument("state", nargs="?", default="", choices=["", "open", "dead", "delivered"])
+    outbox.add_argument("--retry", metavar="CALLSID", help="try a dead one again; `all` for every one")
+    outbox.set_defaults(run=_outbox)
+    forget = commands.add_parser("forget", help="delete all that is kept of the calls of one number")
+    forget.add_argument("number", help="as +15551234567")
+    forget.set_defaults(run=_forget)
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from transport import demo  # the server's libraries, only for those who need them
+
+    return demo.run(arguments.json, arguments.flow)
+
+
+def list_settings() -> int:
     """One line a key, and its meaning below."""
     for section, field in settings.all_settings():
         print(f"{section}.{field.name} = {field.default!r}   ({field.metadata['allowed']})")
         print(f"    TRIODE_{section.upper()}_{field.name.upper()}: {field.metadata['doc']}")
+    return 0
+
+
+# ---------------------------------------------------------------- flows
+
+
+def _check_flow(arguments: argparse.Namespace) -> int:
+    from conf.flow_check import problems
+    from conf.flow_file import path_of, read_flow
+
+    path = path_of(arguments.flow)
+    try:
+        found = problems(read_flow(arguments.flow))
+    except settings.SettingsError as error:
+        found = [str(error)]
+    for problem in found:
+        print(f"{path}: {problem}")
+    print(f"{path}: {len(found)} mistakes" if found else f"{path}: good")
+    return 1 if found else 0
+
+
+def _show_flow(arguments: argparse.Namespace) -> int:
+    from conf import flow_picture
+    from conf.flow_file import read_flow
+
+    flow = read_flow(arguments.flow)
+    if not arguments.svg:
+        print(flow_picture.mermaid(flow), end="")
+        return 0
+    Path(arguments.svg).write_text(flow_picture.svg(flow), "utf-8")
+    print(f"{arguments.svg}: {flow.name}, {len(flow.states)} states")
+    return 0
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def _with_store(work: Callable[..., Awaitable[int]]) -> int:
+    """Runs `work` with the store of the settings; secrets are not needed for that."""
+    import tomllib
+
+    import trio
+
+    from transport.store import StoreDown, open_store
+
+    path = settings.config_path(os.environ)
+    document = tomllib.loads(path.read_text("utf-8"))
+    url = settings.from_document(document, os.environ, str(path)).store.url
+
+    async def run() -> int:
+        async with open_store(url) as store:
+            return await work(store)
+
+    try:
+        return trio.run(run)
+    except StoreDown as error:
+        print(f"the store cannot be used: {error}", file=sys.stderr)
+        return BAD_CONFIG
+
+
+def _outbox(arguments: argparse.Namespace) -> int:
+    from transport.store import Store
+
+    async def work(store: Store) -> int:
+        if arguments.retry:
+            dead = [each.call_sid for each in await store.deliveries("dead")]
+            chosen = dead if arguments.retry == "all" else [arguments.retry]
+            revived = [sid for sid in chosen if await store.revive_delivery(sid, time.time())]
+            print(f"{len(revived)} to be tried again")
+            return 0 if revived or arguments.retry == "all" else 1
+        for each in await store.deliveries(arguments.state):
+            due = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each.due)) if each.state == "open" else "-"
+            print(f"{each.call_sid}  {each.state:<9}  due {due:<19}  tries {each.tries:<3} {each.error}")
+        return 0
+
+    return _with_store(work)
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    from transport.store import Store
+
+    async def work(store: Store) -> int:
+        print(f"{await store.forget_number(arguments.number)} calls forgotten")
+        return 0
+
+    return _with_store(work)

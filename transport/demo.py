@@ -20,68 +20,57 @@ from hypercorn.config import Config
 
 from conf import settings as conf
 from transport import log, server_guard
+from transport.demo_calls import APPOINTMENT, CALLS, DemoCall
 from transport.demo_view import DemoView
-from transport.loopback.caller import AwaitAgent, AwaitQuiet, Press, Speak
+from transport.loopback.backend import LoopbackBackend
 from transport.loopback.carrier import CarriedCall, LoopbackCarrier
 from transport.loopback.model import LoopbackModel
 from transport.loopback.network import RealNetwork
 from transport.loopback.recording import write_stereo
-from transport.loopback.script import Call, Reply, Script, say
-from transport.loopback.speech import line
+from transport.loopback.rest import LoopbackRest
 from transport.loopback.twiml_reader import Hangup
 from transport.store import open_store
 from transport.web import create_app
 
-AT_MOST = 120.0
+AT_MOST = 240.0
+HUMAN = "+15550001111"
+DELIVERED_WITHIN = 10.0
 TRUNCATION_WITHIN_MS = 60
 """The demo shares its machine with both ends; the ledger's own bound is reported beside it."""
 
-STEPS = (
-    AwaitQuiet(),
-    Speak(line("caller_hours").audio, line("caller_hours").text),
-    AwaitAgent(4.0),
-    Speak(line("caller_interrupt").audio, line("caller_interrupt").text),
-    AwaitQuiet(),
-    Press("5"),
-    AwaitQuiet(),
-    Speak(line("caller_bye").audio, line("caller_bye").text),
-)
-SCRIPT = Script(
-    turns=(
-        Reply((say("agent_checking"), Call("look_up", '{"topic": "opening_hours"}'))),
-        Reply((say("agent_saturday"),)),
-        Reply((say("agent_bye"), Call("end_call", '{"reason": "the caller said goodbye"}'))),
-    ),
-    after_tools=(Reply((say("agent_hours"),)),),
-    on_text=(Reply((say("agent_key"),)),),
-    said=(line("caller_hours").text, line("caller_interrupt").text, line("caller_bye").text),
-)
 
-
-def run(as_json: bool) -> int:
-    """Plays the call; the exit status is 0 only if it went as it should."""
+def run(as_json: bool, flow: str = "") -> int:
+    """Plays the call of `flow`; the exit status is 0 only if it went as it should. Raises SettingsError."""
+    chosen = CALLS.get(flow or APPOINTMENT.flow)
+    if chosen is None:
+        raise conf.SettingsError(f"--flow {flow} has no demo: there are {', '.join(CALLS)}.")
     log.set_up("json", "error", io.StringIO() if as_json else sys.stderr)
     server_guard.install()
-    return trio.run(_demo, as_json)
+    return trio.run(_demo, chosen, as_json)
 
 
-async def _demo(as_json: bool) -> int:
+async def _demo(demo: DemoCall, as_json: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="triode-demo-"))
     view = None if as_json else DemoView(sys.stdout)
     result: dict[str, Any] = {"problems": ["the call took too long"]}
     with trio.move_on_after(AT_MOST):
-        model = LoopbackModel(SCRIPT, api_key="sk-loopback")
+        model = LoopbackModel(demo.script, api_key="sk-loopback")
+        ends = _Ends(secrets.token_hex(16), secrets.token_hex(16), _free_port())
+        carrier = LoopbackCarrier(
+            RealNetwork(),
+            public_url=ends.public_url,
+            account_sid=ends.account,
+            auth_token=ends.auth_token,
+            humans={HUMAN: demo.human} if demo.human else None,
+        )
+        rest, backend = LoopbackRest(carrier), LoopbackBackend(ends.crm_secret)
         async with trio.open_nursery() as nursery:
-            model_port = await nursery.start(model.serve)
-            settings = _settings(folder, model_port)
+            await nursery.start(carrier.run)
+            ports = [await nursery.start(end.serve) for end in (model, rest, backend)]
+            settings = _settings(folder, demo, ends, *ports)
             async with _server(settings, view):
-                carrier = LoopbackCarrier(
-                    RealNetwork(),
-                    public_url=settings.server.public_url,
-                    account_sid=settings.secrets.account_sid,
-                    auth_token=settings.secrets.auth_token,
-                )
-                call = await carrier.place_call(STEPS)
+                call = await carrier.place_call(demo.steps)
+                await _delivered(backend)
             nursery.cancel_scope.cancel("the demo is over")
         async with open_store(settings.store.url) as store:
             record = await store.call(call.call_sid)
@@ -89,7 +78,7 @@ async def _demo(as_json: bool) -> int:
         heard = [attrs.evolve(piece, at=piece.at - call.began) for piece in call.heard()]
         said = [attrs.evolve(piece, at=piece.at - call.began) for piece in call.said]
         write_stereo(recording, 0.0, call.ended - call.began, said, heard)
-        result = _result(call, record or {}, model)
+        result = _result(demo, call, record or {}, model, carrier, rest, backend)
         result |= {"recording": str(recording), "store": settings.store.url}
     if as_json:
         print(json.dumps(result, indent=2))
@@ -98,20 +87,56 @@ async def _demo(as_json: bool) -> int:
     return 1 if result["problems"] else 0
 
 
-def _settings(folder: Path, model_port: int) -> conf.Settings:
+@attrs.frozen
+class _Ends:
+    """What both ends and the server agree on."""
+
+    auth_token: str
+    crm_secret: str
+    port: int
+    account: str = "AC" + "0" * 32
+
+    @property
+    def public_url(self) -> str:
+        """Where the carrier reaches the server."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def _settings(
+    folder: Path, demo: DemoCall, ends: _Ends, model_port: int, rest_port: int, backend_port: int
+) -> conf.Settings:
     given = {name: value for name, value in os.environ.items() if name.startswith("TRIODE_")}
-    environ = given | {
-        "TRIODE_SERVER_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "TRIODE_MODEL_URL": f"ws://127.0.0.1:{model_port}/v1/realtime",
-        "TRIODE_STORE_URL": f"sqlite:///{folder / 'calls.db'}",
-        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
-        "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
-        "OPENAI_API_KEY": "sk-loopback",
-    }
+    human = {"TRIODE_CALL_HUMAN_NUMBER": HUMAN, "TRIODE_CALL_TRANSFER": "warm"} if demo.human else {}
+    environ = (
+        given
+        | human
+        | {
+            "TRIODE_SERVER_PUBLIC_URL": ends.public_url,
+            "TRIODE_MODEL_URL": f"ws://127.0.0.1:{model_port}/v1/realtime",
+            "TRIODE_TWILIO_API_URL": f"http://127.0.0.1:{rest_port}",
+            "TRIODE_CRM_URL": f"http://127.0.0.1:{backend_port}/calls",
+            "TRIODE_STORE_URL": f"sqlite:///{folder / 'calls.db'}",
+            "TRIODE_FLOW_PATH": demo.flow,
+            "TWILIO_ACCOUNT_SID": ends.account,
+            "TWILIO_AUTH_TOKEN": ends.auth_token,
+            "OPENAI_API_KEY": "sk-loopback",
+            "CRM_SECRET": ends.crm_secret,
+        }
+    )
     return conf.load(environ)
+
+
+async def _delivered(backend: LoopbackBackend) -> None:
+    """The call is delivered a moment after it is over."""
+    with trio.move_on_after(DELIVERED_WITHIN):
+        while not backend.deliveries:  # noqa: ASYNC110 - the backend is somebody else's: it gives no sign
+            await trio.sleep(0.1)
 
 
 @contextlib.asynccontextmanager
@@ -150,23 +175,42 @@ async def _server(settings: conf.Settings, view: DemoView | None) -> AsyncIterat
 # ---------------------------------------------------------------- what came of it
 
 
-def _result(call: CarriedCall, record: dict[str, Any], model: LoopbackModel) -> dict[str, Any]:
+def _result(
+    demo: DemoCall,
+    call: CarriedCall,
+    record: dict[str, Any],
+    model: LoopbackModel,
+    carrier: LoopbackCarrier,
+    rest: LoopbackRest,
+    backend: LoopbackBackend,
+) -> dict[str, Any]:
     details = record.get("details") or {}
+    dialogue = (record.get("story") or {}).get("dialogue") or {}
     stream = call.streams[0] if call.streams else None
-    interruptions = list(details.get("interruptions", []))
     clears = [played // 8 for _, played in stream.clears] if stream else []
     result: dict[str, Any] = {
+        "flow": demo.flow,
         "call_sid": call.call_sid,
         "stream_sid": record.get("stream_sid", ""),
         "disposition": record.get("disposition"),
         "reason": record.get("reason"),
         "seconds": round(call.ended - call.began, 1),
         "first_frame_ms": round(stream.first_audio_ms or -1, 1) if stream else None,
+        "state": dialogue.get("at", ""),
+        "intent": dialogue.get("wish", ""),
+        "slots": {
+            name: {"value": held.get("text", ""), "status": held.get("status", "missing")}
+            for name, held in (dialogue.get("slots") or {}).items()
+        },
+        "texts": [{"to": m.to, "text": m.text, "status": m.status} for m in rest.messages],
+        "errands": [{"name": e["name"], "status": e["status"]} for e in record.get("errands") or []],
+        "deliveries": [{"id": d.id, "slots": d.body.get("slots")} for d in backend.deliveries],
+        "transfer": [{"to": leg.to, "heard": leg.words(), "joined": bool(leg.joined)} for leg in carrier.legs],
         "turns": [
-            {key: turn[key] for key in ("who", "text", "heard_text", "heard_ms", "interrupted", "latency_ms")}
+            {key: turn[key] for key in ("who", "text", "heard_text", "heard_ms", "interrupted", "latency_ms", "state")}
             for turn in record.get("turns", [])
         ],
-        "interruptions": interruptions,
+        "interruptions": list(details.get("interruptions", [])),
         "frames": {"in": details.get("frames_in"), "out": details.get("frames_out")},
         "drops": {name: channel["dropped"] for name, channel in details.get("channels", {}).items()},
         "errors": details.get("errors", []),
@@ -178,12 +222,12 @@ def _result(call: CarriedCall, record: dict[str, Any], model: LoopbackModel) -> 
             "errors": call.errors,
         },
     }
-    result["problems"] = _problems(result, call, model)
+    result["problems"] = [*_problems(demo, result, call, model), *_unfinished(demo, result, rest, backend)]
     return result
 
 
-def _problems(result: dict[str, Any], call: CarriedCall, model: LoopbackModel) -> list[str]:
-    """Everything that did not go as it should."""
+def _problems(demo: DemoCall, result: dict[str, Any], call: CarriedCall, model: LoopbackModel) -> list[str]:
+    """Everything in the conversation that did not go as it should."""
     problems: list[str] = []
 
     def must(good: bool, what: str) -> None:
@@ -195,7 +239,7 @@ def _problems(result: dict[str, Any], call: CarriedCall, model: LoopbackModel) -
     must(not call.errors and stream is not None and not stream.warnings, f"the carrier complained: {call.errors}")
     must(session is not None and not session.errors, f"the model complained: {session.errors if session else ''}")
     must(not result["errors"], f"the call had trouble: {result['errors']}")
-    must(result["disposition"] == "hang_up", f"the disposition is {result['disposition']}")
+    must(result["disposition"] == demo.disposition, f"the disposition is {result['disposition']}")
     must(bool(call.verbs) and isinstance(call.verbs[-1], Hangup), "the call did not end in <Hangup>")
     must((result["first_frame_ms"] or 1e9) < 250, f"the first word came after {result['first_frame_ms']} ms")
     must(len(result["interruptions"]) == 1, f"there were {len(result['interruptions'])} interruptions, not one")
@@ -204,15 +248,33 @@ def _problems(result: dict[str, Any], call: CarriedCall, model: LoopbackModel) -
         item, told = session.truncations[0]
         played = stream.clears[0][1] // 8
         earlier = [t for t in result["turns"] if t["who"] == "agent"]
-        before = sum(t["heard_ms"] for t in earlier[: [t["interrupted"] for t in earlier].index(True)])
-        off = told - (played - before)
+        cut = next((number for number, turn in enumerate(earlier) if turn["interrupted"]), len(earlier))
+        off = told - (played - sum(t["heard_ms"] for t in earlier[:cut]))
         result["truncation_off_ms"] = off
         must(abs(off) <= TRUNCATION_WITHIN_MS, f"item {item} was truncated {off} ms off what was played")
     else:
         problems.append("the model was not told of the interruption")
-    must(bool(session and len(session.tool_results) == 2), "the tools were not answered, both of them")
+    answered = len(session.tool_results) if session else 0
+    must(answered == demo.tools, f"{answered} tool calls were answered, not {demo.tools}")
     last = result["turns"][-1] if result["turns"] else {}
-    must(last.get("heard_text") == line("agent_bye").text, "the goodbye was not heard to its end")
+    must(last.get("heard_text") == demo.last_words, "the last words were not heard to their end")
+    return problems
+
+
+def _unfinished(demo: DemoCall, result: dict[str, Any], rest: LoopbackRest, backend: LoopbackBackend) -> list[str]:
+    """Everything that should have been done for the caller and was not."""
+    problems: list[str] = []
+    for name, value in demo.slots.items():
+        held = result["slots"].get(name, {})
+        if held.get("status") != "confirmed" or (value and held.get("value") != value):
+            problems.append(f"{name} is {held}, not {value or 'settled'}")
+    if len(rest.messages) != demo.texts:
+        problems.append(f"{len(rest.messages)} text messages were sent, not {demo.texts}")
+    if demo.human is not None and not any(leg["joined"] for leg in result["transfer"]):
+        problems.append("no human was joined with the caller")
+    if [delivery.id for delivery in backend.deliveries] != [result["call_sid"]]:
+        problems.append(f"the backend got {len(backend.deliveries)} deliveries, not one")
+    problems += [f"Twilio's API was used wrongly: {problem}" for problem in rest.problems]
     return problems
 
 
@@ -227,6 +289,15 @@ def _summary(result: dict[str, Any]) -> None:
             off, bound = result.get("truncation_off_ms", "?"), cut["bound_ms"]
             print(f"interrupted {cut['heard_ms']} ms heard of {cut['generated_ms']} ms")
             print(f"            the model was told {cut['truncate_ms']} ms: {off} ms off, bound {bound} ms")
+        print(f"flow        {result['flow']}: ended at {result['state']!r}, the caller's wish was {result['intent']!r}")
+        for name, held in result["slots"].items():
+            print(f"slot        {name}: {held['value']} ({held['status']})")
+        for text in result["texts"]:
+            print(f"SMS         to {text['to']}: {text['text']}")
+        for leg in result["transfer"]:
+            print(f"transfer    {leg['to']} heard: {' '.join(leg['heard'])}")
+            print(f"            {'joined with the caller' if leg['joined'] else 'not joined'}")
+        print(f"CRM         {len(result['deliveries'])} delivery, signed and accepted")
         frames, dropped = result["frames"], sum(result["drops"].values())
         print(f"frames      {frames['in']} in, {frames['out']} out, {dropped} dropped")
         print(f"recording   {result['recording']} (caller left, agent as heard right)")

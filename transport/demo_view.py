@@ -63,6 +63,12 @@ class DemoView:
     def _on_key(self, values: dict[str, Any]) -> None:
         self._lane(CALLER, f"[key {values['digit']}]")
 
+    def _on_state(self, values: dict[str, Any]) -> None:
+        self._print(f"{self._clock()} -- flow: {values['state']}")
+
+    def _on_errand(self, values: dict[str, Any]) -> None:
+        self._print(f"{self._clock()} -- {values['name']}: {values['outcome']} {values['reason']}".rstrip())
+
     def _on_trouble(self, values: dict[str, Any]) -> None:
         self._print(f"{self._clock()} !! {values['kind']}: {values['text']}"[:80])
 

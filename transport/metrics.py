@@ -23,6 +23,16 @@ class Metrics:
         self.interruptions = self._counter("triode_interruptions", "Replies the caller interrupted")
         self.tokens = self._counter("triode_model_tokens", "Tokens the model counted")
         self.store_failures = self._counter("triode_store_failures", "Writes that the store did not take", "what")
+        self.errands = self._counter("triode_errands", "Things done for callers", "name", "outcome")
+        self.deliveries = self._counter("triode_deliveries", "Tries to deliver a call to the backend", "outcome")
+        self.overlong = self._counter("triode_overlong_replies", "Replies longer than the flow asks for", "state")
+        self.speech = prom.Histogram(
+            "triode_reply_speech_seconds",
+            "Speech of one reply of the model",
+            ["state"],
+            buckets=(1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60),
+            registry=self.registry,
+        )
         self.reply = prom.Histogram(
             "triode_reply_seconds",
             "From the caller's last word to the first frame of the reply",
@@ -41,6 +51,10 @@ class Metrics:
             self.dropped.labels(mailbox.name).inc(mailbox.dropped)
         for trouble in record.errors:
             self.trouble.labels(trouble.kind).inc()
+        for state, times in record.overlong.items():
+            self.overlong.labels(state).inc(times)
+        for state, seconds in record.replies:
+            self.speech.labels(state).observe(seconds)
         for turn in record.turns:
             if "total" in turn.latency_ms:
                 self.reply.observe(turn.latency_ms["total"] / 1000)

@@ -10,7 +10,7 @@ import attrs
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection
 
-from actors.messages import ModelCommand, ModelEvent
+from actors.messages import Extract, ModelCommand, ModelEvent
 from actors.ports import ModelGone, ModelSession
 from transport import realtime_codec
 from transport.model_lane import send_text
@@ -54,6 +54,8 @@ class SocketSession:
 
     async def send(self, command: ModelCommand) -> None:
         """See `ModelSession`."""
+        if isinstance(command, Extract):
+            self._reader.asked_apart(command.purpose)
         await self._send(realtime_codec.write(command, f"triode_{next(self._numbers)}"))
 
     async def append(self, payloads: list[str], silence_ms: int) -> None:

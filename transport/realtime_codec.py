@@ -6,6 +6,7 @@ text. Strict in writing: exactly the documented shapes. Source: OpenAI, Realtime
 
 import base64
 import binascii
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -20,6 +21,8 @@ from actors.messages import (
     CancelReply,
     Configure,
     DropItem,
+    Extract,
+    Extracted,
     Gravity,
     ItemEnded,
     ModelCommand,
@@ -31,6 +34,7 @@ from actors.messages import (
     ReplyEnded,
     ReplyStatus,
     ReplyWords,
+    Retune,
     Role,
     SessionAgreed,
     SessionConfig,
@@ -46,6 +50,8 @@ from actors.messages import (
 )
 from actors.mulaw import silence
 
+PURPOSE = "triode"
+"""The key of our metadata in a response that is asked for apart from the conversation."""
 CALLS_AT_MOST = 32
 """Tool calls of one reply that are looked at; a model that makes more has lost its mind."""
 
@@ -112,13 +118,17 @@ class EventReader:
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._calls: dict[str, dict[str, ToolCall]] = {}
+        self._asked: list[str] = []
+        """Purposes of what was asked apart and has not begun to be answered."""
+        self._apart: dict[str, str] = {}
+        """Responses apart from the conversation: what for."""
         self._readers: dict[str, Callable[[_Head, str], ModelEvent | None]] = {
             "response.output_audio.delta": self._audio,
             "response.output_audio_transcript.delta": lambda h, _: _words(h),
             "response.output_audio.done": lambda h, _: ItemEnded(h.response_id or "", h.item_id or ""),
             "response.output_item.done": self._item_done,
             "response.function_call_arguments.done": self._arguments_done,
-            "response.created": lambda _, text: ReplyBegan(_text(_object(_nested(text), "response"), "id")),
+            "response.created": self._response_created,
             "response.done": self._response_done,
             "input_audio_buffer.speech_started": lambda h, _: SpeechStarted(h.item_id or ""),
             "input_audio_buffer.speech_stopped": lambda h, _: SpeechStopped(h.item_id or ""),
@@ -126,8 +136,8 @@ class EventReader:
             "conversation.item.input_audio_transcription.delta": lambda h, _: (
                 CallerWords(h.item_id or "", h.delta, final=False) if h.delta else None
             ),
-            "conversation.item.input_audio_transcription.completed": lambda h, _: CallerWords(
-                h.item_id or "", h.transcript or "", final=True
+            "conversation.item.input_audio_transcription.completed": lambda h, text: CallerWords(
+                h.item_id or "", h.transcript or "", final=True, confidence=_confidence(text)
             ),
             "conversation.item.input_audio_transcription.failed": lambda _, text: _error(_nested(text), Gravity.BENIGN),
             "session.created": self._created,
@@ -142,9 +152,48 @@ class EventReader:
         try:
             head = _head(text)
             reader = self._readers.get(BETA_NAMES.get(head.type, head.type))
-            return reader(head, text) if reader is not None else None
+            if reader is None or (self._apart and head.response_id in self._apart):
+                return None
+            return reader(head, text)
         except (msgspec.MsgspecError, RecursionError, UnicodeError, OverflowError) as error:
             raise BadEvent(str(error)) from None
+
+    def asked_apart(self, purpose: str) -> None:
+        """A response apart from the conversation has been asked for."""
+        self._asked.append(purpose)
+
+    # ------------------------------------------------------------ apart from the conversation
+
+    def _response_created(self, _: _Head, text: str) -> ModelEvent | None:
+        response = _object(_nested(text), "response")
+        return None if self._is_apart(response) else ReplyBegan(_text(response, "id"))
+
+    def _is_apart(self, response: Mapping[str, Any]) -> bool:
+        """Whether `response` answers what we asked apart: by our metadata, or (compatible servers) by its lack of a
+        conversation while something is asked."""
+        name, purpose = _text(response, "id"), _text(_object(response, "metadata"), PURPOSE)
+        if name not in self._apart and not purpose and self._asked and response.get("conversation_id", "") is None:
+            purpose = self._asked[0]
+        if purpose:
+            self._apart[name] = purpose
+            if purpose in self._asked:
+                self._asked.remove(purpose)
+        return name in self._apart
+
+    def _extracted(self, response: Mapping[str, Any]) -> ModelEvent:
+        """What such a response says: a JSON object, as text or as the arguments of a tool."""
+        purpose = self._apart.pop(_text(response, "id"))
+        said = [_said(item) for item in _list(response, "output") if isinstance(item, dict)]
+        text = "".join(said).strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+        if not text:
+            return Extracted(purpose, None, f"there was no answer: {_text(response, 'status')}")
+        try:
+            values = msgspec.json.decode(text)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            return Extracted(purpose, None, f"it is not JSON: {error}")
+        if not isinstance(values, dict):
+            return Extracted(purpose, None, "expected a JSON object")
+        return Extracted(purpose, cast("dict[str, object]", values))
 
     # ------------------------------------------------------------ speech
 
@@ -184,6 +233,8 @@ class EventReader:
 
     def _response_done(self, _: _Head, text: str) -> ModelEvent | None:
         response = _object(_nested(text), "response")
+        if self._is_apart(response):
+            return self._extracted(response)
         reply = _text(response, "id")
         output: list[Any] = _list(response, "output")
         for item in output:
@@ -237,6 +288,21 @@ def _list(parent: Mapping[str, Any], key: str) -> list[Any]:
 def _text(parent: Mapping[str, Any], key: str) -> str:
     value = parent.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    """The text of an item, or the arguments of a call."""
+    if item.get("type") == "function_call":
+        return _text(item, "arguments")
+    parts = [part for part in _list(item, "content") if isinstance(part, dict)]
+    return "".join(_text(part, "text") or _text(part, "transcript") for part in parts)
+
+
+def _confidence(text: str) -> float | None:
+    """The mean probability of the words, from the log-probabilities of their tokens, if they are told."""
+    told = [each for each in _list(_nested(text), "logprobs") if isinstance(each, dict)]
+    numbers = [n for n in (each.get("logprob") for each in told) if isinstance(n, int | float) and n <= 0]
+    return math.exp(sum(numbers) / len(numbers)) if numbers else None
 
 
 def _words(head: _Head) -> ModelEvent | None:
@@ -308,6 +374,14 @@ def write(command: ModelCommand, event_id: str) -> str:
 def _event(command: ModelCommand) -> dict[str, Any]:
     if isinstance(command, Configure):
         return {"type": "session.update", "session": _session(command.config)}
+    if isinstance(command, Retune):
+        detection = _detection(command.turn_detection)
+        return {
+            "type": "session.update",
+            "session": {"type": "realtime", "audio": {"input": {"turn_detection": detection}}},
+        }
+    if isinstance(command, Extract):
+        return {"type": "response.create", "response": _apart(command)}
     if isinstance(command, Probe):
         return {"type": "session.update", "session": {"type": "realtime"}}
     if isinstance(command, Tell):
@@ -354,7 +428,6 @@ def _session(config: SessionConfig) -> dict[str, Any]:
             # The newer transcribers take a list of languages, the older ones a single one.
             several = config.transcription in {"gpt-live-transcribe", "gpt-transcribe"}
             transcription |= {"languages": [config.language]} if several else {"language": config.language}
-    turns = config.turn_detection
     session: dict[str, Any] = {
         "type": "realtime",
         "output_modalities": ["audio"],
@@ -371,19 +444,43 @@ def _session(config: SessionConfig) -> dict[str, Any]:
                 "noise_reduction": None,
                 "transcription": transcription,
                 # Replaced as a whole, and the server's defaults differ from the documented ones: all is said.
-                "turn_detection": {
-                    "type": "server_vad",
-                    "threshold": turns.threshold,
-                    "prefix_padding_ms": turns.prefix_ms,
-                    "silence_duration_ms": turns.silence_ms,
-                    "idle_timeout_ms": None,
-                    "create_response": turns.create_response,
-                    "interrupt_response": turns.interrupt_response,
-                },
+                "turn_detection": _detection(config.turn_detection),
             },
             "output": {"format": {"type": "audio/pcmu"}, "voice": config.voice, "speed": 1.0},
         },
     }
+    if config.transcription:
+        session["include"] = ["item.input_audio_transcription.logprobs"]  # how sure the transcriber was
     if config.reasoning:
         session["reasoning"] = {"effort": config.reasoning}
     return session
+
+
+def _detection(turns: TurnDetection) -> dict[str, Any]:
+    return {
+        "type": "server_vad",
+        "threshold": turns.threshold,
+        "prefix_padding_ms": turns.prefix_ms,
+        "silence_duration_ms": turns.silence_ms,
+        "idle_timeout_ms": None,
+        "create_response": turns.create_response,
+        "interrupt_response": turns.interrupt_response,
+    }
+
+
+EXTRACT_TOKENS = 400
+"""Of an answer apart: a few short values."""
+
+
+def _apart(extract: Extract) -> dict[str, Any]:
+    """A response that the caller never hears: in text, with the caller's turns and nothing else before its eyes."""
+    return {
+        "conversation": "none",
+        "output_modalities": ["text"],
+        "metadata": {PURPOSE: extract.purpose},
+        "max_output_tokens": EXTRACT_TOKENS,
+        "instructions": extract.instructions,
+        "input": [{"type": "item_reference", "id": item} for item in extract.items],
+        "tools": [],
+        "tool_choice": "none",
+    }

@@ -1,7 +1,9 @@
 """The record port: the store behind it, and what happens while the store is down."""
 
+import time
 from collections import OrderedDict
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import structlog
 import trio
@@ -9,11 +11,13 @@ import trio
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.metrics import Metrics
-from transport.store import Store, StoreDown
+from transport.store import FINAL, Store, StoreDown
 
 REMEMBERED = 2000
 """Decisions and tokens that this process remembers by itself, for when the store fails."""
 
+STORY_PATIENCE = 0.3
+"""Seconds that the first word of a stream that goes on waits for what was before."""
 CLAIM_PATIENCE = 0.2
 """Seconds that a caller's first word waits for the store; a token is then used once as far as this process knows."""
 
@@ -24,9 +28,22 @@ log = structlog.get_logger("triode.records")
 class Records:
     """Writes through to the store; a write that fails is counted and logged, and remembered here as far as it matters."""
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        *,
+        keep_transcripts: bool = True,
+        call_over: Callable[[str], None] = lambda call_sid: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`call_over` is told of every call that has ended for good, more than once perhaps."""
         self._store = store
         self._metrics = metrics
+        self._keep_transcripts = keep_transcripts
+        self._call_over = call_over
+        self._clock = clock
+        self._stories: OrderedDict[str, Mapping[str, object]] = OrderedDict()
         self._dispositions: OrderedDict[str, Disposition] = OrderedDict()
         self._tokens: OrderedDict[str, None] = OrderedDict()
         self._reopened: OrderedDict[str, int | None] = OrderedDict()
@@ -42,10 +59,77 @@ class Records:
     async def keep_record(self, record: CallRecord) -> None:
         """See `RecordPort`."""
         self._metrics.call_over(record)
+        if not self._keep_transcripts:
+            for turn in record.turns:
+                turn.text = turn.heard_text = ""
         try:
             await self._store.keep_record(record)
         except StoreDown as error:
             self._failed("record", error)
+        if record.disposition is Disposition.HANG_UP:
+            self._call_over(record.call_sid)
+
+    async def keep_story(
+        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
+    ) -> bool:
+        """See `RecordPort`."""
+        _remember(self._stories, call_sid, story)
+        if over and not self._keep_transcripts:
+            story = {**story, "said": []}
+        try:
+            await self._store.keep_story(call_sid, caller, called, story, over=over, now=self._clock())
+        except StoreDown as error:
+            self._failed("story", error)
+            return False
+        return True
+
+    async def story(self, call_sid: str) -> Mapping[str, object] | None:
+        """What was before, as far as the store or this process knows; it is waited for only briefly."""
+        try:
+            with trio.fail_after(STORY_PATIENCE):
+                return await self._store.story(call_sid) or self._stories.get(call_sid)
+        except (StoreDown, trio.TooSlowError) as error:
+            self._failed("story", error)
+            return self._stories.get(call_sid)
+
+    async def close_story(self, call_sid: str, caller: str, called: str) -> None:
+        """There is nothing to go on with: a human has taken the call, or a message was left."""
+        if story := await self.story(call_sid):
+            await self.keep_story(call_sid, caller, called, story, over=True)
+
+    async def continue_call(self, call_sid: str, caller: str, called: str, since: float) -> bool:
+        """Whether `caller` was cut off since then in another call; then this one begins with its story."""
+        try:
+            story = await self._store.take_unfinished(caller, called, since)
+            if story is None:
+                return False
+            await self._store.keep_story(call_sid, caller, called, story, over=False, now=self._clock())
+        except StoreDown as error:
+            self._failed("story", error)
+            return False
+        return True
+
+    async def whole(self, call_sid: str) -> Mapping[str, Any]:
+        """All that is known of a call; empty if nothing is."""
+        try:
+            return await self._store.call(call_sid) or {}
+        except StoreDown as error:
+            self._failed("call", error)
+            return {}
+
+    async def promise_delivery(self, call_sid: str, due: float) -> None:
+        """The call is to be delivered, at `due` at the latest."""
+        try:
+            await self._store.promise_delivery(call_sid, due)
+        except StoreDown as error:
+            self._failed("delivery", error)
+
+    async def hasten_delivery(self, call_sid: str, due: float) -> None:
+        """The call is over."""
+        try:
+            await self._store.hasten_delivery(call_sid, due)
+        except StoreDown as error:
+            self._failed("delivery", error)
 
     async def disposition(self, call_sid: str) -> Disposition | None:
         """What was decided for the caller, here or by another worker."""
@@ -97,6 +181,8 @@ class Records:
             await self._store.status(call_sid, status, sequence)
         except StoreDown as error:
             self._failed("status", error)
+        if status in FINAL:
+            self._call_over(call_sid)
 
     async def recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
         """A voicemail message, or news of one."""

@@ -1,5 +1,6 @@
 """The switchboard: the calls of this process. It knows how many there may be, and turns an open stream into a call."""
 
+import datetime
 import hashlib
 import time
 from collections.abc import Callable
@@ -13,13 +14,15 @@ from actors import fsm, tools
 from actors.call import Call, CallPlan
 from actors.flow import Words
 from actors.framer import Pace
-from actors.messages import BYTES_PER_MS, SessionConfig, TurnDetection
+from actors.guidance import instructions
+from actors.messages import BYTES_PER_MS, Before, CallBegan, SessionConfig, TurnDetection
 from actors.notebook import Listener
 from actors.ports import ModelPort
 from actors.realtime_link import LinkLimits
 from conf.flow import Flow
 from conf.prompts import WORDS, load_prompt
 from conf.settings import Settings
+from transport.errand_desk import ErrandDesk
 from transport.media_socket import POLICY_VIOLATION, HangUpWatch, MediaSocket, Refused, Socket, close, welcome
 from transport.metrics import Metrics
 from transport.model_socket import ModelSocket
@@ -38,7 +41,7 @@ ASKS_WITHIN = 3.0
 log = structlog.get_logger("triode.call")
 
 ConnectModel = Callable[[Callable[[str], None], str], ModelPort]
-"""Makes the model port of one call: told where to report what cannot be understood, and a hash that names the call."""
+"""Makes the model port of one call: told where to report what cannot be understood, and a hash that names the caller."""
 
 
 def plan(settings: Settings, flow: Flow) -> CallPlan:
@@ -48,8 +51,8 @@ def plan(settings: Settings, flow: Flow) -> CallPlan:
     return CallPlan(
         session=SessionConfig(
             voice=model.voice,
-            instructions=flow.instructions.strip(),
-            tools=tools.specs(flow.facts),
+            instructions=instructions(flow),
+            tools=tools.specs(flow),
             turn_detection=TurnDetection(model.vad_threshold, model.vad_prefix_ms, model.vad_silence_ms),
             transcription=model.transcription,
             language=model.language,
@@ -57,15 +60,22 @@ def plan(settings: Settings, flow: Flow) -> CallPlan:
             max_output_tokens=model.max_output_tokens,
         ),
         rules=fsm.Rules(
-            greeting=flow.greeting,
+            flow=flow,
             greeting_seconds=len(prompts[flow.greeting].audio) / (BYTES_PER_MS * 1000),
-            facts=flow.facts,
             max_silence=call.max_silence,
             max_seconds=call.max_seconds,
+            human=bool(call.human_number),
+            warm=call.transfer == "warm",
         ),
         prompts={name: Words(prompt.words, prompt.audio) for name, prompt in prompts.items()},
         pace=Pace(audio.frame_ms, audio.lead_ms, audio.mark_ms),
-        limits=LinkLimits(model.connect_timeout, model.session_timeout, call.max_silence, call.hold_back_seconds),
+        limits=LinkLimits(
+            model.connect_timeout,
+            model.session_timeout,
+            call.max_silence,
+            call.hold_back_seconds,
+            flow.reply_seconds_at_most,
+        ),
     )
 
 
@@ -87,9 +97,11 @@ class Switchboard:
     plan: CallPlan
     connect_model: ConnectModel
     records: Records
+    errands: ErrandDesk
     tokens: StreamTokens
     metrics: Metrics
     listener: Callable[[str, str, dict[str, Any]], None] | None = None
+    clock: Callable[[], float] = time.time
     draining: bool = False
     _calls: dict[str, Call] = attrs.field(factory=dict)
     _expected: dict[str, float] = attrs.field(factory=dict)
@@ -178,7 +190,7 @@ class Switchboard:
                 token = self.tokens.check(started.parameters.get("token", ""), started.call_sid)
             except BadToken as bad:
                 raise Refused(POLICY_VIOLATION, f"the stream token is not good: {bad}") from None
-            if not await self.records.claim(token.nonce, token.expires, time.time()):
+            if not await self.records.claim(token.nonce, token.expires, self.clock()):
                 raise Refused(POLICY_VIOLATION, "the stream token was used before")
             tokens.append(token)
 
@@ -187,25 +199,30 @@ class Switchboard:
 
     async def _connect(self, media: MediaSocket, token: Token) -> None:
         started = media.started
+        story = None if token.before is Before.NOTHING else await self.records.story(started.call_sid)
         call = Call(
             started.call_sid,
             started.stream_sid,
             self.plan,
             media,
-            self.connect_model(lambda text: self._report("model event", text), _hash(started.call_sid)),
+            self.connect_model(lambda text: self._report("model event", text), _hash(token.caller or started.call_sid)),
             self.records,
+            self.errands.of_call(token.called),
             self._listener_for(started.call_sid),
+            called=token.called,
+            began=CallBegan(token.before, token.caller, story, token.outcome),
+            wall=datetime.datetime.fromtimestamp(self.clock(), datetime.UTC),
         )
         self._expected.pop(started.call_sid, None)
         self._end_streams(started.call_sid, "the call opened another stream", lost=True)
         self._calls[started.stream_sid] = call
-        log.info("call_began", resumed=token.resumed, calls=self.active)
+        log.info("call_began", before=token.before.value, known=story is not None, calls=self.active)
         try:
             async with trio.open_nursery() as handler:
                 # The server cancels this handler when the peer is gone: for the call that is a hang-up, and not its end.
                 await handler.start(HangUpWatch(call.carrier_gone).run)
                 with trio.move_on_after(self.settings.call.max_seconds + HANDLER_AT_MOST, shield=True):
-                    record = await call.run(resumed=token.resumed)
+                    record = await call.run()
                     log.info(
                         "call_ended",
                         disposition=record.disposition.value if record.disposition else None,

@@ -3,13 +3,15 @@
 from urllib.parse import urlencode
 
 import attrs
-from twilio.twiml.voice_response import Connect, Dial, Gather, Stream, VoiceResponse
+from twilio.twiml.voice_response import Conference, Connect, Dial, Gather, Stream, VoiceResponse
 
 TRIES = 3
 """Times a silent or mistaken caller is asked before being handed on."""
 REOPEN_AT_MOST = 2
 """Times a stream that ended without a decision is opened again."""
 
+RING_SECONDS = 25
+ACCEPT_KEY = "1"
 HUMAN = "To speak with a person, press 1."
 OTHERS = "To leave a message, press 2. To hear this again, press 3. To end the call, press 9."
 MENU = f"{HUMAN} {OTHERS}"
@@ -21,6 +23,15 @@ WHY = {
     "wrong": "Sorry, that is not one of the choices.",
     "silent": "Sorry, I did not hear a key.",
 }
+
+
+SAY_AT_MOST = 1500
+"""Characters of a summary: a minute and a half of speech, and well below what `<Say>` takes."""
+
+
+def _room(call_sid: str, *, start: bool) -> Conference:
+    """The conference of one call; its name is unique in the account. With either of the two it ends."""
+    return Conference(f"triode-{call_sid}", start_conference_on_enter=start, end_conference_on_exit=True, beep="false")
 
 
 @attrs.frozen
@@ -60,14 +71,57 @@ class Documents:
         response.redirect(self._url("/twilio/ivr/menu", why="silent", tries=tries + 1), method="POST")
         return str(response)
 
-    def human(self) -> str:
-        """Rings the human; what came of it is told to `/twilio/dialed`. Voicemail if there is none."""
+    def human(self, call_sid: str = "", *, from_menu: bool = False) -> str:
+        """Rings the human; what came of it is told to `/twilio/dialed`. Voicemail if there is none.
+
+        `call_sid`: of a call whose story the human hears before they are joined.
+        """
         if not self.human_number:
             return self.voicemail("noanswer")
         response = VoiceResponse()
         response.say("One moment please.")
-        dial = Dial(action=self._url("/twilio/dialed"), method="POST", timeout=25)
-        dial.number(self.human_number)
+        told = {"menu": 1} if from_menu else {}
+        dial = Dial(action=self._url("/twilio/dialed", **told), method="POST", timeout=RING_SECONDS)
+        brief = {"url": self._url("/twilio/brief", call=call_sid), "method": "POST"} if call_sid else {}
+        dial.number(self.human_number, **brief)
+        response.append(dial)
+        return str(response)
+
+    def brief(self, summary: str) -> str:
+        """What the human hears before a caller who is transferred cold."""
+        response = VoiceResponse()
+        response.say(summary[:SAY_AT_MOST])
+        return str(response)
+
+    def hold(self, call_sid: str) -> str:
+        """A caller who waits, with music, until the human has accepted: nothing is heard but by those two."""
+        response = VoiceResponse()
+        dial = Dial(action=self._url("/twilio/dialed", warm=1), method="POST")
+        dial.append(_room(call_sid, start=False))
+        response.append(dial)
+        return str(response)
+
+    def offer(self, call_sid: str, summary: str) -> str:
+        """What the human hears in a warm transfer: the summary, and a question that only a key answers."""
+        response = VoiceResponse()
+        gather = Gather(
+            input="dtmf",
+            num_digits=1,
+            timeout=8,
+            action=self._url("/twilio/warm/answer", call=call_sid),
+            method="POST",
+        )
+        gather.say(f"{summary[:SAY_AT_MOST]} To take the call, press {ACCEPT_KEY}. To decline, press 2.")
+        response.append(gather)
+        response.say("The caller goes back to the assistant. Goodbye.")
+        response.hangup()
+        return str(response)
+
+    def join(self, call_sid: str) -> str:
+        """The human has accepted: they are joined with the caller."""
+        response = VoiceResponse()
+        dial = Dial()
+        dial.append(_room(call_sid, start=True))
         response.append(dial)
         return str(response)
 
@@ -101,7 +155,7 @@ class Documents:
     def choice(self, digit: str, tries: int) -> str:
         """What follows from key `digit` in the menu."""
         if digit in {"1", "0"}:  # 0 was the key for a human on the stream
-            return self.human()
+            return self.human(from_menu=True)
         if digit == "2":
             return self.voicemail()
         if digit in {"3", "*"}:
@@ -112,7 +166,11 @@ class Documents:
 
     def again(self, why: str, tries: int) -> str:
         """The menu once more; after three vain tries the caller is handed to a human, or to voicemail."""
-        return self.menu(why, tries) if tries < TRIES else self.human()
+        return self.menu(why, tries) if tries < TRIES else self.human(from_menu=True)
+
+    def url(self, path: str, **query: object) -> str:
+        """The absolute address of a route of ours."""
+        return self._url(path, **query)
 
     def _url(self, path: str, **query: object) -> str:
         return self.public_url.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")

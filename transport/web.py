@@ -1,29 +1,42 @@
 """The web application: Twilio's webhooks, the media stream, and what operators ask. It decides nothing about a call."""
 
+import contextlib
+import datetime
 import functools
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import attrs
+import httpx2
 import structlog
 import trio
 from quart import Response, abort, request, websocket
 from quart_trio import QuartTrio
 
-from actors.messages import Disposition
-from conf.flow import load_flow
+from actors import story as stories
+from actors.messages import Before, Disposition
+from conf.flow_file import load_flow
 from conf.settings import Settings
 from transport import store as stores
+from transport.courier import SETTLE, Courier
+from transport.errand_desk import ErrandDesk
 from transport.media_socket import Socket
 from transport.metrics import Metrics
 from transport.records import Records
 from transport.signature import SignatureCheck
 from transport.stream_token import StreamTokens
 from transport.switchboard import ConnectModel, Switchboard, connect_openai, plan
-from transport.twiml import REOPEN_AT_MOST, TRIES, WHY, Documents
+from transport.twilio_rest import open_rest
+from transport.twiml import ACCEPT_KEY, REOPEN_AT_MOST, TRIES, WHY, Documents
+from transport.warm_transfer import WarmTransfers
 
 FORM_AT_MOST = 64 * 1024
 """Bytes of a webhook's body: Twilio's are about one thousand."""
+NOT_TAKEN = {"busy": "busy", "no-answer": "no-answer", "failed": "failed", "canceled": "failed", "completed": "refused"}
+"""How `<Dial>` says that nobody took the call (completed: they hung up before they were joined), and what the flow is told."""
+DELIVERED_WITHIN = 300.0
+"""Seconds past the longest call after which a call is delivered although nobody said that it is over."""
 STORE_PATIENCE = 1.0
 """Seconds that a ringing caller waits for the store."""
 
@@ -39,6 +52,10 @@ class House:
     switchboard: Switchboard
     records: Records
     store: stores.Store
+    errands: ErrandDesk
+    transfers: WarmTransfers
+    nursery: trio.Nursery
+    """For what a webhook begins and does not wait for. It ends with the house."""
 
 
 @attrs.frozen
@@ -70,15 +87,20 @@ def create_app(
     listener: Listener | None = None,
     drain_begins: Callable[[], Awaitable[None]] = trio.sleep_forever,
     drained: Callable[[], None] = lambda: None,
+    outside: httpx2.AsyncBaseTransport | None = None,
+    open_store: Callable[[str], contextlib.AbstractAsyncContextManager[stores.Store]] | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> QuartTrio:
     """The application for `settings`. Raises SettingsError for a bad flow. `drain_begins` returns when a shutdown begins;
-    `drained` is told when no call is left."""
+    `drained` is told when no call is left. `outside` takes the place of the network for Twilio's API and the backend,
+    `open_store` that of `stores.open_store`; `clock` tells unix time."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
-    call_plan = plan(settings, load_flow(settings.flow.path))
+    flow = load_flow(settings.flow.path)
+    call_plan = plan(settings, flow)
     documents = Documents(settings.server.public_url, settings.call.human_number)
     signatures = SignatureCheck(settings.server.public_url, settings.secrets.auth_token)
-    tokens = StreamTokens(settings.secrets.auth_token, settings.twilio.token_seconds)
+    tokens = StreamTokens(settings.secrets.auth_token, settings.twilio.token_seconds, clock)
     houses: list[House] = []
     metrics = Metrics(lambda: houses[0].switchboard.active if houses else 0)
     connect = connect_model or connect_openai(settings)
@@ -90,11 +112,31 @@ def create_app(
         await app.nursery.start(keep_house)
 
     async def keep_house(task_status: "trio.TaskStatus[None]") -> None:
-        async with stores.open_store(settings.store.url) as store:
-            records = Records(store, metrics)
-            switchboard = Switchboard(settings, call_plan, connect, records, tokens, metrics, listener)
-            houses.append(House(switchboard, records, store))
+        account, token = settings.secrets.account_sid, settings.secrets.auth_token
+        async with (
+            (open_store or stores.open_store)(settings.store.url) as store,
+            open_rest(account, token, settings.twilio.api_url, outside) as rest,
+            courier_for(store) as courier,
+            trio.open_nursery() as nursery,
+        ):
+
+            def call_over(sid: str) -> None:
+                if courier is not None:
+                    nursery.start_soon(deliver_soon, courier, records, sid)
+
+            keep = settings.store.transcripts == "keep"
+            records = Records(store, metrics, keep_transcripts=keep, call_over=call_over, clock=clock)
+            callback = documents.url("/twilio/message-status")
+            desk = ErrandDesk(store, rest, metrics, settings.twilio.sms_from, callback, clock)
+            switchboard = Switchboard(settings, call_plan, connect, records, desk, tokens, metrics, listener, clock)
+            transfers = WarmTransfers(store, rest, documents, clock)
+            houses.append(House(switchboard, records, store, desk, transfers, nursery))
             app.extensions["triode"] = houses[0]
+            if courier is not None:
+                nursery.start_soon(courier.run)
+                nursery.start_soon(courier.reconcile, rest.call_status)
+            if settings.store.keep_days:
+                nursery.start_soon(forget_the_old, store)
             task_status.started()
             try:
                 await drain_begins()
@@ -103,6 +145,31 @@ def create_app(
                 await trio.sleep_forever()
             finally:
                 houses.clear()
+
+    @contextlib.asynccontextmanager
+    async def courier_for(store: stores.Store) -> AsyncIterator[Courier | None]:
+        """Who delivers to the backend, if there is one."""
+        if not settings.crm.url:
+            yield None
+            return
+        async with httpx2.AsyncClient(timeout=10, transport=outside) as client:
+            yield Courier(store, client, settings.crm.url, settings.secrets.crm_secret, metrics, clock)
+
+    async def deliver_soon(courier: Courier, records: Records, sid: str) -> None:
+        await records.hasten_delivery(sid, clock() + SETTLE)
+        courier.hurry()
+
+    async def forget_the_old(store: stores.Store) -> None:
+        """Retention: what is older than the settings allow is deleted, every hour."""
+        while True:
+            try:
+                oldest = clock() - settings.store.keep_days * 86_400
+                before = datetime.datetime.fromtimestamp(oldest, datetime.UTC)
+                if gone := await store.forget_before(before):
+                    log.info("forgotten", calls=gone)
+            except stores.StoreDown as error:
+                log.error("store_failed", what="retention", error=str(error)[:300])
+            await trio.sleep(3600)
 
     # ---------------------------------------------------------------- Twilio's webhooks
 
@@ -140,39 +207,163 @@ def create_app(
             metrics.refused.labels("full").inc()
             log.warning("no_room", calls=house.switchboard.active, draining=house.switchboard.draining)
             return twiml(documents.menu("busy"))
+        caller, called = form.get("From", ""), form.get("To", "")
+        before = Before.NOTHING
         with trio.move_on_after(STORE_PATIENCE):
-            await house.records.answered(sid, form.get("From", ""), form.get("To", ""))
-        log.info("call_answered", caller=form.get("From", ""), called=form.get("To", ""))
-        return twiml(documents.stream(tokens.make(sid)))
+            await house.records.answered(sid, caller, called)
+            if settings.crm.url:
+                await house.records.promise_delivery(sid, clock() + settings.call.max_seconds + DELIVERED_WITHIN)
+            since = clock() - settings.call.resume_minutes * 60
+            if caller.startswith("+") and settings.call.resume_minutes:
+                back = await house.records.continue_call(sid, caller, called, since)
+                before = Before.CALLED_BACK if back else before
+        log.info("call_answered", caller=caller, called=called, before=before.value)
+        return twiml(documents.stream(tokens.make(sid, before=before, caller=caller, called=called)))
 
     @app.post("/twilio/after")
     @signed
     async def after() -> Response:
-        sid, records = await call_sid(), houses[0].records
+        sid, house = await call_sid(), houses[0]
         if (await request.form).get("CallStatus", "") in stores.FINAL:
             return twiml(documents.goodbye())
-        decided = await records.disposition(sid)
+        decided = await house.records.disposition(sid)
         log.info("stream_left", disposition=decided.value if decided else None)
         if decided is Disposition.HANG_UP:
             return twiml(documents.goodbye())
         if decided is Disposition.DIAL:
-            return twiml(documents.human())
+            return twiml(documents.human(sid if await summary(sid) else ""))
+        if decided is Disposition.DIAL_WARM:
+            return await begin_warm(sid)
         if decided is Disposition.VOICEMAIL:
             return twiml(documents.voicemail())
         if decided is Disposition.IVR:
             return twiml(documents.menu("trouble"))
         # Nobody decided: the stream was cut, or moved on purpose. It is opened again, but not for ever.
-        times = await records.reopened(sid, request.headers.get("I-Twilio-Idempotency-Token", "")[:64])
-        if times is None or times > REOPEN_AT_MOST or not houses[0].switchboard.admit(sid):
-            return twiml(documents.menu("trouble"))
-        return twiml(documents.stream(tokens.make(sid, resumed=True)))
+        return await open_again(sid, Before.CUT_OFF, "", documents.menu("trouble"))
+
+    async def open_again(sid: str, before: Before, outcome: str, otherwise: str) -> Response:
+        """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room."""
+        house, form = houses[0], await request.form
+        token = request.headers.get("I-Twilio-Idempotency-Token", "")[:64]
+        times = await house.records.reopened(sid, token)
+        if times is None or times > REOPEN_AT_MOST or not house.switchboard.admit(sid):
+            return twiml(otherwise)
+        numbers = {"caller": form.get("From", ""), "called": form.get("To", "")}
+        return twiml(documents.stream(tokens.make(sid, before=before, outcome=outcome, **numbers)))
+
+    # ---------------------------------------------------------------- a human
+
+    async def summary(sid: str) -> str:
+        """What is known of the caller's wish, in words; empty if nothing is."""
+        plain = await houses[0].records.story(sid)
+        story = stories.from_plain(plain, flow) if plain else None
+        return stories.summary(flow, story) if story else ""
+
+    async def begin_warm(sid: str) -> Response:
+        """The human is asked first; if they cannot be, they are dialled as in a cold transfer."""
+        house, called = houses[0], (await request.form).get("To", "")
+        try:
+            waits = await house.transfers.begin(sid, called, house.nursery)
+        except stores.StoreDown as error:
+            log.error("store_failed", what="transfer", error=str(error)[:300])
+            waits = False
+        return twiml(documents.hold(sid) if waits else documents.human(sid if await summary(sid) else ""))
 
     @app.post("/twilio/dialed")
     @signed
     async def dialed() -> Response:
-        outcome = (await request.form).get("DialCallStatus", "")
-        log.info("human_dialed", outcome=outcome)
-        return twiml(documents.goodbye() if outcome in {"completed", "answered"} else documents.voicemail("noanswer"))
+        form, sid = await request.form, await call_sid()
+        outcome = form.get("DialCallStatus", "")
+        log.info("human_dialed", outcome=outcome, bridged=form.get("DialBridged", ""))
+        if request.args.get("warm"):
+            taken = await accepted(sid)
+        else:
+            taken = outcome in {"completed", "answered"} and form.get("DialBridged", "true") != "false"
+        if taken or form.get("CallStatus", "") in stores.FINAL:
+            if taken:
+                await houses[0].records.close_story(sid, form.get("From", ""), form.get("To", ""))
+            return twiml(documents.goodbye())
+        nobody = documents.voicemail("noanswer")
+        if request.args.get("menu") or outcome not in NOT_TAKEN:
+            return twiml(nobody)
+        return await open_again(sid, Before.NOT_TAKEN, NOT_TAKEN[outcome], nobody)
+
+    async def accepted(sid: str) -> bool:
+        try:
+            return await houses[0].transfers.accepted(sid)
+        except stores.StoreDown as error:
+            log.error("store_failed", what="transfer", error=str(error)[:300])
+            return True  # a conference that was held is more likely than one that was not
+
+    @app.post("/twilio/brief")
+    @signed
+    async def brief() -> Response:
+        return twiml(documents.brief(await summary(other_call()) or "A call for you."))
+
+    def other_call() -> str:
+        """The caller's call, of which the human's own call speaks."""
+        sid = request.args.get("call", "")
+        return sid if sid.isalnum() and sid.isascii() and len(sid) <= 64 else abort(400, "call is missing")
+
+    @app.post("/twilio/warm/brief")
+    @signed
+    async def warm_brief() -> Response:
+        sid = other_call()
+        if not await still_waits(sid):
+            return twiml(documents.goodbye("The caller is no longer waiting. Goodbye."))
+        text = await summary(sid) or "A caller wants to speak with you."
+        return twiml(documents.offer(sid, f"A call from the assistant. {text}"))
+
+    @app.post("/twilio/warm/answer")
+    @signed
+    async def warm_answer() -> Response:
+        sid = other_call()
+        if (await request.form).get("Digits", "") != ACCEPT_KEY:
+            return twiml(documents.goodbye("The caller goes back to the assistant. Goodbye."))
+        try:
+            joined = await houses[0].transfers.accept(sid)
+        except stores.StoreDown as error:
+            log.error("store_failed", what="transfer", error=str(error)[:300])
+            joined = True
+        return twiml(documents.join(sid) if joined else documents.goodbye("The caller is no longer waiting. Goodbye."))
+
+    async def still_waits(sid: str) -> bool:
+        try:
+            return await houses[0].transfers.waits(sid)
+        except stores.StoreDown as error:
+            log.error("store_failed", what="transfer", error=str(error)[:300])
+            return True
+
+    @app.post("/twilio/warm/status")
+    @signed
+    async def warm_status() -> Response:
+        form, sid, house = await request.form, other_call(), houses[0]
+        if form.get("CallStatus", "") in stores.FINAL:
+            try:
+                outcome = await house.transfers.ended(sid, form["CallStatus"])
+            except stores.StoreDown as error:
+                log.error("store_failed", what="transfer", error=str(error)[:300])
+                outcome = "" if form["CallStatus"] == "completed" else "failed"
+            if outcome:
+                house.nursery.start_soon(house.transfers.take_back, sid, outcome)
+        return Response("", 204)
+
+    @app.post("/twilio/warm/back")
+    @signed
+    async def warm_back() -> Response:
+        outcome = request.args.get("outcome", "")
+        return await open_again(await call_sid(), Before.NOT_TAKEN, outcome, documents.voicemail("noanswer"))
+
+    @app.post("/twilio/message-status")
+    @signed
+    async def message_status() -> Response:
+        form = await request.form
+        sid, state = form.get("MessageSid", "")[:64], form.get("MessageStatus", "")[:32]
+        await houses[0].errands.message_status(sid, state, form.get("ErrorCode", "")[:8])
+        log.info("message_status", message_sid=sid, status=state, error_code=form.get("ErrorCode", "")[:8])
+        return Response("", 204)
+
+    # ---------------------------------------------------------------- the keypad menu
 
     @app.post("/twilio/ivr/menu")
     @signed
@@ -194,6 +385,9 @@ def create_app(
     @signed
     async def recorded() -> Response:
         await keep_recording("in-progress")
+        form = await request.form
+        if form.get("RecordingSid"):
+            await houses[0].records.close_story(await call_sid(), form.get("From", ""), form.get("To", ""))
         return twiml(documents.goodbye("Thank you. Your message has been recorded. Goodbye."))
 
     @app.post("/twilio/ivr/recording")

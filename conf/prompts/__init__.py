@@ -13,6 +13,10 @@ WORDS = {
     "transfer": "One moment please, I am connecting you with a colleague.",
     "apology": "I am sorry, I am having trouble on my side. One moment please.",
     "resume": "Sorry, we were cut off for a moment. Please go on.",
+    "reconnected": "Sorry, we were cut off for a moment.",
+    "welcome_back": "Hello again. We were cut off last time, so let us go on from there.",
+    "not_taken": "I am sorry, nobody could take your call. I am back with you.",
+    "message": "I am sorry, there is nobody I can connect you with. Please leave a message after the tone.",
 }
 
 

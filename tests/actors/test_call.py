@@ -9,8 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.call import DRAIN_AT_MOST, WRAP_UP
+from actors.call import DRAIN_AT_MOST, ERRANDS_WITHIN, WRAP_UP
+from actors.dialogue import Dialogue
 from actors.messages import (
+    Before,
+    CallBegan,
+    CancelReply,
     Disposition,
     Gravity,
     ReplyAudio,
@@ -19,8 +23,12 @@ from actors.messages import (
     ReplyStatus,
     SpeechStarted,
     SpeechStopped,
+    Tell,
+    Truncate,
 )
-from tests.kit.calls import PLAN, PROMPTS, RULES, RecordShelf, Stage, a_call, a_tool_call, ms
+from actors.story import Said, Story, from_plain, to_plain
+from conf.flow import Condition, Effect, Flow, Slot, State, Transition
+from tests.kit.calls import PLAN, PROMPTS, RULES, ErrandShelf, RecordShelf, Stage, a_call, a_tool_call, ms
 from tests.kit.model import FakeModel, FakeSession, Place
 
 LEAD = PLAN.pace.lead_ms / 1000
@@ -72,13 +80,15 @@ async def test_a_call_from_the_greeting_to_the_record(autojump_clock: MockClock)
         "twilio_out",
         "flow",
         "interrupt_watcher",
+        "errands",
+        "story",
     }
     assert record.errors == []
     check_one_end(stage)
 
 
 async def test_a_caller_who_comes_back_is_not_greeted_again(autojump_clock: MockClock) -> None:
-    async with a_call(resumed=True) as stage:
+    async with a_call(before=CallBegan(Before.CUT_OFF)) as stage:
         await stage.session()
         await trio.sleep(2)
         stage.carrier.hang_up()
@@ -426,3 +436,217 @@ async def test_the_recorded_goodbye_is_heard_when_the_model_is_lost_before_its_o
     assert stage.carrier.sound() == GREETING + GOODBYE
     assert [turn.heard_text for turn in record.turns] == [PROMPTS["greeting"].text, PROMPTS["goodbye"].text]
     check_one_end(stage)
+
+
+# ---------------------------------------------------------------- errands and the story
+
+BOOKING = Flow(
+    "booking",
+    "Book.",
+    start="ask",
+    intents={"book": "They want an appointment."},
+    slots={"size": Slot("number", "how many people", confirm=False)},
+    states={
+        "ask": State(
+            "Ask for how many.",
+            collects=("size",),
+            transitions=(Transition(Condition(slots={"size": ("confirmed",)}), "done"),),
+        ),
+        "done": State("All is done.", on_entry=(Effect("sms", text="For {size}."),), final=True, seconds=2.0),
+    },
+)
+BOOKS = attrs.evolve(PLAN, rules=attrs.evolve(RULES, flow=BOOKING))
+CALLER = "+12125550100"
+FROM = CallBegan(caller=CALLER)
+
+
+def saves(session: FakeSession, reply: str, **values: object) -> None:
+    """The model saves something, without a word."""
+    session.speak(reply, f"i_{reply}", [], calls=(a_tool_call("save_details", f"c_{reply}", **values),))
+
+
+async def test_a_message_of_the_flow_is_sent_to_its_end_after_the_caller_has_left_and_the_record_tells_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_call(plan=BOOKS, before=FROM, errands=ErrandShelf(text_takes=8.0)) as stage:
+        session = await stage.greeted()
+        saves(session, "r1", size="4")
+        await trio.sleep(1)
+        stage.carrier.hang_up()
+        hung_up = trio.current_time()
+        record = await stage.finished()
+    assert [(to, said) for _, _, to, said in stage.errands.texts] == [(CALLER, "For 4.")]
+    assert stage.carrier.closed_at == [pytest.approx(hung_up)]  # the caller waits for nothing
+    assert stage.shelf.dispositions[0][0] == pytest.approx(hung_up)
+    assert [(note.name, note.outcome) for note in record.errands] == [("sms", "done")]
+    assert stage.shelf.records[0][0] == pytest.approx(hung_up + 7.0)
+    check_one_end(stage)
+
+
+async def test_errands_that_hang_are_not_waited_for_for_ever(autojump_clock: MockClock) -> None:
+    async with a_call(plan=BOOKS, before=FROM, errands=ErrandShelf(claim_takes=float("inf"))) as stage:
+        session = await stage.greeted()
+        saves(session, "r1", size="4")
+        await trio.sleep(1)
+        hung_up = stage.now()
+        stage.carrier.hang_up()
+        record = await stage.finished()
+        assert stage.now() <= hung_up + ERRANDS_WITHIN + 0.1
+    assert record.disposition is Disposition.HANG_UP
+    check_one_end(stage)
+
+
+async def test_a_call_without_errands_is_over_when_the_stream_is(autojump_clock: MockClock) -> None:
+    async with a_call(plan=BOOKS) as stage:
+        await stage.greeted()
+        hung_up = stage.now()
+        stage.carrier.hang_up()
+        await stage.finished()
+        assert stage.now() == pytest.approx(hung_up)
+
+
+async def test_a_bug_in_an_errand_after_the_caller_has_left_does_not_change_what_became_of_them(
+    autojump_clock: MockClock,
+) -> None:
+    errands = ErrandShelf(text_takes=5.0)
+    async with a_call(plan=BOOKS, before=FROM, errands=errands) as stage:
+        break_port(errands, "settle")
+        session = await stage.greeted()
+        saves(session, "r1", size="4")
+        await trio.sleep(1)
+        stage.carrier.press("0")
+        record = await stage.finished()
+    assert [disposition for _, _, disposition in stage.shelf.dispositions] == [Disposition.DIAL]
+    assert [trouble.kind for trouble in record.errors].count("bug") == 1
+    check_one_end(stage)
+
+
+async def test_the_story_is_in_the_store_while_the_call_is_going_on(autojump_clock: MockClock) -> None:
+    async with a_call(plan=BOOKS, before=FROM, called="+12125550199") as stage:
+        session = await stage.greeted()
+        saves(session, "r1", intent="book")
+        await trio.sleep(1)
+        kept = stage.shelf.stories[-1]
+        assert (kept.call_sid, kept.caller, kept.called, kept.over) == ("CA1", CALLER, "+12125550199", False)
+        story = from_plain(kept.story, BOOKING)
+        assert story is not None
+        assert (story.dialogue.at, story.dialogue.wish) == ("ask", "book")
+        assert story.said == (Said("agent", PROMPTS["greeting"].text),)
+        stage.carrier.hang_up()
+
+
+async def test_story_and_disposition_are_kept_at_once_before_the_stream_is_closed_and_the_record_last(
+    autojump_clock: MockClock,
+) -> None:
+    shelf = RecordShelf()
+    async with a_call(plan=BOOKS, shelf=shelf, before=FROM) as stage:
+        session = await stage.greeted()
+        saves(session, "r1", intent="book")
+        await trio.sleep(1)
+        shelf.disposition_takes = shelf.story_takes = shelf.record_takes = 1.0
+        stage.carrier.press("0")
+        await stage.finished()
+    (closed,) = stage.carrier.closed_at
+    last = shelf.stories[-1]
+    story = from_plain(last.story, BOOKING)
+    assert story is not None
+    assert story.why == "the caller pressed 0"
+    assert last.at == pytest.approx(closed)
+    assert shelf.dispositions[0][0] == pytest.approx(closed)
+    assert shelf.records[0][0] == pytest.approx(closed + 1.0)
+
+
+ENDINGS: dict[str, tuple[Callable[[Stage], None], bool]] = {
+    "the agent ends it": (lambda stage: stage.model.sessions[0].speak("r9", "i9", ms(200), calls=(END,)), True),
+    "the caller hangs up in the middle": (lambda stage: stage.carrier.hang_up(), False),
+    "the stream is torn": (lambda stage: stage.carrier.lose(), False),
+    "the call is moved": (lambda stage: stage.call.move_away(), False),
+    "a human is asked for": (lambda stage: stage.carrier.press("0"), False),
+}
+END = a_tool_call("end_call", "c9")
+
+
+@pytest.mark.parametrize(("end", "over"), ENDINGS.values(), ids=ENDINGS)
+async def test_a_story_is_over_when_the_agent_has_ended_it_and_else_can_be_gone_on_with(
+    end: Callable[[Stage], None], over: bool, autojump_clock: MockClock
+) -> None:
+    async with a_call(plan=BOOKS, before=FROM) as stage:
+        session = await stage.greeted()
+        saves(session, "r1", intent="book")
+        await trio.sleep(1)
+        end(stage)
+    assert stage.shelf.stories[-1].over is over
+
+
+async def test_a_story_whose_purpose_is_achieved_is_over(autojump_clock: MockClock) -> None:
+    async with a_call(plan=BOOKS, before=FROM) as stage:
+        session = await stage.greeted()
+        saves(session, "r1", size="4")
+        await trio.sleep(1)
+        stage.carrier.hang_up()
+        record = await stage.finished()
+    assert stage.shelf.stories[-1].over
+    assert record.states == ["ask", "done"]
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["the store is well", "the store was down for a moment"])
+async def test_the_last_story_is_not_overwritten_by_an_older_one(down: bool, autojump_clock: MockClock) -> None:
+    shelf = RecordShelf()
+    async with a_call(plan=BOOKS, shelf=shelf, before=FROM, errands=ErrandShelf(text_takes=10.0)) as stage:
+        session = await stage.greeted()
+        session.speak(
+            "r1",
+            "i1",
+            [],
+            calls=(a_tool_call("save_details", "c1", intent="book"), a_tool_call("send_sms", "c2", text="Hi.")),
+        )
+        await trio.sleep(3)
+        shelf.down = down
+        session.speak("r2", "i2", ms(350 if down else 100), calls=(END,))
+        await trio.sleep(0.32)
+        shelf.down = False  # it is tried again soon
+        await stage.finished()
+    assert stage.shelf.stories[-1].over, "what was decided is not what is in the store"
+
+
+async def test_a_store_without_stories_hinders_no_call(autojump_clock: MockClock) -> None:
+    shelf = RecordShelf()
+    shelf.story_takes = float("inf")
+    async with a_call(plan=BOOKS, shelf=shelf) as stage:
+        session = await stage.greeted()
+        session.speak("r1", "i1", ms(1000, SPEECH))
+        await trio.sleep(2)
+        hung_up = stage.now()
+        stage.carrier.hang_up()
+        await stage.finished()
+        assert stage.now() <= hung_up + WRAP_UP + 0.1
+    assert stage.carrier.sound() == GREETING + ms(1000, SPEECH)
+    check_one_end(stage)
+
+
+async def test_a_call_that_is_resumed_twice_is_told_all_that_was_said(autojump_clock: MockClock) -> None:
+    said = (Said("agent", "How many will you be?"), Said("caller", "Wait a moment."))
+    plain = to_plain(Story("booking", Dialogue("ask", wish="book", visits={"ask": 1}), said))
+    async with a_call(plan=BOOKS, before=CallBegan(Before.CUT_OFF, CALLER, plain)) as stage:
+        session = await stage.session()
+        await trio.sleep(1)
+        assert [tell.text for tell in session.said(Tell)][:2] == ["How many will you be?", "Wait a moment."]
+        stage.carrier.lose()
+    story = from_plain(stage.shelf.stories[-1].story, BOOKING)
+    assert story is not None
+    assert story.said[:2] == said, "the second resumption forgets what was said before the first"
+
+
+async def test_a_reply_that_does_not_end_is_heard_as_long_as_is_allowed(autojump_clock: MockClock) -> None:
+    plan = attrs.evolve(PLAN, limits=attrs.evolve(PLAN.limits, reply=5.0))
+    async with a_call(plan=plan) as stage:
+        session = await stage.greeted()
+        session.speak("r1", "i1", ms(8000, SPEECH), "a b c d e f g h", end=False)
+        await session.told(CancelReply)
+        session.push(ReplyEnded("r1", ReplyStatus.CANCELLED))
+        await trio.sleep(7)
+        stage.carrier.hang_up()
+        record = await stage.finished()
+    assert stage.carrier.sound() == GREETING + ms(5000, SPEECH)
+    assert session.said(Truncate) == [Truncate("i1", 5000)]
+    assert record.replies[-1][1] == 5.0

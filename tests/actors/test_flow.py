@@ -1,5 +1,7 @@
 """FlowActor: what the machine wants done reaches those who do it, its timers ring once, and leaving ends everything."""
 
+import datetime
+
 import attrs
 import pytest
 import trio
@@ -9,17 +11,25 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import fsm
-from actors.flow import FlowActor
+from actors.dialogue import Dialogue as Talk
+from actors.flow import FlowActor, FlowOutput, Neighbours
 from actors.fsm import DIGITS_PAUSE, FAREWELL_AT_MOST
 from actors.mailbox import Mailbox, WhenFull
 from actors.messages import (
     AgentQuiet,
     AnswerTools,
     AskReply,
+    Before,
     CallBegan,
+    CallerDone,
+    CallerSaid,
     CallerSpoke,
     Disposition,
+    Errand,
+    ErrandDone,
+    Extract,
     Floor,
+    Guide,
     HungUp,
     KeyPressed,
     LinkLost,
@@ -28,6 +38,8 @@ from actors.messages import (
     Play,
     ReplyOver,
     Role,
+    SendText,
+    SetPatience,
     StopTalking,
     Tell,
     TellWhenQuiet,
@@ -36,26 +48,42 @@ from actors.messages import (
     ToolsCalled,
 )
 from actors.realtime_link import PROMPT_PREFIX
-from tests.kit.calls import PROMPTS, RULES, a_tool_call
+from actors.story import Said, Story, to_plain
+from conf.flow import Condition, Effect, Slot, State, Transition
+from tests.kit.calls import FLOW, PROMPTS, RULES, a_tool_call
 
 LINK_AT_MOST = RULES.greeting_seconds + RULES.max_silence
+
+
+WALL = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
 
 
 class Dialogue:
     """A flow, running, and those it sends its wishes to."""
 
-    def __init__(self, nursery: trio.Nursery, *, resumed: bool = False, rules: fsm.Rules = RULES) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        before: CallBegan | None = None,
+        rules: fsm.Rules = RULES,
+    ) -> None:
         self.steps: list[fsm.State] = []
-        self.flow = FlowActor(rules, PROMPTS, self.steps.append)
+        self.events: list[fsm.FlowEvent] = []
+        self.notes: list[str] = []
+        self.flow = FlowActor(rules, PROMPTS, WALL)
         self.framer: Mailbox[Play | TellWhenQuiet] = Mailbox("framer", 1000, WhenFull.FATAL)
-        self.link: Mailbox[Tell | AskReply | AnswerTools | StopTalking] = Mailbox("link", 1000, WhenFull.FATAL)
+        self.link: Mailbox[FlowOutput] = Mailbox("link", 1000, WhenFull.FATAL)
+        self.errands: Mailbox[Errand] = Mailbox("errands", 1000, WhenFull.FATAL)
+        self.speech_until = float("-inf")
+        """When the agent's speech will be over: set by tests, as the Framer would know it."""
         self.yielded: list[tuple[Floor, int]] = []
         """Why the floor was taken, and how much the Framer had been given by then."""
         self.began = trio.current_time()
         self.over = trio.Event()
         self.left: fsm.Leave | None = None
         self.left_at = 0.0
-        self._resumed = resumed
+        self._before = before or CallBegan()
         nursery.start_soon(self._run)
 
     async def post(self, *events: fsm.FlowEvent) -> None:
@@ -79,11 +107,22 @@ class Dialogue:
 
     async def _run(self) -> None:
         with trio.fail_after(10_000):
-            self.left = await self.flow.run(
-                CallBegan(self._resumed), self.framer, self.link, lambda why: self.yielded.append((why, self.given()))
+            neighbours = Neighbours(
+                self.framer,
+                self.link,
+                self.errands,
+                lambda why: self.yielded.append((why, self.given())),
+                lambda: self.speech_until,
+                self._stepped,
+                self.notes.append,
             )
+            self.left = await self.flow.run(self._before, neighbours)
         self.left_at = trio.current_time() - self.began
         self.over.set()
+
+    def _stepped(self, event: fsm.FlowEvent, state: fsm.State) -> None:
+        self.events.append(event)
+        self.steps.append(state)
 
     def given(self) -> int:
         return self.framer.stats().taken_in
@@ -92,11 +131,11 @@ class Dialogue:
 # ---------------------------------------------------------------- the beginning
 
 
-@pytest.mark.parametrize(("resumed", "name"), [(False, "greeting"), (True, "resume")])
+@pytest.mark.parametrize(("before", "name"), [(Before.NOTHING, "greeting"), (Before.CUT_OFF, "resume")])
 async def test_the_first_words_are_played_and_told_to_the_model_as_the_first_item(
-    resumed: bool, name: str, autojump_clock: MockClock, nursery: trio.Nursery
+    before: Before, name: str, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    dialogue = Dialogue(nursery, resumed=resumed)
+    dialogue = Dialogue(nursery, before=CallBegan(before))
     await wait_all_tasks_blocked()
     (play,) = dialogue.framer.take_all()
     (tell,) = dialogue.link.take_all()
@@ -178,8 +217,10 @@ async def test_every_step_is_shown_as_it_is_made(autojump_clock: MockClock, nurs
     dialogue = Dialogue(nursery)
     await dialogue.up()
     await dialogue.post(KeyPressed("7"))
-    assert dialogue.steps == [fsm.State(), fsm.State(link=fsm.Link.UP), dialogue.flow.state]
-    assert dialogue.flow.state == fsm.State(link=fsm.Link.UP, digits="7")
+    begun = attrs.evolve(fsm.initial(FLOW), dialogue=Talk("talk", visits={"talk": 1}))
+    assert dialogue.steps == [begun, attrs.evolve(begun, link=fsm.Link.UP), dialogue.flow.state]
+    assert dialogue.events == [CallBegan(), LinkUp(), KeyPressed("7")]
+    assert dialogue.flow.state == attrs.evolve(begun, link=fsm.Link.UP, digits="7")
 
 
 # ---------------------------------------------------------------- timers
@@ -346,3 +387,187 @@ async def test_a_timer_with_no_time_rings_at_once(autojump_clock: MockClock, nur
         await dialogue.over.wait()
     assert dialogue.left is not None
     assert dialogue.left.disposition is Disposition.HANG_UP
+
+
+# ---------------------------------------------------------------- a flow with states
+
+SPOKEN_TO = attrs.evolve(
+    FLOW,
+    timezone="America/New_York",
+    slots={"phone": Slot("phone", "a number")},
+    states={
+        "talk": State(
+            "Ask for the number.",
+            collects=("phone",),
+            patience_ms=900,
+            on_entry=(Effect("sms", name="hello", text="Hello."),),
+            transitions=(
+                Transition(Condition(silence=10.0), "", (Effect("reply", text="Ask again."),)),
+                Transition(Condition(key=("5",), hours="06:00-08:00"), "", (Effect("say", prompt="apology"),)),
+            ),
+            final=True,
+        )
+    },
+)
+ASKS = attrs.evolve(RULES, flow=SPOKEN_TO)
+SILENT = Tell(Role.OPERATOR, "[Say now: Ask again.]")
+
+
+async def test_what_the_flow_wants_reaches_those_who_do_it(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    dialogue = Dialogue(nursery, before=CallBegan(caller="+12125550100"), rules=ASKS)
+    await wait_all_tasks_blocked()
+    (errand,) = dialogue.errands.take_all()
+    assert errand == SendText("talk.1.entry.0", "hello", "+12125550100", "Hello.")
+    kinds = [type(message) for message in dialogue.link.take_all()]
+    assert kinds == [Tell, SetPatience, Guide]
+    dialogue.flow.inbox.post(ErrandDone(errand.key, errand.name, "done"))
+    await wait_all_tasks_blocked()
+    assert dialogue.flow.state.dialogue.outcomes == {"hello": "done"}
+    (guide,) = dialogue.link.take_all()
+    assert isinstance(guide, Guide)
+    assert "hello: done." in guide.text
+
+
+async def test_what_the_model_missed_is_asked_for_over_the_link(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    dialogue = Dialogue(nursery, rules=ASKS)
+    await dialogue.up()
+    await dialogue.post(CallerSpoke(), CallerDone("u1"), CallerSaid("u1", "it is 212 736 5000"), ReplyOver(True))
+    (extract,) = dialogue.link.take_all()
+    assert isinstance(extract, Extract)
+    assert extract.items == ("u1",)
+
+
+async def test_what_was_said_before_is_told_to_the_model_in_order_before_anything_else(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    said = (Said("agent", "Which number?"), Said("caller", "Wait."))
+    plain = to_plain(Story("desk", Talk("talk", visits={"talk": 1}), said))
+    dialogue = Dialogue(nursery, before=CallBegan(Before.CUT_OFF, story=plain), rules=ASKS)
+    await wait_all_tasks_blocked()
+    told = dialogue.link.take_all()
+    assert told[:3] == [
+        Tell(Role.AGENT, "Which number?"),
+        Tell(Role.CALLER, "Wait."),
+        Tell(Role.AGENT, PROMPTS["reconnected"].text, f"{PROMPT_PREFIX}reconnected_1"),
+    ]
+    assert told[-1] == AskReply()
+    (play,) = dialogue.framer.take_all()
+    assert isinstance(play, Play)
+    assert play.words == PROMPTS["reconnected"].text
+    assert dialogue.errands.take_all() == []  # done when the state was entered
+
+
+async def test_the_model_is_told_what_typed_keys_mean(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    dialogue = Dialogue(nursery, rules=ASKS)
+    await dialogue.up()
+    await dialogue.post(*(KeyPressed(digit) for digit in "2127365000#"))
+    (tell,) = [m for m in dialogue.link.take_all() if isinstance(m, Tell)]
+    assert tell.text == "[The caller pressed these keys on the telephone: 2127365000; saved as phone]"
+
+
+async def test_the_flow_knows_the_callers_time_of_day(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    dialogue = Dialogue(nursery, rules=attrs.evolve(ASKS, max_seconds=10_000.0))
+    await dialogue.up()
+    await dialogue.post(KeyPressed("5"))  # it is 7 in New York
+    assert [type(message) for message in dialogue.framer.take_all()] == [Play]
+    assert dialogue.flow.now().isoformat() == "2026-11-24T07:00:00-05:00"
+    while dialogue.flow.now().hour < 8:
+        await trio.sleep(5)
+        await dialogue.post(CallerSpoke())  # nobody falls silent
+    await dialogue.post(KeyPressed("5"))
+    assert not any(isinstance(message, Play) for message in dialogue.framer.take_all())
+
+
+async def test_what_should_not_happen_is_noted(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    dialogue = Dialogue(nursery)
+    await dialogue.up()
+    bad = ToolsCalled((a_tool_call("nonsense"),), spoke=False)
+    await dialogue.post(bad, bad, bad)
+    (note,) = dialogue.notes
+    assert "in a row" in note
+
+
+async def test_silence_is_minded_on_time(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    dialogue = Dialogue(nursery, rules=ASKS)
+    await dialogue.up()
+    await trio.sleep_until(dialogue.began + 9.9)
+    assert dialogue.link.take_all() == []
+    await trio.sleep(0.2)
+    assert dialogue.link.take_all() == [SILENT, AskReply()]
+
+
+async def test_silence_is_not_counted_while_the_agent_is_heard(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    dialogue = Dialogue(nursery, rules=ASKS)
+    await dialogue.up()
+    dialogue.speech_until = dialogue.began + 7
+    await dialogue.post(ReplyOver(True))
+    await trio.sleep_until(dialogue.began + 12)
+    dialogue.speech_until = dialogue.began + 15  # the agent goes on in the meantime
+    await trio.sleep_until(dialogue.began + 24.9)
+    assert dialogue.link.take_all() == []
+    await trio.sleep(0.2)
+    assert dialogue.link.take_all() == [SILENT, AskReply()]
+
+
+async def test_silence_is_not_counted_while_the_agent_is_heard_who_began_to_speak_after_it_was_set(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    dialogue = Dialogue(nursery, rules=ASKS)
+    await dialogue.up()
+    await dialogue.post(CallerSpoke(), CallerDone("u1"))  # the agent is not heard yet
+    await trio.sleep(3)
+    dialogue.speech_until = dialogue.began + 20
+    await trio.sleep_until(dialogue.began + 29.9)
+    assert dialogue.link.take_all() == [], "the agent is asked whether anybody is there while it speaks"
+    await trio.sleep(0.2)
+    assert dialogue.link.take_all() == [SILENT, AskReply()]
+
+
+async def test_a_caller_who_speaks_is_not_silent(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    dialogue = Dialogue(nursery, rules=ASKS)
+    await dialogue.up()
+    await dialogue.post(CallerSpoke())
+    await trio.sleep(60)
+    assert dialogue.link.take_all() == []
+    await dialogue.post(CallerDone("u1"))
+    await trio.sleep(10.1)
+    assert dialogue.link.take_all() == [SILENT, AskReply()]
+
+
+async def test_a_caller_who_is_not_there_is_asked_three_times_and_then_let_go(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    dialogue = Dialogue(nursery, rules=ASKS)
+    await dialogue.up()
+    for _ in range(3):
+        await trio.sleep(10.1)
+        assert dialogue.link.take_all() == [SILENT, AskReply()]
+        await dialogue.post(ReplyOver(True), AgentQuiet())
+    await trio.sleep(10.1)
+    assert [m.words for m in dialogue.framer.take_all() if isinstance(m, Play)] == [PROMPTS["goodbye"].text]
+    await dialogue.post(AgentQuiet())
+    assert dialogue.left == fsm.Leave(Disposition.HANG_UP, "nobody is there any more")
+
+
+async def test_a_tool_is_waited_for_and_then_said_to_take_longer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    dialogue = Dialogue(nursery, before=CallBegan(caller="+12125550100"))
+    await dialogue.up()
+    await dialogue.post(ToolsCalled((a_tool_call("send_sms", "c1", text="Hi."),), spoke=False))
+    assert dialogue.link.take_all() == []
+    assert [errand.key for errand in dialogue.errands.take_all()] == ["tool.c1"]
+    await trio.sleep(fsm.ERRAND_PATIENCE + 0.01)
+    (answer,) = dialogue.link.take_all()
+    assert isinstance(answer, AnswerTools)
+    assert answer.then_reply
+    assert answer.results[0].output["status"] == "still running"
+    await dialogue.post(ErrandDone("tool.c1", "sms", "failed", {"reason": "no such number"}))
+    tell, ask = dialogue.link.take_all()
+    assert isinstance(tell, Tell)
+    assert "no such number" in tell.text
+    assert ask == AskReply()

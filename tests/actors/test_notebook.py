@@ -221,3 +221,44 @@ async def test_a_closed_record_says_how_the_call_ended(autojump_clock: object) -
     assert (record.disposition, record.reason, record.mailboxes) == (Disposition.DIAL, "asked", stats)
     assert record.ended is not None
     assert record.ended >= record.began
+
+
+# ---------------------------------------------------------------- the flow
+
+
+def test_states_are_kept_in_order_and_each_entry_once() -> None:
+    book = a_clocked_notebook(Clock())
+    for state in ("hello", "hello", "ask", "hello"):
+        book.entered(state)
+    book.item_began("i1")
+    assert book.record.states == ["hello", "ask", "hello"]
+    assert book.record.turns[0].state == "hello"
+
+
+def test_replies_longer_than_asked_are_counted_by_state() -> None:
+    book = a_clocked_notebook(Clock())
+    book.reply_seconds(100.0)  # nobody has asked for anything yet
+    book.entered("ask")
+    book.reply_asked = 5.0
+    for seconds in (5.0, 5.004, 7.0, 8.0):
+        book.reply_seconds(seconds)
+    assert book.record.replies == [("", 100.0), ("ask", 5.0), ("ask", 5.0), ("ask", 7.0), ("ask", 8.0)]
+    assert book.record.overlong == {"ask": 3}
+
+
+def test_errands_are_kept_with_what_came_of_them() -> None:
+    clock = Clock()
+    book = a_clocked_notebook(clock)
+    clock.at += 2
+    book.errand("sms", "failed", "no such number")
+    (note,) = book.record.errands
+    assert (note.at, note.name, note.outcome, note.reason) == (2.0, "sms", "failed", "no such number")
+
+
+def test_the_patience_of_the_moment_counts_in_the_latency() -> None:
+    book = a_clocked_notebook(Clock(), vad_ms=500)
+    book.patience(1100)
+    book.caller_stopped("u1")
+    book.reply_began()
+    book.first_audio()
+    assert book.item_began("i1").latency_ms["turn_detection"] == 1100

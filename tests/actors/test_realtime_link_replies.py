@@ -8,6 +8,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.messages import (
     AnswerTools,
     AskReply,
+    CallerDone,
+    CallerSaid,
     CallerSpoke,
     CallerWords,
     CallState,
@@ -15,9 +17,12 @@ from actors.messages import (
     Configure,
     Cut,
     DropItem,
+    Extract,
+    Extracted,
     Floor,
     FloorTaken,
     Gravity,
+    Guide,
     Interrupted,
     ItemEnded,
     ModelCommand,
@@ -29,7 +34,10 @@ from actors.messages import (
     ReplyOver,
     ReplyStatus,
     ReplyWords,
+    Retune,
     Role,
+    SessionAgreed,
+    SetPatience,
     SpeechStarted,
     SpeechStopped,
     StopTalking,
@@ -39,8 +47,8 @@ from actors.messages import (
     Truncate,
 )
 from actors.realtime_link import RETRY_SECONDS
-from tests.kit.calls import SESSION, LinkDesk, a_tool_call, ms
-from tests.kit.model import FakeSession
+from tests.kit.calls import LIMITS, SESSION, LinkDesk, a_tool_call, ms
+from tests.kit.model import FakeSession, agreed_to
 
 MANUAL = attrs.evolve(
     SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False, interrupt_response=False)
@@ -416,3 +424,203 @@ async def test_events_without_a_reply_ask_for_nothing(
     await trio.sleep(100)
     assert after_setup(session) == []
     assert not desk.over.is_set()
+
+
+# ---------------------------------------------------------------- the caller's turns, told to the flow
+
+
+async def test_the_flow_hears_when_the_caller_is_done_and_what_was_said(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    session.push(CallerWords("u1", "Good ", final=False), CallerWords("u1", "Good day.", final=True, confidence=0.8))
+    session.push(CallerWords("u2", "  ", final=True))
+    await wait_all_tasks_blocked()
+    assert desk.flow.take_all() == [CallerSpoke(), CallerDone("u1"), CallerSaid("u1", "Good day.", 0.8)]
+
+
+async def test_what_was_asked_apart_reaches_the_flow_and_is_no_reply(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    extract = Extract("details", "Which number?", ("u1",))
+    desk.link.inbox.post(extract)
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [extract]
+    session.push(Extracted("details", {"phone": "1"}))
+    await trio.sleep(100)  # no voice is due
+    assert desk.flow.take_all() == [Extracted("details", {"phone": "1"})]
+    assert not desk.over.is_set()
+
+
+# ---------------------------------------------------------------- where the conversation stands
+
+
+async def test_guidance_takes_the_place_of_the_one_before(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for text in ("[one]", "[two]", "[three]"):
+        desk.link.inbox.post(Guide(text))
+    await wait_all_tasks_blocked()
+    told = after_setup(session)
+    assert [type(command) for command in told] == [Tell, DropItem, Tell, DropItem, Tell]
+    tells = [command for command in told if isinstance(command, Tell)]
+    drops = [command for command in told if isinstance(command, DropItem)]
+    assert [(tell.role, tell.text, tell.first) for tell in tells] == [
+        (Role.OPERATOR, text, False) for text in ("[one]", "[two]", "[three]")
+    ]
+    assert [drop.item for drop in drops] == [tell.item for tell in tells[:2]]
+    assert len({tell.item for tell in tells}) == 3
+    assert all(0 < len(tell.item) <= 32 for tell in tells)
+
+
+async def test_an_interruption_does_not_touch_the_guidance(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(Guide("[one]"))
+    desk.link.inbox.post(Interrupted(1.0, Floor.SPEECH, (Cut("i1", 800, 1600),), 20))
+    desk.link.inbox.post(Guide("[two]"))
+    await wait_all_tasks_blocked()
+    assert [type(command) for command in after_setup(session)] == [Tell, Truncate, DropItem, Tell]
+
+
+async def test_patience_is_changed_on_the_wire_only_when_it_changes(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    usual = SESSION.turn_detection
+    for silence_ms in (0, usual.silence_ms, 1100, 1100, 0, 0):
+        desk.link.inbox.post(SetPatience(silence_ms))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [Retune(attrs.evolve(usual, silence_ms=1100)), Retune(usual)]
+
+
+async def test_the_answer_to_a_change_of_patience_is_no_trouble_unless_it_was_not_made(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(SetPatience(1100))
+    await wait_all_tasks_blocked()
+    patient = attrs.evolve(agreed_to(SESSION), turn_detection=attrs.evolve(SESSION.turn_detection, silence_ms=1100))
+    session.push(SessionAgreed(patient))
+    await wait_all_tasks_blocked()
+    assert desk.troubles == []
+    session.push(SessionAgreed(agreed_to(SESSION)))
+    await wait_all_tasks_blocked()
+    assert len(desk.troubles) == 1
+
+
+async def test_latencies_count_the_patience_of_the_moment(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(SetPatience(1100))
+    await wait_all_tasks_blocked()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    session.speak("r1", "i1", ms(200))
+    await wait_all_tasks_blocked()
+    assert desk.notebook.item_began("i1").latency_ms["turn_detection"] == 1100
+
+
+# ---------------------------------------------------------------- replies that do not end
+
+SHORT = attrs.evolve(LIMITS, reply=2.0)
+
+
+async def test_the_seconds_of_a_reply_are_noted(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    desk.notebook.entered("ask")
+    desk.notebook.reply_asked = 1.5
+    session = await desk.up()
+    session.speak("r1", "i1", [ms(800), ms(450)])
+    session.speak("r2", "i2", ms(3000))
+    session.push(ReplyBegan("r3"), ReplyEnded("r3", ReplyStatus.COMPLETED, calls=(a_tool_call("look_up"),)))
+    await wait_all_tasks_blocked()
+    assert desk.notebook.record.replies == [("ask", 1.25), ("ask", 3.0)]
+    assert desk.notebook.record.overlong == {"ask": 1}
+
+
+@pytest.mark.parametrize("last", [1, 200, 400], ids="{}ms over".format)
+async def test_a_reply_that_does_not_end_is_broken_off_where_it_was_passed_on(
+    last: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=SHORT)
+    session = await desk.up()
+    session.speak("r1", "i1", [ms(400, b"a"), ms(1000, b"b")], "one two three", end=False)
+    session.push(ReplyAudio("r1", "i1", ms(600 + last, b"c")))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [CancelReply("r1"), Truncate("i1", 2000)]
+    posted = desk.framer.take_all()
+    heard = b"".join(m.audio for m in posted if isinstance(m, ReplyAudio))
+    assert heard == ms(400, b"a") + ms(1000, b"b") + ms(600, b"c")
+    assert posted[-1] == ItemEnded("r1", "i1")
+    assert len(desk.troubles) == 1
+
+
+async def test_what_comes_of_a_reply_that_was_broken_off_is_not_passed_on(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=SHORT)
+    session = await desk.up()
+    session.speak("r1", "i1", ms(2500), end=False)
+    await wait_all_tasks_blocked()
+    desk.framer.take_all()
+    session.push(ReplyAudio("r1", "i1", ms(500)), ReplyAudio("r1", "i2", ms(500)))
+    await wait_all_tasks_blocked()
+    assert desk.framer.take_all() == []
+    assert after_setup(session) == [CancelReply("r1"), Truncate("i1", 2000)]  # once
+    session.push(ReplyEnded("r1", ReplyStatus.CANCELLED))
+    session.speak("r2", "i2", ms(500))
+    await wait_all_tasks_blocked()
+    assert [m for m in desk.framer.take_all() if isinstance(m, ReplyAudio)] == [ReplyAudio("r2", "i2", ms(500))]
+    assert desk.notebook.record.replies == [("", 2.0), ("", 0.5)]
+
+
+async def test_words_of_a_reply_that_was_broken_off_are_not_passed_on(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=SHORT)
+    session = await desk.up()
+    session.speak("r1", "i1", ms(2500), "one two three", end=False)
+    await wait_all_tasks_blocked()
+    desk.framer.take_all()
+    session.push(ReplyWords("r1", "i1", " that nobody will hear"))
+    await wait_all_tasks_blocked()
+    assert desk.framer.take_all() == []
+
+
+async def test_the_second_item_of_a_long_reply_is_cut_at_what_was_passed_on_of_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=SHORT)
+    session = await desk.up()
+    session.push(ReplyBegan("r1"), ReplyAudio("r1", "i1", ms(1500)), ItemEnded("r1", "i1"))
+    session.push(ReplyAudio("r1", "i2", ms(300)), ReplyAudio("r1", "i2", ms(900)))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [CancelReply("r1"), Truncate("i2", 500)]
+
+
+async def test_a_reply_as_long_as_is_allowed_is_heard_whole(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery, limits=SHORT)
+    session = await desk.up()
+    session.speak("r1", "i1", [ms(1000), ms(1000)])
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == []
+    assert desk.troubles == []
+
+
+async def test_what_was_passed_on_of_a_reply_that_was_broken_off_is_heard_to_its_end(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=SHORT)
+    session = await desk.up()
+    session.speak("r1", "i1", ms(2500), end=False)
+    await wait_all_tasks_blocked()
+    session.push(ReplyEnded("r1", ReplyStatus.CANCELLED))  # the model's answer to our cancelling it
+    await wait_all_tasks_blocked()
+    assert desk.watcher.take_all() == [], "nobody took the floor: we broke the reply off"
+    assert desk.flow.take_all() == [ReplyOver(spoke=True)]

@@ -19,6 +19,7 @@ from actors.messages import (
     ReplyOver,
     ReplyStatus,
     SessionAgreed,
+    SetPatience,
     SpeechStarted,
     SpeechStopped,
     StopTalking,
@@ -352,3 +353,33 @@ async def test_a_caller_who_asks_again_and_again_does_not_put_the_loss_off(
             await desk.caller(400)
             await trio.sleep(pause)
     assert desk.over.is_set(), f"after 60 s of calls into the silence, and {len(session.said(Probe))} probes"
+
+
+# ---------------------------------------------------------------- patience
+
+
+@pytest.mark.parametrize("patience_ms", [200, 1100])
+async def test_the_ear_and_the_wait_for_a_sign_of_life_follow_the_patience(
+    patience_ms: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(SetPatience(patience_ms))
+    await desk.caller(600)
+    silent_from = desk.now()
+    await session.told(Probe)
+    assert desk.now() == pytest.approx(silent_from + patience_ms / 1000 + SILENCE / 2, abs=2 * FRAME)
+
+
+async def test_a_pause_within_the_patience_is_part_of_the_callers_words(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(SetPatience(2000))
+    await desk.caller(600)
+    await trio.sleep(1.9)  # with the usual patience these would be two utterances, and the first counted
+    await desk.caller(600)
+    silent_from = desk.now()
+    await session.told(Probe)
+    assert desk.now() == pytest.approx(silent_from + 2.0 + SILENCE / 2, abs=2 * FRAME)

@@ -1,9 +1,14 @@
 """The README says what is true: its settings table and its commands."""
 
+import datetime
 import re
+import tomllib
 from pathlib import Path
 
 from conf import settings
+from conf.flow_check import problems
+from conf.flow_file import load_flow, structure
+from conf.json_schema import schema_of
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
@@ -20,3 +25,31 @@ def test_continuous_integration_runs_the_test_command_of_the_readme():
     (command,) = re.findall(r"^python3 -m venv .*pytest$", README, re.MULTILINE)
     script = (Path(__file__).parents[2] / ".ci" / "run").read_text("utf-8")
     assert command in script
+
+
+def code(containing: str) -> str:
+    """The block of Python in the README that contains a text."""
+    (block,) = [block for block in re.findall(r"^```python\n(.*?)^```", README, re.M | re.S) if containing in block]
+    return block
+
+
+def test_the_scenario_of_the_readme_runs():
+    names: dict[str, object] = {}
+    exec(code("Scenario("), names)
+    names["test_a_name_is_spelled_and_confirmed"]()  # type: ignore[operator] # whatever the README defines
+
+
+def test_the_python_flow_of_the_readme_is_a_flow_without_mistakes():
+    names: dict[str, object] = {"datetime": datetime}
+    exec(code("PythonFlow("), names)
+    flow = names["flow"].build()  # type: ignore[attr-defined] # whatever the README defines
+    assert problems(flow) == []
+    assert schema_of(flow.tools["free_times"].arguments)["required"] == ["day"]
+
+
+def test_the_state_that_the_readme_shows_is_that_of_the_shipped_flow():
+    (block,) = re.findall(r"^```toml\n(.*?)^```", README, re.M | re.S)
+    assert tomllib.loads(block)["states"]["email"].keys() <= {"goal", "collects", "patience_ms", "transitions"}
+    assert structure({"name": "x", "instructions": "x", **tomllib.loads(block)}).states["email"] == (
+        load_flow("appointment").states["email"]
+    )

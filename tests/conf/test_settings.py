@@ -21,6 +21,7 @@ GOOD = {
     "server.log_level": "debug",
     "twilio.api_url": "http://127.0.0.1:9000",
     "twilio.token_seconds": 30.0,
+    "twilio.sms_from": "MG" + "0123456789abcdef" * 2,
     "model.url": "ws://127.0.0.1:9001/v1/realtime",
     "model.failover_url": "wss://other.example.com/v1/realtime",
     "model.name": "another-model",
@@ -38,12 +39,29 @@ GOOD = {
     "call.max_seconds": 10.0,
     "call.hold_back_seconds": 1.0,
     "call.human_number": "+15551234567",
+    "call.transfer": "warm",
+    "call.resume_minutes": 0.0,
     "audio.frame_ms": 40,
     "audio.lead_ms": 60,
     "audio.mark_ms": 100,
     "flow.path": "elsewhere.toml",
     "store.url": "sqlite:////var/lib/triode/calls.db",
+    "store.keep_days": 0.0,
+    "store.transcripts": "drop",
+    "crm.url": "https://crm.example.com/calls?tenant=7",
 }
+ALSO_GOOD = [
+    ("twilio.sms_from", ""),
+    ("twilio.sms_from", "+15551234567"),
+    ("store.url", "redis://cache"),
+    ("store.url", "redis://user:word@cache.example.com:6380/3"),
+    ("store.url", "rediss://cache.example.com/0"),
+    ("store.keep_days", 36_500),
+    ("call.resume_minutes", 1440),
+    ("crm.url", ""),
+    ("crm.url", "http://127.0.0.1:9005/calls"),
+    ("crm.url", "http://localhost/calls"),
+]
 BAD = [
     ("server.public_url", "ftp://phone.example.com"),
     ("server.public_url", "phone.example.com"),
@@ -59,6 +77,11 @@ BAD = [
     ("twilio.api_url", ""),
     ("twilio.token_seconds", 4.9),
     ("twilio.token_seconds", 601),
+    ("twilio.sms_from", "15551234567"),
+    ("twilio.sms_from", "Triode"),
+    ("twilio.sms_from", "MG0123456789abcdef"),
+    ("twilio.sms_from", "MG" + "0123456789abcde-" * 2),
+    ("twilio.sms_from", "AC" + "0123456789abcdef" * 2),
     ("model.url", "ws://api.openai.com/v1/realtime"),
     ("model.url", "https://api.openai.com/v1/realtime"),
     ("model.url", ""),
@@ -80,12 +103,29 @@ BAD = [
     ("call.human_number", "+1555CALLME"),
     ("call.human_number", "+123456"),
     ("call.human_number", "+1234567890123456"),
+    ("call.human_number", "+١٥٥٥١٢٣٤٥٦٧"),
+    ("call.transfer", ""),
+    ("call.transfer", "Warm"),
+    ("call.resume_minutes", -1),
+    ("call.resume_minutes", 1441),
     ("audio.frame_ms", 19),
     ("audio.frame_ms", 41),
     ("audio.lead_ms", 59),
     ("audio.mark_ms", 2001),
     ("store.url", "sqlite:///"),
     ("store.url", "postgresql://localhost/triode"),
+    ("store.url", "sqlite:///:memory:"),
+    ("store.url", "redis://"),
+    ("store.url", "redis:///0"),
+    ("store.url", "redis://cache:port"),
+    ("store.url", "http://cache"),
+    ("store.keep_days", -1),
+    ("store.keep_days", 36_501),
+    ("store.transcripts", "delete"),
+    ("crm.url", "http://crm.example.com/calls"),
+    ("crm.url", "crm.example.com"),
+    ("crm.url", "https://"),
+    ("crm.url", "https://crm.example.com/#calls"),
 ]
 
 
@@ -133,6 +173,12 @@ def test_every_key_says_what_it_means_and_what_is_allowed(key: str):
 def test_every_key_can_be_set_in_the_file(key: str, value: object):
     assert value_of(settings_of(written(key, value)), key) == value
     assert value_of(Settings(), key) != value
+
+
+@pytest.mark.parametrize(("key", "value"), ALSO_GOOD)
+def test_a_key_takes_every_form_that_it_says_is_allowed(key: str, value: object):
+    assert value_of(settings_of(written(key, value)), key) == value
+    assert value_of(settings_of(**{variable(key): str(value)}), key) == value
 
 
 @pytest.mark.parametrize(("key", "value"), GOOD.items())
@@ -267,6 +313,28 @@ def test_secrets_come_from_the_environment_and_are_never_shown(tmp_path: Path):
     assert settings.server.max_calls == 3
     assert "secret" not in repr(settings).replace("secrets=Secrets", "")
     assert "AC1" not in repr(settings)
+
+
+@pytest.mark.parametrize("value", [None, "", " \t"])
+def test_a_backend_without_its_secret_is_refused(value: str | None, tmp_path: Path):
+    file = tmp_path / "triode.toml"
+    file.write_text('[crm]\nurl = "https://crm.example.com/calls"\n')
+    environ = {**SECRETS, "TRIODE_CONFIG": str(file), **({} if value is None else {"CRM_SECRET": value})}
+    with pytest.raises(SettingsError, match=r"CRM_SECRET.*crm\.url") as refused:
+        load(environ)
+    assert "secret" not in str(refused.value).replace("the secret that signs", "")
+    assert load({**environ, "TRIODE_CRM_URL": ""}).secrets.crm_secret == ""
+
+
+def test_the_secret_of_the_backend_comes_from_the_environment_and_is_never_shown(tmp_path: Path):
+    file = tmp_path / "triode.toml"
+    file.write_text('[crm]\nurl = "https://crm.example.com/calls"\n')
+    settings = load({**SECRETS, "CRM_SECRET": " crm-secret\n", "TRIODE_CONFIG": str(file)})
+    assert settings.secrets == Secrets("AC1", "twilio-secret", "openai-secret", "crm-secret")
+    assert settings.crm.url == "https://crm.example.com/calls"
+    assert "crm-secret" not in repr(settings)
+    file.write_text("")
+    assert load({**SECRETS, "CRM_SECRET": "crm-secret", "TRIODE_CONFIG": str(file)}).secrets.crm_secret == "crm-secret"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A whole call on the stage: the actors of the product, everything outside played by the fakes, on virtual time."""
 
 import datetime
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -13,10 +14,11 @@ from actors.call import Call, CallPlan
 from actors.flow import Words
 from actors.framer import Pace
 from actors.mailbox import Mailbox, WhenFull
-from actors.messages import CallerAudio, Disposition, LinkLost, SessionConfig, ToolCall, TurnDetection
+from actors.messages import CallBegan, CallerAudio, Disposition, LinkLost, SessionConfig, ToolCall, TurnDetection
 from actors.mulaw import silence, to_base64
 from actors.notebook import CallRecord, Listener, Notebook
 from actors.realtime_link import FlowInput, FramerInput, LinkLimits, RealtimeLink, WatcherInput
+from conf.flow import Flow
 from tests.kit.carrier import FakeCarrier
 from tests.kit.model import FakeModel, FakeSession, Place
 
@@ -50,14 +52,15 @@ PROMPTS: Mapping[str, Words] = {
     "goodbye": Words("Goodbye then.", ms(600, b"B")),
     "transfer": Words("I am connecting you.", ms(800, b"T")),
     "resume": Words("We were cut off.", ms(500, b"R")),
+    "reconnected": Words("We were cut off for a moment.", ms(400, b"C")),
+    "welcome_back": Words("Hello again.", ms(700, b"W")),
+    "not_taken": Words("Nobody could take your call.", ms(900, b"N")),
+    "message": Words("Please leave a message.", ms(750, b"M")),
+    "apology": Words("I am having trouble.", ms(650, b"A")),
 }
-RULES = fsm.Rules(
-    greeting="greeting",
-    greeting_seconds=1.0,
-    facts={"hours": "nine to five"},
-    max_silence=4.0,
-    max_seconds=600.0,
-)
+FLOW = Flow("desk", "Be brief.", facts={"hours": "nine to five"})
+"""A flow without states of its own: the agent talks, and that is all."""
+RULES = fsm.Rules(flow=FLOW, greeting_seconds=1.0, max_silence=4.0, max_seconds=600.0)
 PLAN = CallPlan(session=SESSION, rules=RULES, prompts=PROMPTS, pace=PACE, limits=LIMITS)
 
 
@@ -72,7 +75,7 @@ def a_line(**options: Callable[[], float]) -> FakeCarrier:
     return FakeCarrier(line=True, voice=QUIET, **options)
 
 
-def a_tool_call(name: str, call_id: str = "call_1", **arguments: object) -> ToolCall:
+def a_tool_call(name: str, call_id: str = "call_1", /, **arguments: object) -> ToolCall:
     """The model asks for a tool."""
     return ToolCall(call_id, name, arguments)
 
@@ -140,14 +143,32 @@ class LinkDesk:
         self.over.set()
 
 
+@attrs.frozen
+class KeptStory:
+    """A story as it was kept: when, whose, and what."""
+
+    at: float
+    call_sid: str
+    caller: str
+    called: str
+    story: dict[str, object]
+    over: bool
+
+
 class RecordShelf:
     """`RecordPort`: keeps everything, with the order and the time of it."""
 
     def __init__(self) -> None:
         self.dispositions: list[tuple[float, str, Disposition]] = []
         self.records: list[tuple[float, CallRecord]] = []
+        self.stories: list[KeptStory] = []
         self.disposition_takes = 0.0
         self.record_takes = 0.0
+        self.story_takes = 0.0
+        self.down = False
+        """Stories are not kept."""
+        self.refused: list[float] = []
+        """When a story was not kept."""
 
     async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
         """See `RecordPort`."""
@@ -159,6 +180,62 @@ class RecordShelf:
         await trio.sleep(self.record_takes)
         self.records.append((trio.current_time(), record))
 
+    async def keep_story(
+        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
+    ) -> bool:
+        """See `RecordPort`. What is kept is what would come back out of a store: through JSON and back."""
+        written = json.loads(json.dumps(story))
+        await trio.sleep(self.story_takes)
+        if self.down:
+            self.refused.append(trio.current_time())
+            return False
+        self.stories.append(KeptStory(trio.current_time(), call_sid, caller, called, written, over))
+        return True
+
+
+@attrs.define(slots=False)  # tests break its methods
+class ErrandShelf:
+    """`ErrandPort`: sends nothing, remembers everything; each key is claimed once."""
+
+    text_takes: float = 0.0
+    claim_takes: float = 0.0
+    settle_takes: float = 0.0
+    outcome: tuple[str, Mapping[str, object]] = ("done", {})
+    """What becomes of text messages."""
+    texts: list[tuple[float, str, str, str]] = attrs.field(factory=list)
+    """Text messages sent: when, the key, the number, the text."""
+    claims: list[str] = attrs.field(factory=list)
+    settled: list[tuple[str, str]] = attrs.field(factory=list)
+    under_way: int = 0
+    peak: int = 0
+    """The most text messages that were under way at once."""
+
+    async def send_text(self, call_sid: str, key: str, to: str, text: str) -> tuple[str, Mapping[str, object]]:
+        """See `ErrandPort`."""
+        if not await self.claim(call_sid, key, "sms"):
+            return "unknown", {"reason": "it was begun before"}
+        self.under_way += 1
+        self.peak = max(self.peak, self.under_way)
+        try:
+            await trio.sleep(self.text_takes)
+        finally:
+            self.under_way -= 1
+        self.texts.append((trio.current_time(), key, to, text))
+        await self.settle(call_sid, key, self.outcome[0])
+        return self.outcome
+
+    async def claim(self, call_sid: str, key: str, kind: str) -> bool:
+        """See `ErrandPort`."""
+        fresh = f"{call_sid} {key}" not in self.claims
+        self.claims.append(f"{call_sid} {key}")
+        await trio.sleep(self.claim_takes)
+        return fresh
+
+    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
+        """See `ErrandPort`."""
+        await trio.sleep(self.settle_takes)
+        self.settled.append((key, outcome))
+
 
 @attrs.define
 class Stage:
@@ -168,7 +245,7 @@ class Stage:
     carrier: FakeCarrier
     model: FakeModel
     shelf: RecordShelf
-    resumed: bool
+    errands: ErrandShelf
     began: float
     notes: list[tuple[float, str, dict[str, object]]]
     over: trio.Event = attrs.field(factory=trio.Event)
@@ -200,7 +277,7 @@ class Stage:
 
     async def _run(self) -> None:
         with self.scope:
-            self.record = await self.call.run(resumed=self.resumed)
+            self.record = await self.call.run()
         self.over.set()
 
 
@@ -210,8 +287,10 @@ async def a_call(
     carrier: FakeCarrier | None = None,
     model: FakeModel | None = None,
     shelf: RecordShelf | None = None,
+    errands: ErrandShelf | None = None,
     plan: CallPlan = PLAN,
-    resumed: bool = False,
+    before: CallBegan | None = None,
+    called: str = "",
     within: float = 3600.0,
 ) -> AsyncIterator[Stage]:
     """A call that runs beside the block. When the block is done the call must end by itself, and leave nothing behind."""
@@ -220,14 +299,15 @@ async def a_call(
             carrier = carrier or a_line()
             model = model or FakeModel()
             shelf = shelf or RecordShelf()
+            errands = errands or ErrandShelf()
             notes: list[tuple[float, str, dict[str, object]]] = []
             began = trio.current_time()
 
             def listen(what: str, values: dict[str, object]) -> None:
                 notes.append((trio.current_time() - began, what, values))
 
-            call = Call("CA1", "MZ1", plan, carrier, model, shelf, listen)
-            stage = Stage(call, carrier, model, shelf, resumed, began, notes)
+            call = Call("CA1", "MZ1", plan, carrier, model, shelf, errands, listen, called=called, began=before)
+            stage = Stage(call, carrier, model, shelf, errands, began, notes)
             tasks = trio.lowlevel.current_statistics().tasks_living
             nursery.start_soon(stage._run)
             yield stage

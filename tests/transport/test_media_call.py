@@ -8,7 +8,7 @@ import trio
 import trio_websocket
 from trio.testing import MockClock
 
-from actors.messages import Disposition, ReplyAudio, ReplyBegan, ReplyEnded, ReplyStatus, Tell
+from actors.messages import Before, Disposition, ReplyAudio, ReplyBegan, ReplyEnded, ReplyStatus, Tell
 from tests.transport.wire_kit import (
     ACCOUNT,
     WAYS,
@@ -282,7 +282,7 @@ async def test_the_status_callback_ends_a_call_whose_stream_says_nothing(house: 
 async def test_a_new_stream_of_a_call_ends_the_old_one(house: House, autojump_clock: MockClock):
     first = await house.call()
     await first.hear()
-    second = await house.call(first.call_sid, token=house.token(first.call_sid, resumed=True))
+    second = await house.call(first.call_sid, token=house.token(first.call_sid, before=Before.CUT_OFF))
     await second.hear()
     await first.closing()
     await until(lambda: house.store.of(first.call_sid))

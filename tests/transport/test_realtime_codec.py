@@ -96,6 +96,7 @@ SESSION_WRITTEN = """{"type":"realtime","output_modalities":["audio"],"instructi
  "tools":[{"type":"function","name":"save_contact","description":"Keeps it.",
    "parameters":{"type":"object","properties":{"email":{"type":"string"}}}}],
  "tool_choice":"auto","reasoning":{"effort":"low"},"max_output_tokens":1024,
+ "include":["item.input_audio_transcription.logprobs"],
  "audio":{"input":{"format":{"type":"audio/pcmu"},"noise_reduction":null,
    "transcription":{"model":"gpt-live-transcribe","languages":["de"]},
    "turn_detection":{"type":"server_vad","threshold":0.6,"prefix_padding_ms":300,"silence_duration_ms":500,

@@ -7,7 +7,10 @@ import pytest
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord, Trouble
-from transport.store import Store, open_store
+from tests.transport.store_kit import one_store
+from transport.store import Store
+
+pytest_plugins = ["tests.transport.store_kit"]
 
 
 async def disposition(store: Store) -> str:
@@ -29,10 +32,8 @@ def written_in(folder: Path) -> bytes:
         (Disposition.IVR, "ivr"),
     ],
 )
-async def test_a_call_that_is_over_is_not_to_be_resumed(
-    tmp_path: Path, status_first: bool, decided: Disposition, kept: str
-):
-    async with open_store(f"sqlite:///{tmp_path / 'calls.db'}") as store:
+async def test_a_call_that_is_over_is_not_to_be_resumed(url: str, status_first: bool, decided: Disposition, kept: str):
+    async with one_store(url) as store:
         if status_first:
             await store.status("CA1", "completed", 3)
         await store.keep_disposition("CA1", decided)
@@ -41,19 +42,18 @@ async def test_a_call_that_is_over_is_not_to_be_resumed(
         assert await disposition(store) == kept
 
 
-async def test_a_call_that_goes_on_is_to_be_resumed(tmp_path: Path):
-    async with open_store(f"sqlite:///{tmp_path / 'calls.db'}") as store:
+async def test_a_call_that_goes_on_is_to_be_resumed(url: str):
+    async with one_store(url) as store:
         await store.status("CA1", "in-progress", 1)
         await store.keep_disposition("CA1", Disposition.RESUME)
         assert await disposition(store) == "resume"
 
 
-async def test_a_key_that_the_model_quotes_is_not_written_down(tmp_path: Path):
-    path = tmp_path / "calls.db"
+async def test_a_key_that_the_model_quotes_is_not_written_down(tmp_path: Path, url: str):
     record = CallRecord("CA1", "MZ1", datetime.datetime.now(datetime.UTC), disposition=Disposition.IVR)
     record.reason = "the model was lost: invalid_api_key: Incorrect API key provided: sk-proj-verysecret123"
     record.errors.append(Trouble(1.0, "model", record.reason))
-    async with open_store(f"sqlite:///{path}") as store:
+    async with one_store(url) as store:
         await store.keep_record(record)
         row = await store.call("CA1")
     assert "verysecret" not in str(row)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.messages import Before
 from transport.stream_token import BadToken, StreamTokens
 
 NOW = 1_800_000_000.0
@@ -15,11 +16,22 @@ def tokens(at: float = NOW, auth_token: str = "secret", seconds: float = 60.0) -
     return StreamTokens(auth_token, seconds, lambda: at)
 
 
-@pytest.mark.parametrize("resumed", [True, False])
-def test_a_fresh_token_is_good_for_its_call(resumed: bool):
-    token = tokens().check(tokens().make(CALL, resumed=resumed), CALL)
-    assert token.resumed is resumed
+@pytest.mark.parametrize("before", Before)
+@pytest.mark.parametrize("outcome", ["", "busy", "no-answer", "failed", "refused"])
+def test_a_fresh_token_is_good_for_its_call_and_says_what_was_before(before: Before, outcome: str):
+    token = tokens().check(tokens().make(CALL, before=before, outcome=outcome), CALL)
+    assert token.before is before
+    assert token.outcome == outcome
     assert token.expires == NOW + 60
+
+
+@pytest.mark.parametrize(
+    ("number", "kept"),
+    [("+14155550123", "+14155550123"), ("anonymous", ""), ("client:bob", ""), ("", ""), ("+1.2", ""), ("+" + "1" * 40, "")],
+)
+def test_a_token_carries_the_numbers_that_are_numbers(number: str, kept: str):
+    token = tokens().check(tokens().make(CALL, caller=number, called="+15550001111"), CALL)
+    assert (token.caller, token.called) == (kept, "+15550001111")
 
 
 def test_a_token_is_no_good_for_another_call():
@@ -53,7 +65,7 @@ def test_every_token_is_another():
 
 
 def test_a_token_fits_into_a_parameter():
-    token = tokens().make(CALL, resumed=True)
+    token = tokens().make(CALL, before=Before.CUT_OFF)
     assert len(token) < 100
     assert token.isascii()
     assert all(c.isalnum() or c in "._-=" for c in token)

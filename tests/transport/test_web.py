@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from actors.messages import Disposition
+from actors.messages import Before, Disposition
 from tests.transport import wire_kit
 from tests.transport.wire_kit import PUBLIC, House, house_in_memory, settings_for, sid, signature
 from transport.loopback.twiml_reader import Connect, Dial, Gather, Hangup, Record, Redirect, Say, Verb, read
@@ -153,7 +153,8 @@ async def test_nothing_is_stored_of_what_twilio_did_not_sign(tmp_path: Path):
 
 @pytest.mark.parametrize("path", POSTS)
 async def test_the_same_request_is_answered_when_twilio_signed_it(house: House, path: str):
-    assert (await ask(house.app, path)).status in {200, 204}
+    of_another = "?call=CA9" if path == "/twilio/brief" or path.startswith("/twilio/warm/") else ""
+    assert (await ask(house.app, path + of_another)).status in {200, 204}
     assert await metric(house.app, "triode_refused_total", why="signature") == 0
 
 
@@ -231,7 +232,7 @@ async def test_a_ringing_call_is_connected_to_the_media_stream(house: House):
 async def test_the_token_opens_a_stream_of_this_call_alone(house: House, autojump_clock: MockClock):
     call_sid = sid()
     token = (await ask(house.app, "/twilio/voice", form(call_sid))).token
-    assert not TOKENS.check(token, call_sid).resumed
+    assert TOKENS.check(token, call_sid).before is not Before.CUT_OFF
     with pytest.raises(BadToken):
         TOKENS.check(token, sid())
     await (await house.call(call_sid, token=token)).hear()
@@ -298,7 +299,7 @@ async def test_an_undecided_stream_is_opened_again_a_few_times_and_then_the_menu
             await house.store.keep_disposition("CA1", disposition)
         answer = await ask(house.app, "/twilio/after")
         assert answer.kinds == [Connect]
-        assert TOKENS.check(answer.token, "CA1").resumed
+        assert TOKENS.check(answer.token, "CA1").before is Before.CUT_OFF
     for _ in range(2):
         answer = await ask(house.app, "/twilio/after")
         assert answer.kinds == [Gather, Redirect]
@@ -402,12 +403,25 @@ async def test_an_end_without_a_message_stores_none(tmp_path: Path):
 
 
 @pytest.mark.parametrize("outcome", ["completed", "answered", "busy", "no-answer", "failed", "canceled", "new", ""])
-async def test_after_a_human_was_dialled_the_call_ends_or_a_message_is_taken(house: House, outcome: str):
-    answers = [await ask(house.app, "/twilio/dialed", form(DialCallStatus=outcome)) for _ in range(2)]
+async def test_after_a_human_was_dialled_from_the_menu_the_call_ends_or_a_message_is_taken(house: House, outcome: str):
+    answers = [await ask(house.app, "/twilio/dialed?menu=1", form(DialCallStatus=outcome)) for _ in range(2)]
     spoken = outcome in {"completed", "answered"}
     assert answers[0].kinds == ([Hangup] if spoken else MESSAGE)
     assert spoken or answers[0].said.startswith(WHY["noanswer"])
     assert answers[0].body == answers[1].body
+
+
+@pytest.mark.parametrize("outcome", ["completed", "answered", "busy", "no-answer", "failed", "canceled", "new", ""])
+async def test_a_caller_whom_no_human_took_goes_back_to_the_agent(house: House, outcome: str):
+    kinds = (await ask(house.app, "/twilio/dialed", form(DialCallStatus=outcome))).kinds
+    back = outcome in {"busy", "no-answer", "failed", "canceled"}
+    assert kinds == ([Hangup] if outcome in {"completed", "answered"} else [Connect] if back else MESSAGE)
+
+
+async def test_a_caller_goes_back_to_the_agent_a_few_times_and_then_leaves_a_message(house: House):
+    for _ in range(REOPEN_AT_MOST):
+        assert (await ask(house.app, "/twilio/dialed", form(DialCallStatus="busy"))).kinds == [Connect]
+    assert (await ask(house.app, "/twilio/dialed", form(DialCallStatus="busy"))).kinds == MESSAGE
 
 
 # ---------------------------------------------------------------- status callbacks

@@ -29,17 +29,17 @@ from twilio.request_validator import RequestValidator
 import conf
 from actors.messages import (
     AgreedSession,
+    Before,
     Configure,
-    Disposition,
     ModelCommand,
     ModelEvent,
     SessionAgreed,
     SessionCreated,
 )
-from actors.notebook import CallRecord
 from actors.ports import ModelGone
-from conf.settings import Call, Secrets, Server, Settings, Store
+from conf.settings import Call, Flow, Secrets, Server, Settings, Store
 from transport import server_guard
+from transport.loopback.memory_store import MemoryStore
 from transport.stream_token import StreamTokens
 from transport.web import create_app
 
@@ -48,6 +48,8 @@ MEDIA_PATH = "/twilio/media"
 MEDIA_URL = f"wss://phone.example.com{MEDIA_PATH}"
 AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT = "AC" + "0" * 32
+FRONT_DESK = Path(__file__).parents[1] / "kit" / "flows" / "front_desk.toml"
+"""A flow without states: what is tested with it is the telephone, not the dialogue."""
 HYPERCORN_FILE = Path(conf.__file__).with_name("hypercorn.toml")
 MEDIA_FORMAT = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
 FRAME = base64.b64encode(b"\xff" * 160).decode()
@@ -64,6 +66,7 @@ def settings_for(folder: Path | None = None, *, human: str = "+15550001111", **s
     return Settings(
         server=Server(**{"public_url": PUBLIC, **server}),
         call=Call(human_number=human),
+        flow=Flow(path=str(FRONT_DESK)),
         store=Store(url=f"sqlite:///{folder}/calls.db" if folder else "sqlite:///nowhere/at/all.db"),
         secrets=Secrets(ACCOUNT, AUTH_TOKEN, "sk-nobody-may-see-this"),
     )
@@ -76,55 +79,6 @@ def signature(url: str, form: dict[str, str] | None = None, token: str = AUTH_TO
 
 WAYS = [pytest.param(False, id="lane"), pytest.param(True, id="hypercorn")]
 """Both ways in: through the media lane, and without it."""
-
-# ---------------------------------------------------------------- a store in memory
-
-
-class MemoryStore:
-    """The store's methods, in memory and without threads, so that the virtual clock can be used."""
-
-    def __init__(self) -> None:
-        self.tokens: set[str] = set()
-        self.dispositions: dict[str, Disposition | None] = {}
-        self.records: list[CallRecord] = []
-        self.reopened: dict[str, int] = {}
-
-    async def answered(self, call_sid: str, caller: str, called: str) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def claim_token(self, nonce: str, expires: int, now: float) -> bool:
-        await trio.lowlevel.checkpoint()
-        fresh = nonce not in self.tokens
-        self.tokens.add(nonce)
-        return fresh
-
-    async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
-        await trio.lowlevel.checkpoint()
-        self.dispositions[call_sid] = disposition
-
-    async def take_disposition(self, call_sid: str) -> Disposition | None:
-        await trio.lowlevel.checkpoint()
-        return self.dispositions.get(call_sid)
-
-    async def reopen(self, call_sid: str) -> int:
-        await trio.lowlevel.checkpoint()
-        self.dispositions[call_sid] = None
-        self.reopened[call_sid] = self.reopened.get(call_sid, 0) + 1
-        return self.reopened[call_sid]
-
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def keep_record(self, record: CallRecord) -> None:
-        await trio.lowlevel.checkpoint()
-        self.records.append(record)
-
-    async def keep_recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
-        await trio.lowlevel.checkpoint()
-
-    def of(self, call_sid: str) -> list[CallRecord]:
-        return [record for record in self.records if record.call_sid == call_sid]
-
 
 # ---------------------------------------------------------------- a model
 
@@ -240,9 +194,9 @@ class House:
             self.unfinished -= 1
             await trio.aclose_forcefully(server.stream)  # as trio.serve_listeners does
 
-    def token(self, call_sid: str, *, resumed: bool = False, auth_token: str = AUTH_TOKEN) -> str:
+    def token(self, call_sid: str, *, before: Before = Before.NOTHING, auth_token: str = AUTH_TOKEN) -> str:
         """A stream token as the voice webhook hands it out."""
-        return StreamTokens(auth_token, 60).make(call_sid, resumed=resumed)
+        return StreamTokens(auth_token, 60).make(call_sid, before=before)
 
     async def http(self, request: bytes) -> bytes:
         """One raw request on its own connection, and all that comes back before the server closes or falls silent."""

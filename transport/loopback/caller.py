@@ -1,5 +1,7 @@
 """What the person on the telephone does: steps, carried out in order while the call lasts. Data only."""
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 
 
@@ -45,8 +47,15 @@ class Wait:
 
 
 @attrs.frozen
+class Do:
+    """Calls `action`: for those who want to look, or to act, at this moment of the call."""
+
+    action: Callable[[], Awaitable[None]]
+
+
+@attrs.frozen
 class HangUp:
     """Puts the phone down."""
 
 
-Step = Speak | AwaitAgent | AwaitQuiet | Press | Wait | HangUp
+Step = Speak | AwaitAgent | AwaitQuiet | Press | Wait | Do | HangUp

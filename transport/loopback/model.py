@@ -6,6 +6,7 @@ queue and one writer, so reading never waits for a slow client.
 
 import base64
 import json
+import math
 import random
 import ssl
 import time
@@ -32,6 +33,8 @@ COMMIT_AT_LEAST_MS = 100
 PCM_BYTES_PER_MS = 48
 """Of 24 kHz PCM."""
 LOG_AT_MOST = 2000
+SURE = 0.9
+"""How sure the transcriber is of a word, unless the script says otherwise."""
 
 
 class LoopbackModel:
@@ -95,7 +98,7 @@ class LoopbackModel:
 
     async def _converse(self, socket: WebSocketConnection, stream: trio.abc.Stream, log: SessionLog) -> None:
         brain = self._brain or self._script.brain()
-        session = _Session(log, self.faults, brain, self._script.said, random.Random(self._random.random()))
+        session = _Session(log, self.faults, brain, self._script, random.Random(self._random.random()))
         if refusal := _refusal(log, self._api_key):
             code, close_code = refusal
             session.error(Problem(code, None, f"The connection is refused: {code}."))
@@ -131,12 +134,10 @@ def _model_asked(path: str) -> str:
 class _Session:
     """One conversation: the events of a client and what follows from them."""
 
-    def __init__(
-        self, log: SessionLog, faults: Faults, brain: Brain, said: tuple[str, ...], rng: random.Random
-    ) -> None:
+    def __init__(self, log: SessionLog, faults: Faults, brain: Brain, script: Script, rng: random.Random) -> None:
         self.log = log
         self._faults = faults
-        self._said = said
+        self._said, self._sure = script.said, script.sure
         self._random = rng
         self._send, self.outgoing = trio.open_memory_channel[str](QUEUE)
         self._stalled = False
@@ -332,8 +333,13 @@ class _Session:
         await trio.sleep(self._faults.transcript_delay_ms / 2000)
         self.emit("conversation.item.input_audio_transcription.delta", **where, delta=words[: len(words) // 2])
         await trio.sleep(self._faults.transcript_delay_ms / 2000)
-        usage = {"type": "duration", "seconds": 1}
-        self.emit("conversation.item.input_audio_transcription.completed", **where, transcript=words, usage=usage)
+        done: dict[str, Any] = {**where, "transcript": words, "usage": {"type": "duration", "seconds": 1}}
+        if "item.input_audio_transcription.logprobs" in (self._session["include"] or ()):
+            sure = math.log(self._sure[turn - 1] if turn <= len(self._sure) else SURE)
+            done["logprobs"] = [
+                {"token": word, "logprob": sure, "bytes": list(word.encode())} for word in words.split()
+            ]
+        self.emit("conversation.item.input_audio_transcription.completed", **done)
 
     def _clear(self, _: dict[str, Any]) -> None:
         self._buffered = 0
@@ -355,13 +361,17 @@ class _Session:
                 f"Conversation already has an active response in progress: {busy}. Wait until the response is finished."
             )
             return Problem("conversation_already_has_active_response", None, text)
+        for number, item in enumerate(asked.get("input") or []):
+            if item.get("type") == "item_reference" and item.get("id") not in self.log.items:
+                text = f"Item with item_id not found: {item.get('id')}."
+                return Problem("invalid_value", f"response.input[{number}]", text)
         self._reply(apart=apart, metadata=asked.get("metadata"))
         return None
 
     def _reply(self, *, apart: bool = False, metadata: Any = None) -> None:
         """Begins a reply; one apart leaves the news to the conversation's next one."""
         results, text = ((), "") if apart else self.conversation.take_news()
-        prompted = Prompted(self._turn, results, text)
+        prompted = Prompted(self._turn, results, text, apart)
         self.replies.begin(prompted, self._nursery, apart=apart, metadata=metadata)
 
     @property

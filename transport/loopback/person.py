@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from actors.mulaw import BYTES_PER_MS, silence
-from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp, Press, Speak, Step, Wait
+from transport.loopback.caller import AwaitAgent, AwaitQuiet, Do, HangUp, Press, Speak, Step, Wait
 from transport.loopback.playback import Heard
 
 FRAME_MS = 20
@@ -54,6 +54,8 @@ class Person:
                 await trio.sleep(0.3)
         elif isinstance(step, Wait):
             await trio.sleep(step.seconds)
+        elif isinstance(step, Do):
+            await step.action()
         elif isinstance(step, HangUp):
             self.gone.set()
 

@@ -10,7 +10,7 @@ import trio
 from actors.mulaw import BYTES_PER_MS
 from transport.loopback.conversation import Conversation, Spoken
 from transport.loopback.problems import Problem, wrong_type
-from transport.loopback.script import Brain, Call, Faults, Prompted, Reply, Speech
+from transport.loopback.script import Brain, Call, Faults, Prompted, Reply, Speech, Text
 from transport.loopback.session_log import SessionLog
 
 USAGE = {
@@ -118,6 +118,8 @@ class Replies:
             for index, item in enumerate(reply.items):
                 if isinstance(item, Speech):
                     await self._speak(response, index, item, reply)
+                elif isinstance(item, Text):
+                    self._write(response, index, item)
                 else:
                     self._call(response, index, item)
                 if self._faults.incomplete and isinstance(item, Speech):
@@ -177,6 +179,25 @@ class Replies:
         emit("response.output_audio_transcript.done", **ids, transcript=words)
         emit("response.content_part.done", **ids, part={"type": "audio", "transcript": words})
         self._done(response, ids["output_index"], speaking.item, speaking.previous)
+
+    def _write(self, response: _Response, index: int, text: Text) -> None:
+        emit = self._session.emit
+        item: dict[str, Any] = {
+            "id": self._session.new_id("item"),
+            "object": "realtime.item",
+            "type": "message",
+            "status": "in_progress",
+            "role": "assistant",
+            "content": [],
+        }
+        ids = {"response_id": response.id, "item_id": item["id"], "output_index": index, "content_index": 0}
+        previous = self._announce(response, index, item)
+        emit("response.content_part.added", **ids, part={"type": "text", "text": ""})
+        emit("response.output_text.delta", **ids, delta=text.text)
+        emit("response.output_text.done", **ids, text=text.text)
+        emit("response.content_part.done", **ids, part={"type": "text", "text": text.text})
+        item["status"], item["content"] = "completed", [{"type": "output_text", "text": text.text}]
+        self._done(response, index, item, previous)
 
     def _call(self, response: _Response, index: int, call: Call) -> None:
         emit, name = self._session.emit, self._session.new_id("item")

@@ -16,6 +16,13 @@ class Call:
 
 
 @attrs.frozen
+class Text:
+    """One message item in text, for a reply that is asked for in text."""
+
+    text: str
+
+
+@attrs.frozen
 class Speech:
     """One message item: words and their audio, µ-law bytes."""
 
@@ -33,7 +40,7 @@ def say(name: str) -> Speech:
 class Reply:
     """One response: its items in order, how long until the first delta, how fast and in what pieces the audio comes."""
 
-    items: tuple[Speech | Call, ...] = ()
+    items: tuple[Speech | Call | Text, ...] = ()
     delay_ms: int = 250
     speed: float = 5.0
     delta_ms: int = 200
@@ -46,6 +53,8 @@ class Prompted:
     turn: int
     tool_results: tuple[str, ...] = ()
     text: str = ""
+    apart: bool = False
+    """Whether it is to be no part of the conversation."""
 
 
 Brain = Callable[[Prompted], Reply]
@@ -53,20 +62,28 @@ Brain = Callable[[Prompted], Reply]
 
 @attrs.frozen
 class Script:
-    """Replies in order: to the caller's turns, after tool results, to text (keys). `said`: the words of the turns."""
+    """Replies in order: to the caller's turns, after tool results, to text (keys), apart from the conversation.
+
+    `said`: the words of the turns; `sure`: how sure the transcriber is of each, 0 to 1 (the default is 0.9).
+    """
 
     turns: tuple[Reply, ...] = ()
     after_tools: tuple[Reply, ...] = ()
     on_text: tuple[Reply, ...] = ()
+    apart: tuple[Reply, ...] = ()
     said: tuple[str, ...] = ()
+    sure: tuple[float, ...] = ()
 
     def brain(self) -> Brain:
         """The script as a function, fresh: each list is read once, then the model asks the caller to repeat."""
         turns, after_tools, on_text = iter(self.turns), iter(self.after_tools), iter(self.on_text)
+        apart = iter(self.apart)
         answered = 0
 
         def reply(prompted: Prompted) -> Reply:
             nonlocal answered
+            if prompted.apart:
+                return next(apart, Reply((Text("{}"),)))
             spoken, answered = prompted.turn > answered, prompted.turn
             source = turns if spoken else after_tools if prompted.tool_results else on_text if prompted.text else turns
             return next(source, Reply((say("agent_sorry"),)))

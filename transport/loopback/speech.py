@@ -1,8 +1,11 @@
 """The recorded lines that the loopback ends speak: 8 kHz µ-law files without a header, and what they say."""
 
+import random
 from importlib.resources import files
 
 import attrs
+
+from actors.mulaw import BYTES_PER_MS
 
 LINES = {
     "caller_hours": "Hello. Could you tell me your opening hours please?",
@@ -17,6 +20,25 @@ LINES = {
     "agent_bye": "You are welcome. Have a nice day, goodbye.",
     "agent_sorry": "Sorry, could you say that again please?",
     "agent_connect": "Of course, I am connecting you with a colleague now.",
+    "caller_appointment": "Hello, I would like an appointment please.",
+    "agent_name": "Gladly. Your full name please, and spell the last name.",
+    "caller_name": "John Smyth. S, M, Y as in yellow, T, H.",
+    "agent_name_back": "John, then S, M, Y, T, H. Is that right?",
+    "caller_yes": "Yes, that's right.",
+    "agent_email": "And your e-mail address?",
+    "caller_email": "J dot Smyth at gmail dot com.",
+    "agent_email_wrong": "J dot S, M, I, T, H, at gmail dot com. Right?",
+    "caller_email_fix": "No, Y as in yellow, not I.",
+    "agent_email_back": "J dot S, M, Y, T, H, at gmail dot com. Right?",
+    "agent_phone": "Which number shall I send the confirmation to?",
+    "caller_phone": "Four one five, double five five, two six seven one.",
+    "agent_phone_back": "Four one five, five five five, two six seven one?",
+    "caller_day": "Sorry, Tuesday at three in the afternoon.",
+    "agent_day_back": "Tuesday at three in the afternoon. Is that right?",
+    "agent_booked": "Booked: Tuesday at three. A text message is on its way. Anything else?",
+    "agent_through": "I am putting you through to the doctor on call.",
+    "agent_day": "Which day suits you? We are open Monday to Friday from eight in the morning until six in the evening, "
+    "and on Saturday from nine until one.",
 }
 
 
@@ -33,3 +55,22 @@ def line(name: str) -> Line:
     """The recorded line `name`; KeyError if there is none."""
     text = LINES[name]
     return Line(name, text, (files("transport.loopback") / "clips" / f"{name}.ulaw").read_bytes())
+
+
+MURMUR_MS_PER_CHARACTER = 60
+MURMUR_AT_LEAST_MS = 400
+
+
+def murmur(words: str, seed: int = 0) -> bytes:
+    """Audio as loud as speech and about as long as `words` would take, in µ-law bytes; different for each `seed`.
+
+    Nobody could understand it, and nobody in the loopback ends has to.
+    """
+    ms = max(MURMUR_AT_LEAST_MS, len(words) * MURMUR_MS_PER_CHARACTER)
+    chance = random.Random(f"{seed} {words}")
+    loud = bytes(chance.choice(_LOUD) for _ in range(min(ms, 1000) * BYTES_PER_MS))
+    return (loud * (ms // 1000 + 1))[: ms * BYTES_PER_MS]
+
+
+_LOUD = bytes([0x90, 0x10, 0x98, 0x18, 0xA0, 0x20])
+"""µ-law bytes well above any threshold of voice."""

@@ -53,12 +53,36 @@ class Gather:
 
 
 @attrs.frozen
+class Conference:
+    """A room that legs of the account meet in, by its name."""
+
+    name: str
+    start_on_enter: bool = True
+    end_on_exit: bool = False
+    wait_url: str | None = None
+    """What is heard before it starts: None is the carrier's music, empty is silence."""
+    muted: bool = False
+    beep: str = "true"
+    max_participants: int = 250
+    status_callback: str = ""
+    events: frozenset[str] = frozenset()
+    """Of start, end, join, leave, ...: what the callback is asked with."""
+    label: str = ""
+
+
+@attrs.frozen
 class Dial:
-    """Rings `number`."""
+    """Rings `number`, or enters a conference."""
 
     number: str
     action: str = ""
     timeout: float = 30.0
+    whisper: str = ""
+    """The document that is carried out on the called leg before the two are connected."""
+    status_callback: str = ""
+    events: frozenset[str] = frozenset({"completed"})
+    """Of initiated, ringing, answered, completed: what the callback is asked with."""
+    conference: Conference | None = None
 
 
 @attrs.frozen
@@ -104,6 +128,16 @@ class Connect:
 
 Verb = Say | Play | Pause | Gather | Dial | Record | Redirect | Hangup | Reject | Connect
 
+CONFERENCE_AT_MOST = 250
+_CALL_EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
+_CONFERENCE_EVENTS = frozenset({"start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement"})
+_CONFERENCE_VALUES = {
+    **dict.fromkeys(("startConferenceOnEnter", "endConferenceOnExit", "muted"), ("true", "false")),
+    **dict.fromkeys(("waitMethod", "statusCallbackMethod", "recordingStatusCallbackMethod"), ("GET", "POST")),
+    "beep": ("true", "false", "onEnter", "onExit"),
+    "jitterBufferSize": ("off", "small", "medium", "large"),
+}
+
 _ATTRIBUTES = {
     "Say": {"voice", "language", "loop"},
     "Play": {"loop", "digits"},
@@ -123,6 +157,12 @@ _ATTRIBUTES = {
         "url", "method", "sendDigits", "statusCallback", "statusCallbackEvent", "statusCallbackMethod", "byoc",
         "machineDetection", "amdStatusCallback", "amdStatusCallbackMethod", "machineDetectionTimeout",
         "machineDetectionSpeechThreshold", "machineDetectionSpeechEndThreshold", "machineDetectionSilenceTimeout",
+    },
+    "Conference": {
+        "startConferenceOnEnter", "endConferenceOnExit", "waitUrl", "waitMethod", "beep", "muted", "maxParticipants",
+        "statusCallback", "statusCallbackEvent", "statusCallbackMethod", "participantLabel", "jitterBufferSize", "coach",
+        "region", "trim", "record", "recordingStatusCallback", "recordingStatusCallbackMethod",
+        "recordingStatusCallbackEvent", "recordingConfigurationId", "eventCallbackUrl",
     },
     "Record": {
         "action", "method", "timeout", "maxLength", "finishOnKey", "playBeep", "trim", "transcribe",
@@ -169,13 +209,7 @@ def _verb(element: ElementTree.Element, base: str) -> Verb:
     if tag == "Gather":
         return _gather(element, action or base, base)
     if tag == "Dial":
-        numbers = [child for child in element if child.tag == "Number"]
-        for child in element:
-            _check_attributes(child)
-        number = (numbers[0].text or "").strip() if numbers else text
-        if not number or len(numbers) != len(element):
-            raise TwimlError(13224, "<Dial> without a number")
-        return Dial(number, action, _number(element, "timeout", 30))
+        return _dial(element, text, action, base)
     if tag == "Record":
         callback = _url(element.get("recordingStatusCallback", ""), base)
         return Record(action or base, int(_number(element, "maxLength", 3600)), callback)
@@ -205,6 +239,50 @@ def _gather(element: ElementTree.Element, action: str, base: str) -> Gather:
         int(_number(element, "numDigits", 0)),
         element.get("finishOnKey", "#"),
         element.get("actionOnEmptyResult") == "true",
+    )
+
+
+def _dial(element: ElementTree.Element, text: str, action: str, base: str) -> Dial:
+    for child in element:
+        _check_attributes(child)
+    timeout = _number(element, "timeout", 30)
+    if [child.tag for child in element] == ["Conference"]:
+        return Dial("", action, timeout, conference=_conference(element[0], base))
+    numbers = [child for child in element if child.tag == "Number"]
+    number = (numbers[0].text or "").strip() if numbers else text
+    if not number or len(numbers) != len(element):
+        raise TwimlError(13224, "<Dial> without a number")
+    if not numbers:
+        return Dial(number, action, timeout)
+    whisper, callback = (_url(numbers[0].get(name, ""), base) for name in ("url", "statusCallback"))
+    events = frozenset((numbers[0].get("statusCallbackEvent") or "completed").split())
+    return Dial(number, action, timeout, whisper, callback, events & _CALL_EVENTS)
+
+
+def _conference(element: ElementTree.Element, base: str) -> Conference:
+    name, events = (element.text or "").strip(), frozenset(element.get("statusCallbackEvent", "").split())
+    wait, label = element.get("waitUrl"), element.get("participantLabel", "")
+    at_most = _number(element, "maxParticipants", CONFERENCE_AT_MOST)
+    wrong = [
+        f"{key}={element.get(key)!r}"
+        for key, allowed in _CONFERENCE_VALUES.items()
+        if element.get(key, allowed[0]) not in allowed
+    ]
+    if wrong or not 0 < len(name) <= 128 or not events <= _CONFERENCE_EVENTS or len(label) > 128:
+        raise TwimlError(16002, f"<Conference> {name!r} with {wrong or sorted(events - _CONFERENCE_EVENTS)}")
+    if not 2 <= at_most <= CONFERENCE_AT_MOST:
+        raise TwimlError(16002, f"<Conference> of {at_most} participants")
+    return Conference(
+        name,
+        element.get("startConferenceOnEnter") != "false",
+        element.get("endConferenceOnExit") == "true",
+        _url(wait, base) if wait else wait,
+        element.get("muted") == "true",
+        element.get("beep", "true"),
+        int(at_most),
+        _url(element.get("statusCallback", ""), base),
+        events,
+        label,
     )
 
 

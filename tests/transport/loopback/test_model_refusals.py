@@ -408,7 +408,7 @@ async def test_a_reply_apart_leaves_tool_results_to_the_conversation(autojump_cl
         for response in ({"conversation": "none"}, {}):
             await client.send("response.create", response=response)
             await client.next("response.done")
-    assert told == [Prompted(0), Prompted(0), Prompted(0, ("seen",))]
+    assert told == [Prompted(0), Prompted(0, apart=True), Prompted(0, ("seen",))]
 
 
 async def test_a_script_answers_turns_tools_and_text_each_from_its_own_list(autojump_clock: MockClock) -> None:

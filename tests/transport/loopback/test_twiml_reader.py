@@ -12,6 +12,7 @@ from twilio.twiml.voice_response import Gather as GatherVerb
 from twilio.twiml.voice_response import Stream, VoiceResponse
 
 from transport.loopback.twiml_reader import (
+    Conference,
     Connect,
     Dial,
     Gather,
@@ -136,6 +137,16 @@ def test_a_document_keeps_the_order_of_its_verbs_and_may_be_empty() -> None:
         (document("<Dial><Number> </Number></Dial>"), 13224),
         (document("<Dial><Say>a</Say></Dial>"), 13224),
         (document('<Dial><Number colour="red">1</Number></Dial>'), 12200),
+        (document("<Dial><Conference> </Conference></Dial>"), 16002),
+        (document(f"<Dial><Conference>{'a' * 129}</Conference></Dial>"), 16002),
+        (document('<Dial><Conference colour="red">a</Conference></Dial>'), 12200),
+        (document('<Dial><Conference startConferenceOnEnter="yes">a</Conference></Dial>'), 16002),
+        (document('<Dial><Conference waitMethod="PUT">a</Conference></Dial>'), 16002),
+        (document('<Dial><Conference beep="loud">a</Conference></Dial>'), 16002),
+        (document('<Dial><Conference maxParticipants="251">a</Conference></Dial>'), 16002),
+        (document('<Dial><Conference statusCallbackEvent="start stop">a</Conference></Dial>'), 16002),
+        (document("<Dial><Conference>a</Conference><Number>1</Number></Dial>"), 13224),
+        (document("<Dial><Conference>a</Conference><Conference>b</Conference></Dial>"), 13224),
         (document('<Redirect action="/x">/y</Redirect>'), 12200),
         (document("<Say>a</Say><Reject/>"), 12200),
         (document("<Connect/>"), 12200),
@@ -260,6 +271,33 @@ def _dial(response: VoiceResponse) -> None:
     response.append(dial)
 
 
+def _conference(response: VoiceResponse) -> None:
+    dial = DialVerb(action="/after", method="POST")
+    dial.conference(
+        "call-17",
+        start_conference_on_enter=False,
+        end_conference_on_exit=True,
+        wait_url="/hold",
+        wait_method="POST",
+        beep="onEnter",
+        muted=True,
+        max_participants=3,
+        status_callback="/conference",
+        status_callback_event="start end",
+        status_callback_method="POST",
+        participant_label="caller",
+        jitter_buffer_size="small",
+        record="do-not-record",
+    )
+    response.append(dial)
+
+
+def _silent_conference(response: VoiceResponse) -> None:
+    dial = DialVerb()
+    dial.conference("call-17", wait_url="")
+    response.append(dial)
+
+
 @pytest.mark.parametrize(
     ("write", "verb"),
     [
@@ -295,7 +333,36 @@ def _dial(response: VoiceResponse) -> None:
                 True,
             ),
         ),
-        (_dial, Dial("+15550001111", "https://phone.example.com/dialed", 20)),
+        (
+            _conference,
+            Dial(
+                "",
+                "https://phone.example.com/after",
+                conference=Conference(
+                    "call-17",
+                    start_on_enter=False,
+                    end_on_exit=True,
+                    wait_url="https://phone.example.com/hold",
+                    muted=True,
+                    beep="onEnter",
+                    max_participants=3,
+                    status_callback="https://phone.example.com/conference",
+                    events=frozenset({"start", "end"}),
+                    label="caller",
+                ),
+            ),
+        ),
+        (_silent_conference, Dial("", conference=Conference("call-17", wait_url=""))),
+        (
+            _dial,
+            Dial(
+                "+15550001111",
+                "https://phone.example.com/dialed",
+                20,
+                whisper="https://phone.example.com/whisper",
+                status_callback="https://phone.example.com/leg",
+            ),
+        ),
         (
             _stream,
             Connect(
@@ -323,6 +390,8 @@ DOCUMENTED = {
     "trim recordingStatusCallback recordingStatusCallbackMethod recordingStatusCallbackEvent recordingTrack",
     "<Dial><Number{}>1</Number></Dial>": "url method sendDigits statusCallback statusCallbackEvent "
     "statusCallbackMethod machineDetection amdStatusCallback",
+    "<Dial><Conference{}>a</Conference></Dial>": "waitUrl statusCallback participantLabel record trim region "
+    "recordingStatusCallback recordingStatusCallbackEvent eventCallbackUrl coach",
     "<Record{}/>": "action method timeout maxLength finishOnKey playBeep trim transcribe transcribeCallback "
     "recordingStatusCallback recordingStatusCallbackMethod recordingStatusCallbackEvent",
     "<Redirect{}>/a</Redirect>": "method",

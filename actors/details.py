@@ -1,0 +1,162 @@
+"""What callers tell: details as the model saves them, as the transcript has them, as keys give them: understood, checked,
+and put into the slots of the dialogue. Pure. Nothing gets into a slot unread.
+"""
+
+import datetime
+from collections.abc import Mapping
+
+import attrs
+
+from actors.dialogue import CAPTURES_KEPT, Dialogue, Held, Status
+from actors.slots import Context, Declined, Understood, read_back, understand
+from conf import flow as flows
+
+KEYED_KINDS = frozenset({"phone", "number"})
+"""What can be typed on a telephone."""
+
+
+@attrs.frozen
+class Report:
+    """What became of it: slots with a value now, what was wrong (a sentence, and the path it is about), what changed."""
+
+    saved: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
+
+
+def context(slot: flows.Slot, flow: flows.Flow, now: datetime.datetime) -> Context:
+    """How values of `slot` are to be read."""
+    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most)
+
+
+# ---------------------------------------------------------------- from the model
+
+
+def save(
+    dialogue: Dialogue,
+    flow: flows.Flow,
+    values: Mapping[str, object],
+    now: datetime.datetime,
+    confidence: float | None = None,
+) -> tuple[Dialogue, Report]:
+    """Takes in `values` by slot name. What cannot be read is a problem with its path, and counts as a failed try."""
+    saved: list[str] = []
+    problems: list[str] = []
+    corrected: list[str] = []
+    for name, value in values.items():
+        slot = flow.slots.get(name)
+        if slot is None:
+            known = ", ".join(flow.slots) or "none"
+            problems.append(f"there is no such detail; there are: {known} @ $.{name}")
+            continue
+        before = dialogue.held(name)
+        text = _as_text(value)
+        if text is None:
+            problems.append(f"expected a text @ $.{name}")
+            continue
+        held, problem = _capture(before, slot, text, context(slot, flow, now), dialogue.turn)
+        if problem:
+            problems.append(f"{problem} @ $.{name}")
+        else:
+            saved.append(name)
+            if confidence is not None:
+                held = attrs.evolve(held, model=confidence)
+            if before.text and held.text != before.text:
+                corrected.append(name)
+        dialogue = _put(dialogue, name, held)
+    return dialogue, Report(tuple(saved), tuple(problems), tuple(corrected))
+
+
+def confirm(dialogue: Dialogue, flow: flows.Flow, names: tuple[str, ...], correct: bool) -> tuple[Dialogue, Report]:
+    """The caller said whether what was read back is right. That cannot be before they were asked."""
+    saved: list[str] = []
+    problems: list[str] = []
+    for number, name in enumerate(names):
+        path = f"$.slots[{number}]"
+        held = dialogue.held(name)
+        if name not in flow.slots:
+            problems.append(f"there is no such detail; there are: {', '.join(flow.slots) or 'none'} @ {path}")
+        elif not held.text or held.status is Status.DECLINED:
+            problems.append(f"nothing is known of {name} yet: save it first @ {path}")
+        elif held.status is Status.CONFIRMED and correct:
+            saved.append(name)
+        elif held.turn >= dialogue.turn:
+            spoken = read_back(flow.slots[name].kind, held.text)
+            problems.append(f"not confirmed yet: read it back as {spoken!r} and wait for the caller's answer @ {path}")
+        elif correct and held.status is Status.UNCLEAR:
+            problems.append(f"the caller said that {held.text!r} is wrong: save the right one first @ {path}")
+        else:
+            saved.append(name)
+            status = Status.CONFIRMED if correct else Status.UNCLEAR
+            tries = 0 if correct else held.tries + 1
+            dialogue = _put(dialogue, name, attrs.evolve(held, status=status, tries=tries))
+    return dialogue, Report(tuple(saved), tuple(problems))
+
+
+def _as_text(value: object) -> str | None:
+    """A value of JSON as it would be said; None if it cannot be."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return value if isinstance(value, str) else None
+
+
+def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -> tuple[Held, str]:
+    """`held` after one more capture, and what was wrong with it."""
+    reading = understand(slot.kind, text, how, held.text)
+    if isinstance(reading, Declined):
+        return attrs.evolve(held, status=Status.DECLINED), ""
+    if not isinstance(reading, Understood):
+        status = held.status if held.known else Status.UNCLEAR
+        return attrs.evolve(held, status=status, tries=held.tries + 1), reading.why
+    if reading.text == held.text and held.known:
+        return _captured(held, reading.text), ""
+    status = Status.HEARD if slot.confirmed_by_caller else Status.CONFIRMED
+    fresh = attrs.evolve(held, text=reading.text, status=status, turn=turn, model=None, transcript=None)
+    return _captured(fresh, reading.text), ""
+
+
+def _captured(held: Held, text: str) -> Held:
+    return attrs.evolve(held, captures=(*held.captures, text)[-CAPTURES_KEPT:])
+
+
+def _put(dialogue: Dialogue, name: str, held: Held) -> Dialogue:
+    return attrs.evolve(dialogue, slots={**dialogue.slots, name: held})
+
+
+# ---------------------------------------------------------------- from the transcript, and from keys
+
+
+def overheard(
+    dialogue: Dialogue, flow: flows.Flow, words: str, confidence: float | None, now: datetime.datetime
+) -> tuple[Dialogue, tuple[str, ...]]:
+    """Compares the caller's words, as they were written down, with the slots that are asked for.
+
+    They fill none: transcribers mishear. But that they agree with what the model saved makes it surer, that they do not
+    makes it less sure; and the slots returned are those that the words seem to hold and nobody has saved.
+    """
+    unsaved: list[str] = []
+    for name in flow.states[dialogue.at].collects:
+        slot, held = flow.slots[name], dialogue.held(name)
+        if not slot.confirmed_by_caller or held.status is Status.CONFIRMED:
+            continue
+        reading = understand(slot.kind, words, context(slot, flow, now), held.text)
+        if not isinstance(reading, Understood):
+            continue
+        if not held.known:
+            unsaved.append(name)
+        elif held.turn == dialogue.turn:
+            dialogue = _put(dialogue, name, attrs.evolve(_captured(held, reading.text), transcript=confidence))
+    return dialogue, tuple(unsaved)
+
+
+def keyed(
+    dialogue: Dialogue, flow: flows.Flow, digits: str, now: datetime.datetime
+) -> tuple[Dialogue, Report, str] | None:
+    """Keys as the value of the slot that is asked for and can be typed: what became of it, and its name. None if none is."""
+    for name in flow.states[dialogue.at].collects:
+        if flow.slots[name].kind in KEYED_KINDS and dialogue.held(name).status is not Status.CONFIRMED:
+            after, report = save(dialogue, flow, {name: digits}, now)
+            return after, report, name
+    return None

@@ -1,0 +1,113 @@
+"""Errands: what the agent does for the caller while it goes on talking: text messages, tools written in Python.
+
+Each is done at most once: its key, which names the call, the state and the visit, is claimed in the store before anything is
+sent. Who finds it claimed already, after a resumption elsewhere, reports what came of it and does nothing.
+"""
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import attrs
+import trio
+
+from actors.mailbox import Mailbox, Outbox, WhenFull
+from actors.messages import Errand, ErrandDone, RunPython, SendText
+from actors.notebook import Notebook
+from actors.ports import ErrandPort
+
+QUEUE = 32
+"""Errands of one call that may wait: a flow has a few, a model that has lost its mind would have many."""
+AT_ONCE = 4
+ERRAND_AT_MOST = 20.0
+"""Seconds for one errand, the questions to the store included."""
+STORE_SECONDS = 6.0
+"""Of them for the store, beside a tool of Python."""
+ERRANDS_AT_MOST = 64
+"""Errands of one call; what comes after is not done."""
+
+
+class Errands:
+    """Carries errands out, a few at a time, outside the audio path.
+
+    Mailbox in: `inbox` (a full one means a model or flow gone mad: the call is ended). Out: `flow`, an `ErrandDone` for each.
+    Ended by cancelling it; `idle` waits for those that are under way.
+    """
+
+    def __init__(self, call_sid: str, port: ErrandPort, notebook: Notebook) -> None:
+        self.inbox: Mailbox[Errand] = Mailbox("errands", QUEUE, WhenFull.FATAL)
+        self._call_sid = call_sid
+        self._port = port
+        self._notebook = notebook
+        self._places = trio.CapacityLimiter(AT_ONCE)
+        self._taken = 0
+        self._under_way = 0
+        self._settled = trio.Event()
+
+    async def run(self, flow: Outbox[ErrandDone]) -> None:
+        """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                errand = await self.inbox.receive()
+                self._taken += 1
+                if self._taken > ERRANDS_AT_MOST:
+                    self._done(ErrandDone(errand.key, errand.name, "failed", {"reason": "too many in one call"}), flow)
+                    continue
+                self._under_way += 1
+                nursery.start_soon(self._carry_out, errand, flow)
+
+    async def idle(self) -> None:
+        """Until nothing is under way or waiting."""
+        while self._under_way or self.inbox.stats().taken_in > self._taken:
+            await self._settled.wait()
+
+    async def _carry_out(self, errand: Errand, flow: Outbox[ErrandDone]) -> None:
+        outcome, detail = "unknown", cast("Mapping[str, object]", {"reason": "it took too long"})
+        at_most = max(ERRAND_AT_MOST, errand.tool.seconds + STORE_SECONDS if isinstance(errand, RunPython) else 0)
+        async with self._places:
+            with trio.move_on_after(at_most):
+                if isinstance(errand, SendText):
+                    outcome, detail = await self._port.send_text(self._call_sid, errand.key, errand.to, errand.text)
+                else:
+                    outcome, detail = await self._run_tool(errand)
+        self._under_way -= 1
+        self._done(ErrandDone(errand.key, errand.name, outcome, detail), flow)
+
+    async def _run_tool(self, errand: RunPython) -> tuple[str, Mapping[str, object]]:
+        """The flow's own code: what it raises is its failure, not the call's."""
+        if not await self._port.claim(self._call_sid, errand.key, errand.name):
+            return "unknown", {"reason": "it was begun before, and what came of it was not seen"}
+        outcome, detail = "unknown", cast("dict[str, object]", {"reason": f"it took over {errand.tool.seconds:g} s"})
+        with trio.move_on_after(errand.tool.seconds):
+            try:
+                result = await errand.tool.run(**errand.arguments)
+                outcome, detail = "done", _as_mapping(result)
+            except Exception as error:  # a flow's tool may raise anything; it is told, recorded, and the call goes on
+                self._notebook.trouble("tool", f"{errand.name}: {type(error).__name__}: {error}")
+                outcome, detail = "failed", {"reason": f"{type(error).__name__}: {error}"}
+        await self._port.settle(self._call_sid, errand.key, outcome)
+        return outcome, detail
+
+    def _done(self, done: ErrandDone, flow: Outbox[ErrandDone]) -> None:
+        self._notebook.errand(done.name, done.outcome, str(done.detail.get("reason", "")))
+        flow.post(done)
+        self._settled.set()
+        self._settled = trio.Event()
+
+
+def _as_mapping(result: object) -> dict[str, object]:
+    """What a tool returned, as JSON knows it."""
+    plain = _plain(result)
+    return cast("dict[str, object]", plain) if isinstance(plain, dict) else {"result": plain}
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in cast("Iterable[object]", value)]
+    if attrs.has(type(value)):
+        return _plain(attrs.asdict(cast("attrs.AttrsInstance", value), recurse=False))
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)

@@ -1,0 +1,54 @@
+"""StateKeeper: keeps the story of a call in the store, after every turn, without anybody waiting for it."""
+
+from collections.abc import Callable
+
+import trio
+
+from actors.mailbox import Mailbox, WhenFull
+from actors.ports import RecordPort
+from actors.story import Story, to_plain
+
+SETTLE = 0.3
+"""Seconds that changes are gathered before they are written: a turn brings several, one after the other."""
+RETRY = (0.5, 1.0, 2.0, 5.0)
+"""Seconds between tries while the store is down; the last one again and again."""
+
+
+class StateKeeper:
+    """Writes the newest story; while a write is under way further changes become one. `tell` is told that there is one.
+
+    The mailbox holds a single note, since only the newest story counts: an older one is dropped, and counted.
+    Ended by `last`, which writes the story as it ended: nothing older is written after that.
+    """
+
+    def __init__(
+        self, call_sid: str, numbers: tuple[str, str], records: RecordPort, story: Callable[[], Story]
+    ) -> None:
+        self.inbox: Mailbox[None] = Mailbox("story", 1, WhenFull.DROP_OLDEST)
+        self._call_sid = call_sid
+        self._numbers = numbers
+        self._records = records
+        self._story = story
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Until the story has ended. A store that is down is tried again, with what is newest by then."""
+        with self._scope:
+            while True:
+                await self.inbox.receive()
+                await trio.sleep(SETTLE)
+                self.inbox.take_all()
+                tries = 0
+                while not await self._write(self._story()):
+                    await trio.sleep(RETRY[min(tries, len(RETRY) - 1)])
+                    tries += 1
+                    self.inbox.take_all()
+
+    async def last(self, story: Story) -> None:
+        """The story as it ended."""
+        self._scope.cancel("the story has ended")
+        await self._write(story)
+
+    async def _write(self, story: Story) -> bool:
+        caller, called = self._numbers
+        return await self._records.keep_story(self._call_sid, caller, called, to_plain(story), over=story.over)

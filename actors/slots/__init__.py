@@ -1,0 +1,156 @@
+"""Values that callers give on the phone, understood: what was said becomes a typed, canonical value, or a reason why not.
+
+Pure: the present is given, nothing is remembered. An utterance is the transcript of speech, or what a speech model wrote
+into a tool's argument.
+"""
+
+import datetime
+
+import attrs
+
+from actors.slots.choice import understand_choice, understand_yes_no
+from actors.slots.email import spoken_email, understand_email
+from actors.slots.frame import unframed
+from actors.slots.language import Language
+from actors.slots.languages import language_of
+from actors.slots.number import number_of, understand_number
+from actors.slots.person_name import spoken_name, understand_name
+from actors.slots.phone import spoken_phone, understand_phone
+from actors.slots.reading import KINDS, Context, Declined, Puzzled, Reading, SlotValue, Unclear, Understood
+from actors.slots.tokens import words_of
+from actors.slots.when import understand_when
+from actors.slots.when_clock import spoken_time
+from actors.slots.when_day import spoken_day
+
+__all__ = [
+    "KINDS",
+    "MOST_CHARACTERS",
+    "Context",
+    "Declined",
+    "Reading",
+    "SlotValue",
+    "Unclear",
+    "Understood",
+    "read_back",
+    "typed",
+    "understand",
+]
+
+_ANSWERS = frozenset({"yes_no", "choice", "text"})
+"""Kinds in which every word may count."""
+MOST_CHARACTERS = 1000
+"""Longer utterances are not read: nobody says a value that long, and reading stays quick."""
+
+
+def understand(kind: str, utterance: str, context: Context, before: str = "") -> Reading:
+    """What the caller's words are as a value of `kind`.
+
+    `before` is the canonical text of the value held so far, "" if there is none; a correction of a part of it keeps the
+    rest. Raises ValueError for an unknown kind or language, and nothing else.
+    """
+    _known(kind)
+    language = language_of(context.language)
+    said = utterance.strip()
+    if not said:
+        return Unclear("nothing was heard: ask again")
+    if len(said) > MOST_CHARACTERS:
+        return Unclear("that was too long: ask for this one value alone")
+    if kind != "yes_no" and language.refusals.fullmatch(words_of(said)):
+        return Declined()
+    try:
+        understood = _understood(kind, said, context, _held(kind, before), language)
+        _settled(kind, understood, context, language)
+    except Puzzled as puzzled:
+        return Unclear(str(puzzled))
+    except OverflowError:
+        return Unclear("that is out of range: ask again")
+    if understood.spoken:
+        return understood
+    return attrs.evolve(understood, spoken=read_back(kind, understood.text))
+
+
+def _known(kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}; known are {', '.join(KINDS)}")
+
+
+def _held(kind: str, before: str) -> str:
+    """`before`, or nothing if it is no canonical text of this kind."""
+    try:
+        typed(kind, before)
+    except ValueError:
+        return ""
+    return before
+
+
+def _settled(kind: str, understood: Understood, context: Context, language: Language) -> None:
+    """Raises Puzzled if the canonical text would be read as another value: then it was no sound reading."""
+    try:
+        again = _understood(kind, understood.text, context, "", language).text
+    except Puzzled:
+        again = ""
+    if again != understood.text:
+        raise Puzzled(f'"{understood.text[:80]}" is not clear: ask for it again, letter by letter or digit by digit')
+
+
+def _understood(kind: str, said: str, context: Context, before: str, language: Language) -> Understood:
+    if kind not in _ANSWERS:
+        said = unframed(said, language)
+    match kind:
+        case "person_name":
+            return understand_name(said, before, language)
+        case "email":
+            return understand_email(said, before, language)
+        case "phone":
+            return understand_phone(said, before, language, context.region)
+        case "number":
+            return understand_number(said, language, context.least, context.most)
+        case "yes_no":
+            return understand_yes_no(said, language)
+        case "choice":
+            return understand_choice(said, context.choices, language)
+        case "text":
+            return Understood(said, said, said)
+        case _:
+            return understand_when(kind, said, before, context, language)
+
+
+def typed(kind: str, text: str) -> SlotValue:
+    """The typed value of a canonical text. Raises ValueError for an unknown kind, or a text that is none of this kind."""
+    _known(kind)
+    match kind:
+        case "date_time":
+            return datetime.datetime.fromisoformat(text)
+        case "date":
+            return datetime.date.fromisoformat(text)
+        case "time":
+            return datetime.time.fromisoformat(text)
+        case "number":
+            return number_of(text)
+        case "yes_no":
+            if text not in {"yes", "no"}:
+                raise ValueError(f"neither yes nor no: {text[:40]!r}")
+            return text == "yes"
+        case _:
+            return text
+
+
+def read_back(kind: str, text: str) -> str:
+    """How to say a canonical text to the caller. Raises ValueError as `typed` does."""
+    value = typed(kind, text)
+    language = language_of("en")
+    if isinstance(value, datetime.datetime):
+        return f"{spoken_day(value.date())} at {spoken_time(value.time())}"
+    if isinstance(value, datetime.date):
+        return spoken_day(value)
+    if isinstance(value, datetime.time):
+        return spoken_time(value)
+    match kind:
+        case "person_name":
+            return spoken_name(text, language)
+        case "email":
+            return spoken_email(text, language)
+        case "phone":
+            return spoken_phone(text)
+        case _:
+            return text

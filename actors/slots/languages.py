@@ -1,0 +1,14 @@
+"""The languages that values are understood in, by code."""
+
+from actors.slots.english import ENGLISH
+from actors.slots.language import Language
+
+_LANGUAGES: dict[str, Language] = {"en": ENGLISH}
+
+
+def language_of(code: str) -> Language:
+    """The tables for a BCP 47 code; its region is ignored. Raises ValueError for an unknown language."""
+    primary = code.replace("_", "-").partition("-")[0].lower()
+    if primary not in _LANGUAGES:
+        raise ValueError(f"unknown language {code!r}; known are {', '.join(_LANGUAGES)}")
+    return _LANGUAGES[primary]

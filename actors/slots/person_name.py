@@ -1,0 +1,309 @@
+"""Names of people, said, spelled, or both."""
+
+import re
+from collections.abc import Sequence
+
+import attrs
+
+from actors.slots.corrections import exchange, language_words, letter_edit, placed_letter, split_instead
+from actors.slots.language import Language
+from actors.slots.letters import Piece, pieces_of
+from actors.slots.mending import mended, similarity
+from actors.slots.reading import Puzzled, Understood
+from actors.slots.tokens import Token, plain, tokens_of
+
+_MOST_PARTS = 6
+
+
+@attrs.frozen
+class Part:
+    """One word of a name. `said_as`: how much of the held name it is about ("first", "last"), if the caller said so."""
+
+    text: str
+    spelled: bool
+    respells: bool = False
+    """Whether the caller announced that this spells what was said before."""
+    said_as: str = ""
+
+
+def understand_name(utterance: str, before: str, language: Language) -> Understood:
+    """Raises Puzzled."""
+    said = plain(utterance)
+    if "@" in said:
+        raise Puzzled("that is an e-mail address and not a name: ask for the name")
+    tokens = _without_lead(tokens_of(said), language)
+    if before:
+        corrected = _corrected(tokens, before, language)
+        if corrected is not None:
+            return _understood(corrected)
+    tokens, clause = _without_clause(tokens, language)
+    if clause:
+        name = _written(_spelled_in(_parts(tokens, language)), language)
+        edited = letter_edit(clause, name, language)
+        if edited is None:
+            raise Puzzled(f'it is not clear how "{name}" is spelled: ask for it letter by letter')
+        tokens = tokens_of(edited)
+    parts = _spelled_in(_parts(tokens, language))
+    return _understood(_written(_into(before, parts) if before else parts, language))
+
+
+def _without_clause(tokens: list[Token], language: Language) -> tuple[list[Token], list[Token]]:
+    """The name and what is said of its spelling: "Smith", "with a y". Letters that follow make it needless."""
+    start = next((at for at, token in enumerate(tokens) if at and token.word in {"with", "without"}), None)
+    if start is None:
+        return tokens, []
+    end = next((at for at in range(start, len(tokens)) if (tokens[at].is_pause and not tokens[at].glued) or
+                tokens[at].text in {",", ":", ";", "."}), len(tokens))  # fmt: skip
+    rest = tokens[end:]
+    if any(token.is_word for token in rest):
+        return [*tokens[:start], *rest], []
+    return tokens[:start], tokens[start:end]
+
+
+def _understood(name: str) -> Understood:
+    return Understood(name, name, "")
+
+
+def _without_lead(tokens: list[Token], language: Language) -> list[Token]:
+    """Without "my name is" and titles."""
+    kept: list[Token] = []
+    place = 0
+    while place < len(tokens):
+        label = language.name_parts.at(tokens, place)
+        if label is not None:
+            kept += tokens[place : label[1]]
+            place = label[1]
+            continue
+        lead = language.name_leads.at(tokens, place)
+        single = lead is not None and lead[1] == place + 1 and kept
+        if lead is not None and not single:
+            place = lead[1]
+            continue
+        if tokens[place].word in language.titles and place + 1 < len(tokens):
+            place += 1
+            if tokens[place].text == "." and place + 1 < len(tokens):
+                place += 1
+            continue
+        kept.append(tokens[place])
+        place += 1
+    return kept
+
+
+def _parts(tokens: Sequence[Token], language: Language) -> list[Part]:
+    parts: list[Part] = []
+    start, said_as = 0, ""
+    for place in range(len(tokens) + 1):
+        label = language.name_parts.at(tokens, place) if place >= start else None
+        if label is None and place < len(tokens):
+            continue
+        parts += _labelled(tokens[start:place], said_as, language)
+        if label is not None:
+            said_as, start = label[0], label[1]
+    if not parts:
+        raise Puzzled("no name was heard: ask for the name")
+    return parts
+
+
+def _labelled(tokens: Sequence[Token], said_as: str, language: Language) -> list[Part]:
+    pieces = mended(pieces_of(tokens, language), language)
+    parts: list[Part] = []
+    pieces = [piece for at, piece in enumerate(pieces) if not _repeated(pieces, at)]
+    announced = False
+    glue = ""
+    spelling = False
+    for piece in pieces:
+        if piece.kind == "filler":
+            if piece.text in {"but", "actually"} and parts:
+                raise Puzzled("more than one name was heard: ask which one to use")
+            announced = announced or any(word in language.respelled for word in piece.text.split())
+            spelling = spelling and piece.text in language.hesitations
+        elif piece.kind == "digits":
+            raise Puzzled(f'"{piece.text}" is not part of a name: ask for the name again')
+        elif piece.kind == "symbol":
+            if piece.text in {"'", "-"} and parts:
+                glue = piece.text
+            elif piece.text not in {" ", "."}:
+                raise Puzzled(f'"{piece.text}" is not part of a name: ask for the name again')
+            spelling = spelling and piece.text not in {" ", "."}
+        else:
+            letter = piece.kind == "letter"
+            if glue or (letter and spelling and parts):
+                parts[-1] = attrs.evolve(parts[-1], text=parts[-1].text + glue + piece.text)
+            else:
+                parts.append(Part(piece.text, letter, announced and letter, said_as))
+            glue, spelling = "", letter
+    return [_checked(part, language) for part in parts]
+
+
+def _repeated(pieces: Sequence[Piece], place: int) -> bool:
+    """Whether a word is said, and after a pause said again within the name: "Bond, James Bond"."""
+    if pieces[place].kind != "word" or place + 1 == len(pieces) or not pieces[place + 1].pause:
+        return False
+    return any(other.kind == "word" and other.text == pieces[place].text for other in pieces[place + 1 :])
+
+
+def _checked(part: Part, language: Language) -> Part:
+    if not part.spelled and part.text.casefold().removesuffix("'s") in language.no_names:
+        raise Puzzled(f'"{part.text}" does not sound like part of a name: ask for the name alone')
+    if not all(char.isalpha() or char in "'-" for char in part.text):
+        raise Puzzled(f'"{part.text}" is not written in letters: ask for the name, letter by letter')
+    return part
+
+
+def _spelled_in(parts: Sequence[Part]) -> list[Part]:
+    """Spelled parts take the place of the words they spell."""
+    kept: list[Part] = []
+    for part in parts:
+        if not part.spelled:
+            kept.append(part)
+            continue
+        words = [at for at, other in enumerate(kept) if not other.spelled]
+        spans = [(at, at + 1) for at in words] + [(at, at + 2) for at in words if at + 1 in words]
+        likest = max(spans, key=lambda span: _likeness(kept[span[0] : span[1]], part), default=None)
+        likeness = _likeness(kept[likest[0] : likest[1]], part) if likest else 0.0
+        short = len(part.text) <= 2
+        if likest and likeness >= (0.7 if short else 0.5):
+            kept[likest[0] : likest[1]] = _divided(kept[likest[0] : likest[1]], part)
+        elif part.respells and words and not short:
+            if len(words) > 1 or likeness < 0.2:
+                raise Puzzled(
+                    f"the letters {part.text.upper()} spell none of the names that were said: ask what they spell"
+                )
+            kept[words[0]] = part
+        elif short and len(parts) > 1:
+            kept += [Part(letter, False) for letter in part.text]
+        else:
+            kept.append(part)
+    return kept
+
+
+def _likeness(words: Sequence[Part], spelled: Part) -> float:
+    return similarity("".join(word.text for word in words), spelled.text)
+
+
+def _divided(words: Sequence[Part], spelled: Part) -> list[Part]:
+    """A run of letters that spells two words, cut where it fits them best."""
+    if len(words) == 1:
+        return [spelled]
+    text = spelled.text
+
+    def fit(cut: int) -> float:
+        return similarity(words[0].text, text[:cut]) + similarity(words[1].text, text[cut:])
+
+    cut = max(range(1, len(text)), key=fit)
+    return [attrs.evolve(spelled, text=text[:cut]), attrs.evolve(spelled, text=text[cut:])]
+
+
+def _written(parts: Sequence[Part], language: Language) -> str:
+    if not parts:
+        raise Puzzled("no name was heard: ask for the name")
+    if len(parts) > _MOST_PARTS:
+        raise Puzzled("that is too long for a name: ask for the first and the last name alone")
+    if len(parts) == 1 and len(parts[0].text) == 1:
+        raise Puzzled(f"only the letter {parts[0].text.upper()} was heard: ask for the whole name, spelled")
+    shouted = all(part.text.isupper() for part in parts)
+    return " ".join(
+        capitalised(part.text, place, len(parts), part.spelled or shouted, language) for place, part in enumerate(parts)
+    )
+
+
+def capitalised(word: str, place: int, many: int, flat: bool, language: Language) -> str:
+    """A word of a name as it is written. `flat`: its own capitals say nothing."""
+    inner = word[1:]
+    if inner != inner.lower() and not (flat and word.isupper()) and word != word.upper():
+        return word
+    if (
+        word.casefold() in language.particles
+        and place < many - 1
+        and (flat or word.islower())
+        and (place > 0 or many == 2)
+    ):
+        return word.lower() if place > 0 or word.islower() else word
+    return "".join(_capital(piece) if piece.isalpha() else piece for piece in re.split(r"(['-])", word.lower()))
+
+
+def _capital(word: str) -> str:
+    if word.startswith("mc") and len(word) > 4:
+        return "Mc" + word[2].upper() + word[3:]
+    return word[:1].upper() + word[1:]
+
+
+def _into(before: str, parts: Sequence[Part]) -> list[Part]:
+    """New parts in the held name: the part that the caller named, or the one that the letters spell."""
+    held = [Part(word, False) for word in before.split()]
+    labels = {part.said_as for part in parts}
+    if "" not in labels:
+        for label in sorted(labels):
+            new = [part for part in parts if part.said_as == label]
+            held = _labelled_into(held, new, label)
+        return held
+    if len(parts) == 1 and parts[0].spelled and len(held) > 1:
+        likest = max(range(len(held)), key=lambda at: _likeness(held[at : at + 1], parts[0]))
+        if _likeness(held[likest : likest + 1], parts[0]) >= 0.5:
+            return [*held[:likest], parts[0], *held[likest + 1 :]]
+        if _likeness(held, parts[0]) < 0.5:
+            raise Puzzled(
+                f"it is not clear which part of {before} the letters {parts[0].text.upper()} spell: ask which one"
+            )
+        return _divided(held, parts[0]) if len(held) == 2 else [parts[0]]
+    if len(parts) == 1 and len(held) > 1:
+        likeness = sorted((_likeness(held[at : at + 1], parts[0]), at) for at in range(len(held)))
+        if likeness[-1][0] >= 0.6 and likeness[-2][0] < 0.6:
+            at = likeness[-1][1]
+            return [*held[:at], parts[0], *held[at + 1 :]]
+        raise Puzzled(
+            f'it is not clear which part of {before} is "{parts[0].text}": ask whether it is the first or the last name'
+        )
+    return list(parts)
+
+
+def _labelled_into(held: list[Part], new: list[Part], label: str) -> list[Part]:
+    if label == "first":
+        return [*new, *held[1:]] if len(held) > 1 else new
+    if label == "last":
+        return [held[0], *new] if len(held) < 3 else [*held[:-1], *new]
+    return [held[0], *new, held[-1]] if len(held) > 1 else [*held, *new]
+
+
+def _corrected(tokens: list[Token], before: str, language: Language) -> str | None:
+    placed = placed_letter(tokens, before, language)
+    if placed is not None:
+        return placed
+    parts = split_instead(tokens, language)
+    if parts is not None:
+        new, old = (_plain_text(part, language) for part in parts)
+        return _swapped(before, new, old)
+    exchanged = exchange(tokens, before, language)
+    if exchanged is not None:
+        return exchanged
+    if language_words(_without_clause(tokens, language)[0], language) and _without_clause(tokens, language)[1]:
+        return None
+    return letter_edit(tokens, before, language)
+
+
+def _plain_text(tokens: Sequence[Token], language: Language) -> str:
+    return "".join(piece.text for piece in pieces_of(tokens, language) if piece.kind in {"letter", "word"})
+
+
+def _swapped(before: str, new: str, old: str) -> str:
+    places = [match.start() for match in re.finditer(re.escape(old), before, re.IGNORECASE)] if old and new else []
+    if len(places) == 1:
+        at = places[0]
+        start = at == 0 or before[at - 1] in " -'"
+        return before[:at] + (new[:1].upper() + new[1:] if start else new.lower()) + before[at + len(old) :]
+    if not places and new and new.casefold() in before.casefold():
+        return before
+    raise Puzzled(f'"{old[:40]}" is {"more than once" if places else "not"} in {before}: ask which part is wrong')
+
+
+def spoken_name(text: str, language: Language) -> str:
+    """Every word of the name, and its letters: "Smyth, S, M, Y, T, H"."""
+    words: list[str] = []
+    for word in text.split():
+        letters = ", ".join(_letter(char, language) for char in word)
+        words.append(f"{word}, {letters}" if len(word) > 1 else word)
+    return "; ".join(words)
+
+
+def _letter(char: str, language: Language) -> str:
+    return language.symbol_names.get(char, char.upper())

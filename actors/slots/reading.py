@@ -1,0 +1,68 @@
+"""What becomes of an utterance: a typed value, a reason why it is none, or a refusal."""
+
+import datetime
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+KINDS: tuple[str, ...] = (
+    "person_name",
+    "email",
+    "phone",
+    "date_time",
+    "date",
+    "time",
+    "number",
+    "yes_no",
+    "choice",
+    "text",
+)
+
+SlotValue: TypeAlias = str | bool | int | float | datetime.datetime | datetime.date | datetime.time
+"""str for names, addresses, numbers of telephones, choices and texts; naive local time for `date_time` and `time`."""
+
+
+@attrs.frozen
+class Context:
+    """What has to be known to read an utterance.
+
+    `now` is aware, in the caller's local time; dates are read relative to it, in the future. `region` is the ISO country
+    code for national phone numbers and for the order of day and month. `choices` maps a canonical name to other words
+    for it. `least` and `most` bound a number, both inclusive.
+    """
+
+    now: datetime.datetime
+    language: str = "en"
+    region: str = "US"
+    choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
+    least: float | None = None
+    most: float | None = None
+
+
+@attrs.frozen
+class Understood:
+    """A value. `text` is its canonical form and reads back as the same value; `spoken` is how to say it to the caller."""
+
+    value: SlotValue
+    text: str
+    spoken: str
+
+
+@attrs.frozen
+class Unclear:
+    """No value; `why` is one sentence that says what is wrong and what to ask for."""
+
+    why: str
+
+
+@attrs.frozen
+class Declined:
+    """The caller will not give it."""
+
+
+Reading: TypeAlias = Understood | Unclear | Declined
+
+
+class Puzzled(Exception):
+    """Raised inside the package where reading cannot go on; its text becomes the `why` of an `Unclear`."""

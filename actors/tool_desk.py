@@ -1,0 +1,127 @@
+"""Answers the model's tool calls: what is told to the model, what changes in the dialogue, and what is still to be done. Pure."""
+
+import datetime
+from collections.abc import Mapping
+
+import attrs
+
+from actors import details, dialogue
+from actors.dialogue import Dialogue, Due, Learned
+from actors.messages import Disposition, Errand, RunPython, SendText, ToolCall
+from actors.slots import read_back
+from actors.story import ASKED_FOR_A_HUMAN
+from actors.tools import (
+    BadArguments,
+    ConfirmDetails,
+    EndCall,
+    LookUp,
+    RunTool,
+    SaveDetails,
+    SendSms,
+    StartOver,
+    TransferToHuman,
+    understand,
+)
+from conf.flow import Flow
+
+
+@attrs.frozen
+class Answer:
+    """What follows from one tool call. `result` is None while an `errand` has to be waited for."""
+
+    result: Mapping[str, object] | None
+    dialogue: Dialogue
+    due: tuple[Due, ...] = ()
+    errand: Errand | None = None
+    leads_to: Disposition | None = None
+    why: str = ""
+    good: bool = True
+    """Whether the arguments were such that something could be done with them."""
+
+
+@attrs.frozen
+class Desk:
+    """What an answer depends on besides the call: the flow, the caller's number, how a transfer goes, the time."""
+
+    flow: Flow
+    caller: str
+    transfer: Disposition
+    """DIAL, DIAL_WARM, or VOICEMAIL if there is no human."""
+    now: datetime.datetime
+
+    def answer(self, call: ToolCall, dialogue_now: Dialogue, spoke: bool) -> Answer:
+        """`spoke`: whether the reply that made the call had speech too; then no last words need to be asked for."""
+        try:
+            request = understand(call, self.flow, dialogue_now.at)
+            if isinstance(request, EndCall):
+                next_ = "" if spoke else "Say goodbye in one short sentence. Call no tool."
+                why = f"the agent ended the call: {request.reason}".rstrip(": ")
+                return Answer(_ok(next_), dialogue_now, leads_to=Disposition.HANG_UP, why=why)
+            if isinstance(request, TransferToHuman):
+                why = f"{ASKED_FOR_A_HUMAN}{request.reason}".rstrip(": ")
+                return Answer(_ok(self.parting(spoke)), dialogue_now, leads_to=self.transfer, why=why)
+            if isinstance(request, LookUp):
+                return Answer({"ok": True, "fact": self.flow.facts[request.topic]}, dialogue_now)
+            if isinstance(request, SendSms):
+                to = self._number(request.to, dialogue_now)
+                return Answer(None, dialogue_now, errand=SendText(f"tool.{call.call_id}", "sms", to, request.text))
+            if isinstance(request, RunTool):
+                arguments = attrs.asdict(request.arguments, recurse=False)
+                errand = RunPython(f"tool.{call.call_id}", request.tool.name, request.tool, arguments)
+                return Answer(None, dialogue_now, errand=errand)
+            if isinstance(request, StartOver):
+                fresh, due = dialogue.again(dialogue_now, self.flow, self.now)
+                return Answer(_ok("Begin again."), fresh, due)
+            return self._learn(request, dialogue_now)
+        except BadArguments as error:
+            return Answer({"ok": False, "error": str(error)}, dialogue_now, good=False)
+
+    def parting(self, spoke: bool) -> str:
+        """What the model is to say before the caller is handed over."""
+        if self.transfer is Disposition.VOICEMAIL:
+            return "There is nobody to connect them with. Say so, and that they can leave a message after the tone."
+        return "" if spoke else "Tell the caller in one short sentence that you are connecting them. Call no tool."
+
+    def _number(self, to: str, dialogue_now: Dialogue) -> str:
+        """Where a text message goes. Raises BadArguments: never to a number that nobody has confirmed."""
+        if to == "caller":
+            if not self.caller:
+                raise BadArguments("the caller's number is not known: ask for one and have it confirmed @ $.to")
+            return self.caller
+        held = dialogue_now.held(to)
+        if held.status is not dialogue.Status.CONFIRMED:
+            raise BadArguments(f"{to} is not confirmed: read it back and have it confirmed first @ $.to")
+        return held.text
+
+    def _learn(self, request: SaveDetails | ConfirmDetails, dialogue_now: Dialogue) -> Answer:
+        if isinstance(request, ConfirmDetails):
+            after, report = details.confirm(dialogue_now, self.flow, request.slots, request.correct)
+        else:
+            after, report = details.save(dialogue_now, self.flow, request.values, self.now, request.confidence)
+            if request.intent:
+                after = attrs.evolve(after, intent=request.intent, wish=request.intent)
+        result = self.told(after, report)
+        after, due = dialogue.happen(after, Learned(report.corrected), self.flow, self.now)
+        named = request.slots if isinstance(request, ConfirmDetails) else request.values
+        good = not report.problems or any(name in self.flow.slots for name in named)
+        return Answer(result, after, due, good=good)
+
+    def told(self, after: Dialogue, report: details.Report) -> dict[str, object]:
+        """What the model is told of what it saved."""
+        saved: dict[str, object] = {}
+        for name in report.saved:
+            held = after.held(name)
+            entry: dict[str, object] = {"status": held.status.value}
+            if held.text and held.status is not dialogue.Status.DECLINED:
+                entry |= {"value": held.text, "read_back": read_back(self.flow.slots[name].kind, held.text)}
+            saved[name] = entry
+        result: dict[str, object] = {"ok": not report.problems}
+        if saved:
+            result["saved"] = saved
+        if report.problems:
+            result["error"] = "; ".join(report.problems)
+        return result
+
+
+def _ok(next_: str = "") -> dict[str, object]:
+    return {"ok": True, "next": next_} if next_ else {"ok": True}

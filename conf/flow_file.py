@@ -1,0 +1,125 @@
+"""Reads a flow from its file: TOML, or Python (see `flow_python.py`). A mistake is a sentence with file, path and hint."""
+
+import runpy
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import cattrs
+from cattrs.gen import make_dict_structure_fn, override
+
+from conf.errors import sentences
+from conf.flow import Condition, Flow, Names, State
+from conf.flow_check import problems
+from conf.settings import SettingsError
+
+FOLDER = Path(__file__).with_name("flows")
+DEFAULT = "appointment"
+
+
+def path_of(given: str) -> Path:
+    """The file that is meant: a path, the bare name of a shipped flow, or (empty) the default one."""
+    shipped = FOLDER / f"{given or DEFAULT}.toml"
+    return shipped if not given or (given.isidentifier() and shipped.is_file()) else Path(given)
+
+
+def load_flow(given: str = "") -> Flow:
+    """The flow at `given` (see `path_of`), checked. Raises SettingsError naming file, place and hint."""
+    flow = read_flow(given)
+    if found := problems(flow):
+        raise SettingsError(f"The flow {path_of(given)} cannot be used: {'; '.join(found)}.")
+    return flow
+
+
+def read_flow(given: str = "") -> Flow:
+    """As `load_flow`, without the check."""
+    file = path_of(given)
+    try:
+        if file.suffix == ".py":
+            return _from_python(file)
+        return structure(tomllib.loads(file.read_text("utf-8")))
+    except OSError as error:
+        raise SettingsError(f"flow.path = {str(file)!r} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The flow {file} is not TOML: {error}.") from error
+    except SettingsError:
+        raise
+    except Exception as error:  # cattrs raises groups of whatever the hooks and validators raised
+        raise SettingsError(f"The flow {file} cannot be used: {'; '.join(sentences(error))}.") from error
+
+
+def structure(document: Mapping[str, Any]) -> Flow:
+    """The flow of a parsed file. Raises what cattrs raises."""
+    return _converter.structure(document, Flow)
+
+
+def _from_python(file: Path) -> Flow:
+    """The only flow that the module at `file` leaves behind."""
+    from conf.flow_python import PythonFlow
+
+    file.read_bytes()  # that it cannot be read is another mistake than one of its own
+    try:
+        names = runpy.run_path(str(file), run_name="triode_flow")
+    except (Exception, SystemExit) as error:
+        raise SettingsError(f"The flow {file} cannot be run: {type(error).__name__}: {error}.") from error
+    found = list({id(value): value for value in names.values() if isinstance(value, PythonFlow)}.values())
+    if len(found) != 1:
+        raise SettingsError(f"The flow {file} must make exactly one PythonFlow; it makes {len(found)}.")
+    return found[0].build()
+
+
+# ---------------------------------------------------------------- how plain data becomes a flow
+
+_converter = cattrs.Converter(forbid_extra_keys=True)
+
+
+@_converter.register_structure_hook
+def _strict_text(value: object, _: type[str]) -> str:
+    """cattrs would turn 5 into '5'; a flow says what it means."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, not {value!r}")
+    return value
+
+
+@_converter.register_structure_hook
+def _strict_float(value: object, _: type[float]) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected a number, not {value!r}")
+    return float(value)
+
+
+@_converter.register_structure_hook
+def _strict_int(value: object, _: type[int]) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"expected a whole number, not {value!r}")
+    return value
+
+
+@_converter.register_structure_hook
+def _strict_bool(value: object, _: type[bool]) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, not {value!r}")
+    return value
+
+
+def _names(value: object, _: Any) -> Names:
+    """One text or a list of them."""
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) for each in values):
+        raise ValueError(f"expected a text or a list of texts, not {value!r}")
+    return tuple(cast("list[str]", values))
+
+
+def _from_toml(kind: type[Any], *hidden: str, **renamed: str) -> None:
+    """`kind` by its keys; `hidden` attributes exist only in Python, `renamed` ones have another name in TOML."""
+    overrides: dict[str, Any] = {name: override(omit=True) for name in hidden}
+    overrides |= {name: override(rename=other) for name, other in renamed.items()}
+    hook = cast("Any", make_dict_structure_fn)(kind, _converter, _cattrs_forbid_extra_keys=True, **overrides)
+    _converter.register_structure_hook(kind, hook)
+
+
+_converter.register_structure_hook_func(lambda kind: kind == Names, _names)
+_from_toml(Condition, but_not="not")
+_from_toml(State, "router", "leads_to")
+_from_toml(Flow, "tools")

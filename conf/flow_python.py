@@ -1,0 +1,110 @@
+"""Flows in Python: states and tools as decorated functions with typed arguments, from scratch or on top of a TOML file.
+
+    flow = PythonFlow("appointment")                    # or PythonFlow(name="desk", instructions="…")
+
+    @flow.tool("Finds free times on a day.")
+    async def free_times(day: datetime.date, at_most: int = 3) -> dict[str, object]:
+        return {"times": await calendar.free(day, at_most)}
+
+    @flow.state("day", goal="Find a time that suits.", collects=["day"], tools=["free_times"], leads_to=["booked"])
+    def day(known):                                     # what is known: slots by name, and "intent"
+        return "booked" if "day" in known else None
+
+Tools are async functions on Trio; they run outside the audio path, within `seconds`, and what they return is told to the
+model. The JSON Schema of their arguments is derived from the types.
+"""
+
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from conf.flow import SHARED_TOOLS, Flow, PythonTool, Router, Slot, State, Transition
+from conf.json_schema import schema_of
+from conf.settings import SettingsError
+
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+Function = TypeVar("Function", bound=Callable[..., Awaitable[object]])
+
+
+class PythonFlow:
+    """Collects states, slots and tools; `build` makes the flow."""
+
+    def __init__(self, base: str | Path = "", *, name: str = "", instructions: str = "", **fields: Any) -> None:
+        """On top of the flow `base` (a path, or the name of a shipped one), or from scratch with `name` and
+        `instructions`; `fields` are those of `Flow`."""
+        if base:
+            from conf.flow_file import read_flow
+
+            given = {key: value for key, value in {"name": name, "instructions": instructions}.items() if value}
+            self._flow = attrs.evolve(read_flow(str(base)), **given, **fields)
+        else:
+            fields.setdefault("states", dict[str, State]())
+            self._flow = Flow(name=name, instructions=instructions, **fields)
+        self._states = dict(self._flow.states)
+        self._slots = dict(self._flow.slots)
+        self._tools = dict(self._flow.tools)
+
+    def slot(self, name: str, kind: str, label: str, **fields: Any) -> None:
+        """Adds or replaces slot `name`; `fields` are those of `Slot`."""
+        self._slots[name] = Slot(kind, label, **fields)
+
+    def state(
+        self, name: str, goal: str, *, transitions: tuple[Transition, ...] = (), **fields: Any
+    ) -> Callable[[Router], Router]:
+        """Adds or replaces state `name`. The decorated function is asked where to go when no transition holds."""
+        for key in ("collects", "tools", "leads_to"):
+            given = fields.get(key, ())
+            fields[key] = (given,) if isinstance(given, str) else tuple(given)
+
+        def add(router: Router) -> Router:
+            self._states[name] = State(goal, transitions=tuple(transitions), router=router, **fields)
+            return router
+
+        return add
+
+    def tool(self, description: str, *, seconds: float = 8.0, name: str = "") -> Callable[[Function], Function]:
+        """Adds the decorated async function as a tool. Raises SettingsError if it cannot be described to the model."""
+
+        def add(function: Function) -> Function:
+            called = name or function.__name__
+            if not _TOOL_NAME.fullmatch(called):
+                raise SettingsError(f"A tool cannot be called {called!r}: letters, digits and underscores, at most 64.")
+            if called in SHARED_TOOLS:
+                raise SettingsError(f"A tool cannot be called {called!r}: that is one of the house.")
+            if not inspect.iscoroutinefunction(function):
+                raise SettingsError(f"The tool {called!r} is not async: write `async def`, and Trio inside.")
+            arguments = _arguments_of(function, called)
+            self._tools[called] = PythonTool(called, description, arguments, function, seconds)
+            return function
+
+        return add
+
+    def build(self) -> Flow:
+        """The flow so far."""
+        start = self._flow.start if self._flow.start in self._states else next(iter(self._states), self._flow.start)
+        parts = {"states": dict(self._states), "slots": dict(self._slots), "tools": dict(self._tools)}
+        return attrs.evolve(self._flow, start=start, **parts)
+
+
+def _arguments_of(function: Callable[..., Awaitable[object]], called: str) -> type:
+    """An attrs class with a field for each argument, typed as it is and with its default."""
+    hints: Mapping[str, Any] = typing.get_type_hints(function)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise SettingsError(f"The tool {called!r}: argument {parameter.name!r} cannot be given by name.")
+        if parameter.name not in hints or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise SettingsError(f"The tool {called!r}: argument {parameter.name!r} needs a type.")
+        kind = hints[parameter.name]
+        default = attrs.NOTHING if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = attrs.field(type=kind, default=default)
+        try:
+            schema_of(kind)
+        except TypeError as error:
+            raise SettingsError(f"The tool {called!r}: argument {parameter.name!r}: {error}.") from None
+    return attrs.make_class(called, fields, frozen=True, kw_only=True)

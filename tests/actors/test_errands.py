@@ -1,0 +1,261 @@
+"""Errands: done at most once, a few at a time, and what came of each reaches the flow and the record."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+
+import attrs
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors.errands import AT_ONCE, ERRAND_AT_MOST, ERRANDS_AT_MOST, QUEUE, Errands
+from actors.mailbox import Mailbox, MailboxFull, WhenFull
+from actors.messages import ErrandDone, RunPython, SendText
+from conf.flow import PythonTool
+from tests.kit.calls import ErrandShelf, a_notebook
+
+
+class Office:
+    """The errands of one call, running, and the flow's mailbox."""
+
+    def __init__(self, nursery: trio.Nursery, shelf: ErrandShelf | None = None, call_sid: str = "CA1") -> None:
+        self.shelf = shelf or ErrandShelf()
+        self.notebook = a_notebook()
+        self.errands = Errands(call_sid, self.shelf, self.notebook)
+        self.flow: Mailbox[ErrandDone] = Mailbox("flow", 1000, WhenFull.FATAL)
+        self.began = trio.current_time()
+        self.idle_at: float | None = None
+        nursery.start_soon(self.errands.run, self.flow)
+
+    async def post(self, *errands: SendText | RunPython) -> None:
+        """These are to be done."""
+        for errand in errands:
+            self.errands.inbox.post(errand)
+        await wait_all_tasks_blocked()
+
+    async def watch_idle(self) -> None:
+        """Notes when nothing is under way any more."""
+        await self.errands.idle()
+        self.idle_at = trio.current_time() - self.began
+
+    def done(self) -> list[tuple[str, str]]:
+        """Keys and outcomes that the flow was told since the last time."""
+        return [(done.key, done.outcome) for done in self.flow.take_all()]
+
+
+def text(key: str = "t1", to: str = "+12125550100") -> SendText:
+    return SendText(key, "sms", to, "Hello.")
+
+
+@attrs.frozen
+class Nothing:
+    """No arguments."""
+
+
+def tool(
+    run: Callable[..., Awaitable[object]], key: str = "p1", seconds: float = 8.0, **arguments: object
+) -> RunPython:
+    return RunPython(key, "tool", PythonTool("tool", "A tool.", Nothing, run, seconds), arguments)
+
+
+class Worker:
+    """A tool that counts how often it was run."""
+
+    def __init__(self, result: object = None, takes: float = 0.0, raises: BaseException | None = None) -> None:
+        self.result, self.takes, self.raises = result, takes, raises
+        self.runs: list[Mapping[str, object]] = []
+
+    async def __call__(self, **arguments: object) -> object:
+        self.runs.append(arguments)
+        await trio.sleep(self.takes)
+        if self.raises is not None:
+            raise self.raises
+        return self.result
+
+
+# ---------------------------------------------------------------- what comes of it
+
+
+@pytest.mark.parametrize("outcome", ["done", "failed", "opted_out", "unknown"])
+async def test_what_came_of_a_text_message_is_told_to_the_flow_and_kept(
+    outcome: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office = Office(nursery, ErrandShelf(outcome=(outcome, {"reason": "why"})))
+    await office.post(text())
+    assert office.flow.take_all() == [ErrandDone("t1", "sms", outcome, {"reason": "why"})]
+    assert [(key, to, said) for _, key, to, said in office.shelf.texts] == [("t1", "+12125550100", "Hello.")]
+    assert [(note.name, note.outcome, note.reason) for note in office.notebook.record.errands] == [
+        ("sms", outcome, "why")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("result", "detail"), [({"table": 7}, {"table": 7}), ("yes", {"result": "yes"}), (None, {"result": None})]
+)
+async def test_what_a_tool_returns_is_its_outcome(
+    result: object, detail: dict[str, object], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office, worker = Office(nursery), Worker(result)
+    await office.post(tool(worker, size=4))
+    assert office.flow.take_all() == [ErrandDone("p1", "tool", "done", detail)]
+    assert worker.runs == [{"size": 4}]
+    assert office.shelf.settled == [("p1", "done")]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyError("day"), ExceptionGroup("two", [ValueError("x")])])
+async def test_a_tool_that_raises_has_failed_and_the_call_goes_on(
+    error: Exception, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office = Office(nursery)
+    await office.post(tool(Worker(raises=error)), tool(Worker("fine"), "p2"))
+    assert sorted(office.done()) == [("p1", "failed"), ("p2", "done")]
+    assert [trouble.kind for trouble in office.notebook.record.errors] == ["tool"]
+    assert type(error).__name__ in office.notebook.record.errors[0].text
+    assert sorted(office.shelf.settled) == [("p1", "failed"), ("p2", "done")]
+
+
+# ---------------------------------------------------------------- at most once
+
+
+async def test_a_tool_is_run_at_most_once_also_by_another_process(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    shelf, worker = ErrandShelf(claim_takes=0.5), Worker()
+    here, there = Office(nursery, shelf), Office(nursery, shelf)
+    await here.post(tool(worker), tool(worker))
+    await there.post(tool(worker))
+    await trio.sleep(2)
+    assert len(worker.runs) == 1
+    assert sorted(outcome for _, outcome in [*here.done(), *there.done()]) == ["done", "unknown", "unknown"]
+    assert shelf.settled == [("p1", "done")]
+
+
+async def test_the_same_errand_of_another_call_is_another_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    shelf, worker = ErrandShelf(), Worker()
+    one, other = Office(nursery, shelf), Office(nursery, shelf, "CA2")
+    await one.post(tool(worker))
+    await other.post(tool(worker))
+    assert len(worker.runs) == 2
+
+
+async def test_there_is_an_end_to_the_errands_of_a_call(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    office = Office(nursery)
+    for number in range(ERRANDS_AT_MOST + 3):
+        await office.post(text(f"t{number}"))
+    outcomes = [outcome for _, outcome in office.done()]
+    assert outcomes == ["done"] * ERRANDS_AT_MOST + ["failed"] * 3
+    assert len(office.shelf.texts) == ERRANDS_AT_MOST
+    with trio.fail_after(1):
+        await office.errands.idle()
+
+
+async def test_a_flow_gone_mad_ends_the_call(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    office = Office(nursery)
+    for number in range(QUEUE):
+        office.errands.inbox.post(text(f"t{number}"))
+    with pytest.raises(MailboxFull):
+        office.errands.inbox.post(text("one more"))
+
+
+# ---------------------------------------------------------------- time
+
+
+async def test_a_tool_that_takes_too_long_is_stopped_and_nobody_knows_what_came_of_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office, worker = Office(nursery), Worker(takes=100)
+    await office.post(tool(worker, seconds=3.0))
+    await trio.sleep(2.9)
+    assert office.done() == []
+    await trio.sleep(0.2)
+    assert office.done() == [("p1", "unknown")]
+    assert office.shelf.settled == [("p1", "unknown")]
+
+
+@pytest.mark.parametrize("takes", [10.0, 1000.0])
+async def test_a_port_that_is_slow_is_waited_for_but_not_for_ever(
+    takes: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office = Office(nursery, ErrandShelf(text_takes=takes))
+    await office.post(text())
+    with trio.fail_after(ERRAND_AT_MOST + 0.1):
+        done = await office.flow.receive()
+    assert done.outcome == ("done" if takes < ERRAND_AT_MOST else "unknown")
+    assert trio.current_time() - office.began == pytest.approx(min(takes, ERRAND_AT_MOST))
+
+
+@pytest.mark.parametrize("slow", ["claim_takes", "settle_takes"])
+async def test_a_store_that_hangs_does_not_hold_an_errand_up_for_ever(
+    slow: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    shelf, worker = ErrandShelf(), Worker("fine")
+    setattr(shelf, slow, math.inf)
+    office = Office(nursery, shelf)
+    await office.post(tool(worker))
+    await trio.sleep(ERRAND_AT_MOST + 0.1)
+    assert [key for key, _ in office.done()] == ["p1"]
+    assert len(worker.runs) == (0 if slow == "claim_takes" else 1)
+
+
+async def test_only_a_few_are_under_way_at_once_and_all_are_done(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office = Office(nursery, ErrandShelf(text_takes=2.0))
+    await office.post(*(text(f"t{number}") for number in range(10)))
+    await trio.sleep(6.1)
+    assert office.shelf.peak == AT_ONCE
+    assert [outcome for _, outcome in office.done()] == ["done"] * 10
+
+
+async def test_one_that_is_slow_does_not_keep_another_waiting(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    office = Office(nursery)
+    await office.post(tool(Worker(takes=7.0), "slow"), tool(Worker(), "quick"))
+    assert office.done() == [("quick", "done")]
+    await trio.sleep(7.1)
+    assert office.done() == [("slow", "done")]
+
+
+# ---------------------------------------------------------------- the end
+
+
+async def test_who_waits_for_the_last_errand_waits_until_it_has_been_told(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office = Office(nursery, ErrandShelf(text_takes=2.0))
+    for number in range(AT_ONCE + 1):
+        office.errands.inbox.post(text(f"t{number}"))  # not even read yet
+    nursery.start_soon(office.watch_idle)
+    await trio.sleep(3)
+    assert office.idle_at is None
+    await trio.sleep(2)
+    assert office.idle_at == pytest.approx(4.0)
+    assert len(office.done()) == AT_ONCE + 1
+
+
+async def test_where_there_is_nothing_to_do_nobody_waits(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    office = Office(nursery)
+    with trio.fail_after(0):
+        await office.errands.idle()
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([0.0, 1.0, 9.0, 50.0]), st.booleans()), max_size=12))
+@settings(max_examples=60)
+def test_every_errand_comes_out_once_and_is_done_at_most_once(plan: list[tuple[str, float, bool]]) -> None:
+    async def do() -> None:
+        async with trio.open_nursery() as nursery:
+            office = Office(nursery)
+            workers = [Worker(takes=takes, raises=RuntimeError("x") if fails else None) for _, takes, fails in plan]
+            for (key, _, _), worker in zip(plan, workers, strict=True):
+                office.errands.inbox.post(tool(worker, key))
+            with trio.fail_after(1000):
+                await office.errands.idle()
+            assert sorted(key for key, _ in office.done()) == sorted(key for key, _, _ in plan)
+            for key in "abcd":
+                runs = [len(worker.runs) for (its, _, _), worker in zip(plan, workers, strict=True) if its == key]
+                assert sum(runs) <= 1
+            assert len(office.notebook.record.errands) == len(plan)
+            nursery.cancel_scope.cancel()
+
+    trio.run(do, clock=MockClock(autojump_threshold=0))

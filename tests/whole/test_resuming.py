@@ -1,0 +1,154 @@
+"""A conversation that was cut off goes on where it was: on the next stream, in the next call, on another worker."""
+
+import json
+
+import attrs
+import trio
+
+from conf.prompts import load_prompt
+from transport.loopback.caller import AwaitQuiet, Do, HangUp, Speak, Step, Wait
+from transport.loopback.memory_store import MemoryStore
+from transport.loopback.model import LoopbackModel
+from transport.loopback.scenario import default_settings, murmur_of
+from transport.loopback.script import Call, Reply, Script
+from transport.loopback.speech import murmur
+from transport.loopback.stream import StreamFaults
+from transport.loopback.world import a_world
+
+SETTINGS = default_settings("appointment")
+BOOK = Call("save_details", json.dumps({"intent": "book"}))
+NAME = Call("save_details", json.dumps({"name": "John Smyth, S M Y T H"}))
+YES = Call("confirm_details", json.dumps({"slots": ["name"], "correct": True}))
+SAID = ("An appointment please.", "John Smyth, S M Y T H.", "Yes.")
+
+
+def model() -> LoopbackModel:
+    """Three turns that end with the name confirmed; then it says the same whatever it hears."""
+    script = Script(
+        turns=(Reply((BOOK,)), Reply((NAME,)), Reply((YES,))),
+        after_tools=tuple(Reply((murmur_of(words),)) for words in ("Your name?", "Is that right?", "Your e-mail?")),
+        said=SAID,
+    )
+    return LoopbackModel(script, api_key=SETTINGS.secrets.openai_api_key)
+
+
+def going_on() -> LoopbackModel:
+    """A model that says one thing, whatever it is asked."""
+    return LoopbackModel(brain=lambda _: Reply((murmur_of("And your e-mail?"),)), api_key="sk-scenario")
+
+
+def talk() -> list[Step]:
+    """The caller gives their name."""
+    return [step for words in SAID for step in (AwaitQuiet(), Speak(murmur(words), words))]
+
+
+def first_audio(stream) -> bytes:
+    return b"".join(piece.audio for piece in stream.playback.heard)
+
+
+def told(session) -> list[str]:
+    """What the model was told in words."""
+    return [item["content"][0].get("text", "") for item in session.items.values() if item["type"] == "message"]
+
+
+def guided(session) -> str:
+    """The newest guidance."""
+    return next(text for text in reversed(told(session)) if text.startswith("[Now:"))
+
+
+async def test_a_stream_that_is_lost_goes_on_with_what_was_known(autojump_clock):
+    async with a_world(SETTINGS, model()) as world:
+        call = await world.call(*talk(), AwaitQuiet(), Wait(20), HangUp(), faults=StreamFaults(drop_after=24))
+    first, second = call.streams
+    assert first_audio(second).startswith(load_prompt("reconnected").audio)
+    assert load_prompt("greeting").audio[:8000] not in first_audio(second)
+    session = world.models[0].sessions[1]
+    assert [words for words in told(session) if words in SAID] == list(SAID)
+    assert "John Smyth (settled)" in guided(session)
+    assert "e-mail" in guided(session)
+    kinds = session.types()
+    assert kinds.count("response.create") >= 1
+    assert world.store.stories[call.call_sid].story["dialogue"]["at"] == "email"
+    assert not session.errors
+
+
+async def test_who_hangs_up_in_the_middle_and_calls_back_soon_goes_on(autojump_clock):
+    store = MemoryStore()
+    async with a_world(SETTINGS, model(), store=store) as world:
+        await world.call(*talk(), AwaitQuiet(), HangUp())
+    async with a_world(SETTINGS, going_on(), store=store, seed=1) as elsewhere:  # another worker
+        call = await elsewhere.call(AwaitQuiet(), HangUp())
+    assert first_audio(call.streams[0]).startswith(load_prompt("welcome_back").audio)
+    (session,) = elsewhere.models[0].sessions
+    assert "John Smyth (settled)" in guided(session)
+    assert SAID[0] in told(session)
+    assert store.stories[call.call_sid].story["dialogue"]["at"] == "email"
+
+
+async def test_who_calls_back_late_or_from_another_number_begins_anew(autojump_clock):
+    store = MemoryStore()
+    async with a_world(SETTINGS, model(), store=store) as world:
+        first = await world.call(*talk(), AwaitQuiet(), HangUp())
+        other = await world.call(AwaitQuiet(), HangUp(), caller="+14155559999")
+        await trio.sleep(SETTINGS.call.resume_minutes * 60)
+        late = await world.call(AwaitQuiet(), HangUp())
+    for call in (first, other, late):
+        assert first_audio(call.streams[0]).startswith(load_prompt("greeting").audio)
+
+
+async def test_an_earlier_call_is_gone_on_with_only_once(autojump_clock):
+    store = MemoryStore()
+    async with a_world(SETTINGS, model(), store=store) as world:
+        first = await world.call(*talk(), AwaitQuiet(), HangUp())
+        again = await world.call(HangUp())
+    assert store.stories[first.call_sid].over
+    assert not store.stories[again.call_sid].over  # its own story can be gone on with
+
+
+async def test_who_said_nothing_that_matters_is_greeted_like_anybody(autojump_clock):
+    async with a_world(SETTINGS, going_on()) as world:
+        await world.call(AwaitQuiet(), Speak(murmur("Hello?")), AwaitQuiet(), HangUp())
+        again = await world.call(AwaitQuiet(), HangUp())
+    assert first_audio(again.streams[0]).startswith(load_prompt("greeting").audio)
+
+
+async def test_resuming_can_be_switched_off(autojump_clock):
+    never = attrs.evolve(SETTINGS, call=attrs.evolve(SETTINGS.call, resume_minutes=0.0))
+    store = MemoryStore()
+    async with a_world(never, model(), store=store) as world:
+        await world.call(*talk(), AwaitQuiet(), HangUp())
+        again = await world.call(AwaitQuiet(), HangUp())
+    assert first_audio(again.streams[0]).startswith(load_prompt("greeting").audio)
+
+
+async def test_a_store_that_is_down_or_slow_is_not_heard_and_is_caught_up_with(autojump_clock):
+    store = MemoryStore()
+
+    async def falls() -> None:
+        store.down = True
+
+    async def returns() -> None:
+        store.down, store.slow = False, 2.0
+
+    steps = talk()
+    async with a_world(SETTINGS, model(), store=store) as world:
+        call = await world.call(*steps[:3], Do(falls), *steps[3:], AwaitQuiet(), Do(returns), Wait(12), HangUp())
+    (record,) = store.of(call.call_sid)
+    assert not record.errors
+    latencies = [turn.latency_ms["total"] for turn in record.turns if turn.latency_ms]
+    assert len(latencies) == 3
+    assert max(latencies) < 1700
+    assert store.stories[call.call_sid].story["dialogue"]["slots"]["name"]["status"] == "confirmed"
+    (kept,) = [stats for stats in record.mailboxes if stats.name == "story"]
+    assert kept.dropped > 0
+
+
+async def test_what_was_said_is_not_kept_when_the_settings_say_so(autojump_clock):
+    quiet = attrs.evolve(SETTINGS, store=attrs.evolve(SETTINGS.store, transcripts="drop"))
+    async with a_world(quiet, model()) as world:
+        call = await world.call(*talk(), AwaitQuiet(), HangUp())
+    (record,) = world.store.of(call.call_sid)
+    assert not any(turn.text or turn.heard_text for turn in record.turns)
+    (delivery,) = world.backend.deliveries
+    assert delivery.body["slots"]["name"]["value"] == "John Smyth"
+    assert not any(turn["text"] for turn in delivery.body["transcript"])

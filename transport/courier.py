@@ -1,0 +1,205 @@
+"""The courier: every finished call goes to the operator's backend as signed JSON, and is not forgotten until it is there.
+
+A delivery is promised to the store when a call is answered, due at the latest when the longest call must be over, and hastened
+when the call ends. So whatever dies in between, it is delivered once somebody runs again. The backend may see a delivery twice
+(its answer can be lost); `X-Triode-Delivery` tells it so.
+"""
+
+import datetime
+import hashlib
+import hmac
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx2
+import structlog
+import trio
+
+from transport.metrics import Metrics
+from transport.store import FINAL, Delivery, Store, StoreDown
+from transport.twilio_rest import Refused, Unreached, Unsure
+
+SECONDS = 10.0
+"""For one try."""
+LEASE = 60.0
+"""Seconds that a delivery belongs to who took it; a courier that dies gives it back so."""
+AT_ONCE = 4
+SWEEP = 30.0
+"""Seconds after which it is looked for what others left."""
+RECONCILE = 600.0
+"""Seconds after which the carrier is asked again for calls whose end nobody heard of."""
+PAUSE = 5.0
+"""Seconds while the store is down."""
+FIRST_RETRY, LAST_RETRY = 2.0, 3600.0
+TRIES_AT_MOST = 15
+"""About eleven hours; then it is a dead letter, kept, listed and revived by hand."""
+SETTLE = 2.0
+"""Seconds that a call which is over waits for its last callbacks."""
+
+log = structlog.get_logger("triode.courier")
+
+
+class Courier:
+    """Delivers what is due, until cancelled."""
+
+    def __init__(
+        self,
+        store: Store,
+        client: httpx2.AsyncClient,
+        url: str,
+        secret: str,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._url = url
+        self._secret = secret
+        self._metrics = metrics
+        self._clock = clock
+        self._news = trio.Event()
+
+    def hurry(self) -> None:
+        """Something has become due earlier."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._news = trio.Event()
+            try:
+                await self._round()
+                soonest = await self._store.next_delivery()
+                wait = SWEEP if soonest is None else min(SWEEP, max(0.05, soonest - self._clock()))
+            except StoreDown as error:
+                self._metrics.store_failures.labels("delivery").inc()
+                log.error("store_failed", what="delivery", error=str(error)[:300])
+                wait = PAUSE
+            with trio.move_on_after(wait):
+                await self._news.wait()
+
+    async def reconcile(self, status_of: Callable[[str], Awaitable[str]]) -> None:
+        """Looks for calls that ended while nobody listened, now and ever again, until cancelled.
+
+        `status_of` asks the carrier for the state of a call (empty: not known there any more); it may raise Refused,
+        Unreached or Unsure, and then the delivery waits for its time.
+        """
+        while True:
+            try:
+                later = self._clock() + LEASE
+                for delivery in [each for each in await self._store.deliveries("open") if each.due > later]:
+                    if await self._is_over(delivery.call_sid, status_of):
+                        await self._store.hasten_delivery(delivery.call_sid, self._clock())
+                        self.hurry()
+            except StoreDown as error:
+                self._metrics.store_failures.labels("delivery").inc()
+                log.error("store_failed", what="delivery", error=str(error)[:300])
+            await trio.sleep(RECONCILE)
+
+    async def _is_over(self, call_sid: str, status_of: Callable[[str], Awaitable[str]]) -> bool:
+        try:
+            return await status_of(call_sid) in {"", *FINAL}
+        except (Refused, Unreached, Unsure) as error:
+            log.warning("call_not_asked_for", call_sid=call_sid, error=str(error))
+            return False
+
+    async def _round(self) -> None:
+        """Delivers all that is due now. Raises StoreDown."""
+        while due := await self._store.take_deliveries(self._clock(), LEASE, AT_ONCE):
+            async with trio.open_nursery() as nursery:
+                for delivery in due:
+                    nursery.start_soon(self._try, delivery)
+
+    async def _try(self, delivery: Delivery) -> None:
+        try:
+            call = await self._store.call(delivery.call_sid)
+            error = "nothing is known of this call" if call is None else await self._post(delivery, payload(call))
+            if not error:
+                await self._settle(delivery, "delivered", 0.0, "")
+            elif delivery.tries >= TRIES_AT_MOST or call is None:
+                await self._settle(delivery, "dead", 0.0, error)
+            else:
+                await self._settle(delivery, "open", self._clock() + back_off(delivery.tries, random.random()), error)
+        except StoreDown as down:  # the lease runs out, and it is tried again: the backend knows it by its id
+            self._metrics.store_failures.labels("delivery").inc()
+            log.error("store_failed", what="delivery", error=str(down)[:300])
+
+    async def _settle(self, delivery: Delivery, state: str, due: float, error: str) -> None:
+        await self._store.settle_delivery(delivery.call_sid, state, due, error, self._clock())
+        self._metrics.deliveries.labels("failed" if state == "open" else state).inc()
+        level = log.info if state == "delivered" else log.warning
+        level("delivery", call_sid=delivery.call_sid, state=state, tries=delivery.tries, error=error)
+
+    async def _post(self, delivery: Delivery, content: Mapping[str, Any]) -> str:
+        """What went wrong; empty if nothing did."""
+        body = json.dumps(content, default=_plain).encode()
+        at = int(self._clock())
+        headers = {
+            "Content-Type": "application/json",
+            "X-Triode-Delivery": delivery.call_sid,
+            "X-Triode-Signature": signature(self._secret, at, body),
+        }
+        try:
+            with trio.fail_after(SECONDS):
+                answer = await self._client.post(self._url, content=body, headers=headers)
+        except (httpx2.HTTPError, httpx2.InvalidURL, trio.TooSlowError) as error:
+            return f"{type(error).__name__}: {error}"
+        return "" if answer.is_success else f"HTTP {answer.status_code}"
+
+
+def signature(secret: str, at: int, body: bytes) -> str:
+    """`t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<body>">`: who checks it refuses old ones too."""
+    digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at},v1={digest}"
+
+
+def back_off(tries: int, chance: float) -> float:
+    """Seconds until the next try: doubling, with a quarter of jitter by `chance` (0 to 1)."""
+    return min(LAST_RETRY, FIRST_RETRY * 2 ** (tries - 1)) * (0.75 + 0.5 * chance)
+
+
+def payload(call: Mapping[str, Any]) -> dict[str, Any]:
+    """What the backend gets of a call."""
+    story = call.get("story") or {}
+    dialogue = story.get("dialogue") or {}
+    slots = dialogue.get("slots") or {}
+    facts = ("call_sid", "stream_sid", "caller", "called", "answered", "began", "ended", "seconds", "disposition")
+    return {
+        "type": "call",
+        "id": call["call_sid"],
+        "call": {name: call.get(name) for name in (*facts, "reason", "status", "streams", "tokens")},
+        "flow": story.get("flow", ""),
+        "state": dialogue.get("at", ""),
+        "intent": dialogue.get("wish", ""),
+        "slots": {
+            name: {"value": held.get("text", ""), "status": held.get("status", "missing")}
+            for name, held in slots.items()
+        },
+        "transcript": [
+            {
+                "who": turn["who"],
+                "at": turn["began"],
+                "text": turn["text"],
+                "heard": turn["heard_text"],
+                "interrupted": turn["interrupted"],
+            }
+            for turn in call.get("turns") or []
+        ],
+        "errands": [
+            {"name": each["name"], "status": each["status"], **each["detail"]} for each in call.get("errands") or []
+        ],
+        "recordings": [
+            {"sid": each["recording_sid"], "url": each["url"], "seconds": each["seconds"]}
+            for each in call.get("recordings") or []
+        ],
+    }
+
+
+def _plain(value: object) -> str:
+    if not isinstance(value, datetime.datetime):
+        return str(value)
+    utc = value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value  # the store's times are UTC
+    return utc.isoformat()

@@ -1,0 +1,192 @@
+"""The errand port: text messages by Twilio, each at most once, and the book of what was done for whom."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+import attrs
+import structlog
+import trio
+
+from transport.metrics import Metrics
+from transport.store import ErrandRow, Store, StoreDown
+from transport.twilio_rest import TOO_MANY, Refused, TwilioRest, Unreached, Unsure
+
+OPTED_OUT = 21610
+WHY = {
+    21211: "the number is not valid",
+    21408: "messages to that country are not allowed",
+    21606: "our number cannot send text messages",
+    21608: "the number is not verified",
+    21612: "the number cannot be reached by text message",
+    21614: "it is not a mobile number",
+    21617: "the text is too long",
+    30034: "our number is not registered for text messages",
+}
+"""What Twilio's refusals mean to a caller."""
+PAUSES = (0.5, 1.0, 2.0)
+"""Seconds before a request is made again that certainly did nothing."""
+LOOK_AFTER = 1.5
+"""Seconds until a message whose answer was lost is looked for."""
+REMEMBERED = 5000
+"""Errands that this process remembers by itself, for when the store fails."""
+
+Came = tuple[str, Mapping[str, object]]
+log = structlog.get_logger("triode.errands")
+
+
+class ErrandDesk:
+    """Does what calls ask for. `sender`: who texts come from; empty: the number that was called."""
+
+    def __init__(
+        self,
+        store: Store,
+        rest: TwilioRest,
+        metrics: Metrics,
+        sender: str,
+        callback: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._rest = rest
+        self._metrics = metrics
+        self._sender = sender
+        self._callback = callback
+        self._clock = clock
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def of_call(self, called: str) -> "CallErrands":
+        """The port of one call, in which `called` was dialled."""
+        return CallErrands(self, self._sender or called)
+
+    async def send(self, call_sid: str, key: str, to: str, sender: str, text: str) -> Came:
+        """Sends a text message unless that was begun before; what came of it."""
+        if not to or not sender:
+            return "failed", {
+                "reason": "there is no number to send it to" if not to else "there is no number to send from"
+            }
+        if await self._opted_out(to):
+            return "opted_out", {}
+        earlier = await self.claim(call_sid, key, "sms")
+        if earlier is not None:
+            return _of_row(earlier)
+        outcome, reference, detail = await self._text(to, sender, text)
+        await self.settle(call_sid, key, outcome, reference, detail)
+        self._metrics.errands.labels("sms", outcome).inc()
+        log.info("sms", outcome=outcome, to=to, message_sid=reference, **detail)
+        return outcome, detail
+
+    async def _text(self, to: str, sender: str, text: str) -> tuple[str, str, dict[str, object]]:
+        """Outcome, message SID, details."""
+        reason = ""
+        for pause in (*PAUSES, None):
+            try:
+                return "done", await self._rest.send_message(to, sender, text, self._callback), {}
+            except Unreached as error:
+                reason = str(error)
+            except Refused as refused:
+                if refused.code == OPTED_OUT:
+                    await self._remember_opt_out(to)
+                    return "opted_out", "", {"code": refused.code}
+                if refused.status != TOO_MANY:
+                    return "failed", "", {"code": refused.code, "reason": WHY.get(refused.code, "it was refused")}
+                reason = "too many requests"
+            except Unsure as error:
+                return await self._look_for(to, text, str(error))
+            if pause is not None:
+                await trio.sleep(pause)
+        return "failed", "", {"reason": reason}
+
+    async def _look_for(self, to: str, text: str, error: str) -> tuple[str, str, dict[str, object]]:
+        """The answer was lost. There is no idempotency key for messages: it is looked up, and never sent again."""
+        await trio.sleep(LOOK_AFTER)
+        try:
+            found = await self._rest.find_message(to, text)
+        except (Refused, Unreached, Unsure):
+            found = ""
+        return ("done", found, {}) if found else ("unknown", "", {"reason": f"the answer was lost: {error}"})
+
+    async def claim(self, call_sid: str, key: str, name: str) -> ErrandRow | None:
+        """None if the errand may be begun; else what is known. Without the store it counts as far as this process knows."""
+        full = f"{call_sid}/{key}"
+        if full in self._seen:
+            return await self._known(full, call_sid, name)
+        self._seen[full] = None
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        try:
+            return await self._store.claim_errand(full, call_sid, name, self._clock())
+        except StoreDown as error:
+            self._failed("claim", error)
+            return None
+
+    async def settle(
+        self, call_sid: str, key: str, outcome: str, reference: str = "", detail: Mapping[str, object] | None = None
+    ) -> None:
+        """Keeps what came of it."""
+        try:
+            await self._store.settle_errand(f"{call_sid}/{key}", outcome, reference, detail or {})
+        except StoreDown as error:
+            self._failed("settle", error)
+
+    async def message_status(self, message_sid: str, status: str, code: str) -> None:
+        """News of a message that was sent: delivered, undelivered, failed."""
+        try:
+            row = await self._store.errand_by_reference(message_sid)
+            if row is not None and row.detail.get("delivery") not in {"delivered", "undelivered", "failed"}:
+                detail = {**row.detail, "delivery": status, **({"error_code": code} if code else {})}
+                await self._store.settle_errand(row.key, row.status, message_sid, detail)
+        except StoreDown as error:
+            self._failed("message status", error)
+
+    async def _known(self, full: str, call_sid: str, name: str) -> ErrandRow:
+        try:
+            row = await self._store.claim_errand(full, call_sid, name, self._clock())
+        except StoreDown as error:
+            self._failed("claim", error)
+            row = None
+        return row or ErrandRow(full, call_sid, name, "begun", "", {})
+
+    async def _opted_out(self, number: str) -> bool:
+        try:
+            return await self._store.has_opted_out(number)
+        except StoreDown as error:
+            self._failed("opted out", error)
+            return False
+
+    async def _remember_opt_out(self, number: str) -> None:
+        try:
+            await self._store.opt_out(number, self._clock())
+        except StoreDown as error:
+            self._failed("opt out", error)
+
+    def _failed(self, what: str, error: StoreDown) -> None:
+        self._metrics.store_failures.labels(what).inc()
+        log.error("store_failed", what=what, error=str(error)[:300])
+
+
+@attrs.frozen
+class CallErrands:
+    """See `ErrandPort`."""
+
+    desk: ErrandDesk
+    sender: str
+
+    async def send_text(self, call_sid: str, key: str, to: str, text: str) -> Came:
+        """See `ErrandPort`."""
+        return await self.desk.send(call_sid, key, to, self.sender, text)
+
+    async def claim(self, call_sid: str, key: str, kind: str) -> bool:
+        """See `ErrandPort`."""
+        return await self.desk.claim(call_sid, key, kind) is None
+
+    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
+        """See `ErrandPort`."""
+        await self.desk.settle(call_sid, key, outcome)
+
+
+def _of_row(row: ErrandRow) -> Came:
+    """What is told of an errand that was begun before."""
+    if row.status == "begun":
+        return "unknown", {"reason": "it was begun before, and what came of it was not seen"}
+    return row.status, row.detail

@@ -1,0 +1,289 @@
+"""A store in memory, without threads, so that everything around it can run on the virtual clock. Ends with the process."""
+
+import copy
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from actors.messages import Disposition
+from actors.notebook import CallRecord
+from transport.store import FINAL, Delivery, ErrandRow, StoreDown, disposition_kept
+
+
+@attrs.define
+class StoredCall:
+    """What is kept of a call besides its streams."""
+
+    caller: str = ""
+    called: str = ""
+    answered: datetime.datetime | None = None
+    status: str = ""
+    sequence: int = -1
+    ended: datetime.datetime | None = None
+
+
+@attrs.define
+class StoredStory:
+    """A story and whose it is."""
+
+    caller: str
+    called: str
+    story: Mapping[str, object]
+    over: bool
+    updated: float
+
+
+@attrs.define(slots=False)
+class MemoryStore:
+    """See `transport.store.Store`. `down`: every operation fails; `slow`: seconds that each takes.
+
+    Its methods may be replaced, one at a time, by those of a store that is worse.
+    """
+
+    down: bool = False
+    slow: float = 0.0
+    calls: dict[str, StoredCall] = attrs.field(factory=dict)
+    tokens: set[str] = attrs.field(factory=set)
+    dispositions: dict[str, Disposition | None] = attrs.field(factory=dict)
+    records: list[CallRecord] = attrs.field(factory=list)
+    reopened: dict[str, int] = attrs.field(factory=dict)
+    recordings: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    stories: dict[str, StoredStory] = attrs.field(factory=dict)
+    errand_rows: dict[str, ErrandRow] = attrs.field(factory=dict)
+    opted_out: set[str] = attrs.field(factory=set)
+    delivery_rows: dict[str, Delivery] = attrs.field(factory=dict)
+
+    def of(self, call_sid: str) -> list[CallRecord]:
+        """The records of a call's streams."""
+        return [record for record in self.records if record.call_sid == call_sid]
+
+    async def _there(self, call_sid: str = "") -> StoredCall:
+        """Takes its time, or fails; the row of the call, made if it is new."""
+        await trio.sleep(self.slow)
+        if self.down:
+            raise StoreDown("the store is down")
+        return self.calls.setdefault(call_sid, StoredCall()) if call_sid else StoredCall()
+
+    # ------------------------------------------------------------ calls
+
+    async def answered(self, call_sid: str, caller: str, called: str) -> None:
+        """See `transport.store.Store`."""
+        call = await self._there(call_sid)
+        if call.answered is None:
+            call.caller, call.called, call.answered = caller, called, datetime.datetime.now(datetime.UTC)
+
+    async def claim_token(self, nonce: str, expires: int, now: float) -> bool:
+        """See `transport.store.Store`."""
+        await self._there()
+        fresh = nonce not in self.tokens
+        self.tokens.add(nonce)
+        return fresh
+
+    async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
+        """See `transport.store.Store`."""
+        call = await self._there(call_sid)
+        self.dispositions[call_sid] = disposition_kept(disposition, call.status)
+
+    async def take_disposition(self, call_sid: str) -> Disposition | None:
+        """See `transport.store.Store`."""
+        await self._there()
+        return self.dispositions.get(call_sid)
+
+    async def reopen(self, call_sid: str) -> int:
+        """See `transport.store.Store`."""
+        await self._there(call_sid)
+        self.dispositions[call_sid] = None
+        self.reopened[call_sid] = self.reopened.get(call_sid, 0) + 1
+        return self.reopened[call_sid]
+
+    async def status(self, call_sid: str, status: str, sequence: int) -> None:
+        """See `transport.store.Store`."""
+        call = await self._there(call_sid)
+        if call.status in FINAL or (sequence <= call.sequence and status not in FINAL):
+            return
+        call.status, call.sequence = status, sequence
+        if status in FINAL:
+            call.ended = call.ended or datetime.datetime.now(datetime.UTC)
+            if self.dispositions.get(call_sid) is Disposition.RESUME:
+                self.dispositions[call_sid] = Disposition.HANG_UP
+
+    async def keep_record(self, record: CallRecord) -> None:
+        """See `transport.store.Store`."""
+        await self._there(record.call_sid)
+        if record.stream_sid not in {known.stream_sid for known in self.records}:
+            self.records.append(record)
+
+    async def keep_recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
+        """See `transport.store.Store`."""
+        await self._there(call_sid)
+        if self.recordings.get(recording_sid, {}).get("status") != "completed":
+            values = {"recording_sid": recording_sid, "call_sid": call_sid, "url": url, "seconds": seconds}
+            self.recordings[recording_sid] = {**values, "status": status}
+
+    async def call(self, call_sid: str) -> dict[str, Any] | None:
+        """See `transport.store.Store`."""
+        await self._there()
+        call = self.calls.get(call_sid)
+        if call is None:
+            return None
+        records = self.of(call_sid)
+        newest = records[-1] if records else None
+        decided = self.dispositions.get(call_sid) or (newest.disposition if newest else None)
+        return {
+            "call_sid": call_sid,
+            "stream_sid": newest.stream_sid if newest else "",
+            "caller": call.caller,
+            "called": call.called,
+            "answered": call.answered,
+            "began": records[0].began if records else None,
+            "ended": call.ended or (newest.ended if newest else None),
+            "seconds": sum(record.seconds for record in records),
+            "disposition": decided.value if decided else None,
+            "reason": newest.reason if newest else "",
+            "status": call.status,
+            "streams": len(records),
+            "tokens": sum(record.tokens for record in records),
+            "turns": [attrs.asdict(turn) for record in records for turn in record.turns],
+            "story": copy.deepcopy(self.stories[call_sid].story) if call_sid in self.stories else None,
+            "errands": [attrs.asdict(row) for row in self.errand_rows.values() if row.call_sid == call_sid],
+            "recordings": [dict(row) for row in self.recordings.values() if row["call_sid"] == call_sid],
+        }
+
+    # ------------------------------------------------------------ stories
+
+    async def keep_story(
+        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+    ) -> None:
+        """See `transport.store.Store`."""
+        await self.answered(call_sid, caller, called)
+        self.stories[call_sid] = StoredStory(caller, called, copy.deepcopy(dict(story)), over, now)
+
+    async def story(self, call_sid: str) -> dict[str, Any] | None:
+        """See `transport.store.Store`."""
+        await self._there()
+        kept = self.stories.get(call_sid)
+        return copy.deepcopy(dict(kept.story)) if kept else None
+
+    async def take_unfinished(self, caller: str, called: str, since: float) -> dict[str, Any] | None:
+        """See `transport.store.Store`."""
+        await self._there()
+        mine = [kept for kept in self.stories.values() if (kept.caller, kept.called) == (caller, called)]
+        newest = max(mine, key=lambda kept: kept.updated, default=None)
+        if newest is None or newest.over or newest.updated < since:
+            return None
+        newest.over = True
+        return copy.deepcopy(dict(newest.story))
+
+    # ------------------------------------------------------------ errands
+
+    async def claim_errand(self, key: str, call_sid: str, name: str, now: float) -> ErrandRow | None:
+        """See `transport.store.Store`."""
+        await self._there()
+        if key in self.errand_rows:
+            return self.errand_rows[key]
+        self.errand_rows[key] = ErrandRow(key, call_sid, name, "begun", "", {})
+        return None
+
+    async def settle_errand(self, key: str, status: str, reference: str, detail: Mapping[str, object]) -> None:
+        """See `transport.store.Store`."""
+        await self._there()
+        if key in self.errand_rows:
+            changed = {"status": status, "reference": reference, "detail": dict(detail)}
+            self.errand_rows[key] = attrs.evolve(self.errand_rows[key], **changed)
+
+    async def errand_by_reference(self, reference: str) -> ErrandRow | None:
+        """See `transport.store.Store`."""
+        await self._there()
+        return next((row for row in self.errand_rows.values() if row.reference == reference), None)
+
+    async def errands(self, call_sid: str) -> list[ErrandRow]:
+        """See `transport.store.Store`."""
+        await self._there()
+        return [row for row in self.errand_rows.values() if row.call_sid == call_sid]
+
+    async def opt_out(self, number: str, now: float) -> None:
+        """See `transport.store.Store`."""
+        await self._there()
+        self.opted_out.add(number)
+
+    async def has_opted_out(self, number: str) -> bool:
+        """See `transport.store.Store`."""
+        await self._there()
+        return number in self.opted_out
+
+    # ------------------------------------------------------------ deliveries
+
+    async def promise_delivery(self, call_sid: str, due: float) -> None:
+        """See `transport.store.Store`."""
+        await self._there()
+        self.delivery_rows.setdefault(call_sid, Delivery(call_sid, "open", due, 0, ""))
+
+    async def hasten_delivery(self, call_sid: str, due: float) -> None:
+        """See `transport.store.Store`."""
+        await self._there()
+        row = self.delivery_rows.get(call_sid)
+        if row is not None and row.state == "open" and row.due > due:
+            self.delivery_rows[call_sid] = attrs.evolve(row, due=due)
+
+    async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:
+        """See `transport.store.Store`."""
+        await self._there()
+        ready = sorted((r for r in self.delivery_rows.values() if r.state == "open" and r.due <= now), key=_due)[:limit]
+        taken = [attrs.evolve(row, tries=row.tries + 1) for row in ready]
+        self.delivery_rows |= {row.call_sid: attrs.evolve(row, due=now + lease) for row in taken}
+        return taken
+
+    async def next_delivery(self) -> float | None:
+        """See `transport.store.Store`."""
+        await self._there()
+        return min((row.due for row in self.delivery_rows.values() if row.state == "open"), default=None)
+
+    async def settle_delivery(self, call_sid: str, state: str, due: float, error: str, now: float) -> None:
+        """See `transport.store.Store`."""
+        await self._there()
+        row = self.delivery_rows[call_sid]
+        self.delivery_rows[call_sid] = attrs.evolve(row, state=state, due=due, error=error)
+
+    async def deliveries(self, state: str = "") -> list[Delivery]:
+        """See `transport.store.Store`."""
+        await self._there()
+        return sorted((row for row in self.delivery_rows.values() if state in ("", row.state)), key=_due)
+
+    async def revive_delivery(self, call_sid: str, due: float) -> bool:
+        """See `transport.store.Store`."""
+        await self._there()
+        row = self.delivery_rows.get(call_sid)
+        if row is None or row.state != "dead":
+            return False
+        self.delivery_rows[call_sid] = attrs.evolve(row, state="open", due=due, tries=0)
+        return True
+
+    # ------------------------------------------------------------ forgetting
+
+    async def forget_before(self, before: datetime.datetime) -> int:
+        """See `transport.store.Store`."""
+        await self._there()
+        waiting = {row.call_sid for row in self.delivery_rows.values() if row.state == "open"}
+        ages = {sid: call.ended or call.answered for sid, call in self.calls.items() if sid not in waiting}
+        return self._forget([sid for sid, at in ages.items() if at is not None and at < before])
+
+    async def forget_number(self, number: str) -> int:
+        """See `transport.store.Store`."""
+        await self._there()
+        return self._forget([sid for sid, call in self.calls.items() if call.caller == number])
+
+    def _forget(self, sids: list[str]) -> int:
+        for sid in sids:
+            for kept in (self.calls, self.dispositions, self.reopened, self.stories, self.delivery_rows):
+                kept.pop(sid, None)
+            self.records = [record for record in self.records if record.call_sid != sid]
+            self.errand_rows = {key: row for key, row in self.errand_rows.items() if row.call_sid != sid}
+            self.recordings = {key: row for key, row in self.recordings.items() if row["call_sid"] != sid}
+        return len(sids)
+
+
+def _due(row: Delivery) -> float:
+    return row.due

@@ -1,0 +1,262 @@
+"""A world for whole calls: the real server with both loopback ends, in one process, in memory, on whatever clock there is.
+
+On Trio's mock clock a call of minutes takes a fraction of a second. Nothing is taken out of the server but its sockets and
+its database: hypercorn's connection class, the media lane, Quart's webhooks, trio-websocket to the model, all are real.
+"""
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+import httpx2
+import trio
+import trio.testing
+import trio_websocket
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+
+import conf
+from conf.settings import Settings
+from transport import server_guard
+from transport.loopback.backend import BackendFaults, LoopbackBackend
+from transport.loopback.caller import Step
+from transport.loopback.carrier import CarriedCall, LoopbackCarrier
+from transport.loopback.human import Human
+from transport.loopback.memory_store import MemoryStore
+from transport.loopback.model import LoopbackModel
+from transport.loopback.network import Answer, ClientSocket, StreamRefused, StreamSocket
+from transport.loopback.rest import LoopbackRest, RestFaults
+from transport.loopback.stream import StreamFaults
+from transport.model_socket import Headers, ModelSocket
+from transport.web import create_app
+
+EPOCH = 1_795_530_600.0
+"""Tuesday, November 24, 2026, 14:30 UTC: half past nine in the morning in New York."""
+SETTLED = 25.0
+"""Seconds after which everything of a call that is over must be gone: its errands and its last callbacks have limits."""
+
+
+@attrs.define
+class World:
+    """One server, its models (in the order they are tried), a carrier with its REST API, and a backend."""
+
+    app: Any
+    store: MemoryStore
+    models: Sequence[LoopbackModel]
+    carrier: LoopbackCarrier
+    rest: LoopbackRest
+    backend: LoopbackBackend
+
+    async def call(
+        self, *steps: Step, at_most: float = 600, faults: StreamFaults | None = None, caller: str = "+14155550123"
+    ) -> CarriedCall:
+        """One call from the ring to its end, and until nothing of it is left."""
+        with trio.fail_after(at_most):
+            call = await self.carrier.place_call(steps, faults=faults, caller=caller)
+        await trio.sleep(SETTLED)
+        return call
+
+
+@contextlib.asynccontextmanager
+async def a_world(
+    settings: Settings,
+    *models: LoopbackModel,
+    humans: Mapping[str, Human] | None = None,
+    rest_faults: RestFaults | None = None,
+    backend_faults: BackendFaults | None = None,
+    seed: int = 0,
+    listener: Callable[[str, str, dict[str, Any]], None] | None = None,
+    store: MemoryStore | None = None,
+) -> AsyncIterator[World]:
+    """The world as long as the block lasts. It begins at `EPOCH`, and its wall clock goes with Trio's."""
+    began = trio.current_time()
+
+    def now() -> float:
+        return EPOCH + trio.current_time() - began
+
+    secrets = settings.secrets
+    kept = store if store is not None else MemoryStore()
+    network = _Network()
+    carrier = LoopbackCarrier(
+        network,
+        public_url=settings.server.public_url,
+        account_sid=secrets.account_sid,
+        auth_token=secrets.auth_token,
+        seed=seed,
+        humans=humans,
+    )
+    rest = LoopbackRest(carrier, faults=rest_faults)
+    backend = LoopbackBackend(secrets.crm_secret, faults=backend_faults, now=now)
+
+    @contextlib.asynccontextmanager
+    async def open_store(url: str) -> AsyncIterator[MemoryStore]:
+        yield kept
+
+    async with trio.open_nursery() as nursery:
+        app = create_app(
+            settings,
+            connect_model=_models_in_memory(settings, models, nursery),
+            listener=listener,
+            outside=_Outside(settings, rest.transport(), backend.transport()),
+            open_store=open_store,
+            clock=now,
+        )
+        async with _lifespan(app):
+            network.server = _Server(app, nursery)
+            nursery.start_soon(carrier.run)
+            yield World(app, kept, models, carrier, rest, backend)
+        nursery.cancel_scope.cancel("the world ends")
+
+
+# ---------------------------------------------------------------- what the server reaches
+
+
+@attrs.frozen
+class _Outside(httpx2.AsyncBaseTransport):
+    """The outside as the server's HTTP clients see it: Twilio's API, and the backend."""
+
+    settings: Settings
+    rest: httpx2.AsyncBaseTransport
+    backend: httpx2.AsyncBaseTransport
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        to_backend = self.settings.crm.url and str(request.url).startswith(self.settings.crm.url)
+        return await (self.backend if to_backend else self.rest).handle_async_request(request)
+
+
+def _models_in_memory(settings: Settings, models: Sequence[LoopbackModel], nursery: trio.Nursery) -> Any:
+    @contextlib.asynccontextmanager
+    async def dial(url: str, headers: Headers) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+        parts = urlsplit(url)
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(models[int(parts.hostname or "0")].handle_stream, theirs)
+        try:
+            async with trio.open_nursery() as inside:
+                yield await trio_websocket.wrap_client_stream(
+                    inside,
+                    ours,  # type: ignore[arg-type] # a memory stream does what it needs of a socket's
+                    "model.example.com",
+                    f"{parts.path}?{parts.query}",
+                    extra_headers=headers,
+                    message_queue_size=64,
+                    max_message_size=16 * 1024 * 1024,
+                )
+                inside.cancel_scope.cancel("the session is over")
+        finally:
+            await trio.aclose_forcefully(ours)
+
+    @contextlib.asynccontextmanager
+    async def unwrapped(url: str, headers: Headers) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+        # `open_websocket_url` raises its errors plain; a nursery of ours would wrap them.
+        try:
+            async with dial(url, headers) as connection:
+                yield connection
+        except* trio_websocket.HandshakeError as errors:
+            raise errors.exceptions[0] from None
+
+    def connect(trouble: Callable[[str], None], caller_hash: str) -> ModelSocket:
+        urls = tuple(f"wss://{number}/v1/realtime" for number in range(len(models)))
+        key = settings.secrets.openai_api_key
+        return ModelSocket(urls, key, settings.model.name, trouble, caller_hash, unwrapped)
+
+    return connect
+
+
+# ---------------------------------------------------------------- how the server is reached
+
+
+class _Address:
+    family = socket.AF_INET
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("127.0.0.1", 8000)
+
+    def getpeername(self) -> tuple[str, int]:
+        return ("127.0.0.1", 50000)
+
+
+@attrs.frozen
+class _Server:
+    """The server behind connections in memory."""
+
+    app: Any
+    nursery: trio.Nursery
+    config: Config = attrs.field(factory=lambda: Config.from_toml(Path(conf.__file__).with_name("hypercorn.toml")))
+
+    def dial(self) -> trio.StapledStream[Any, Any]:
+        """A fresh connection, as the peer sees it."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        theirs.socket = _Address()  # type: ignore[attr-defined] # hypercorn asks a connection for its addresses
+        guarded = server_guard.GuardedServer(ASGIWrapper(self.app), self.config, WorkerContext(None), {}, theirs)  # type: ignore[arg-type] # a memory stream in the place of a socket's
+        self.nursery.start_soon(self._serve, guarded, theirs)
+        return ours
+
+    async def _serve(self, guarded: server_guard.GuardedServer, stream: trio.abc.AsyncResource) -> None:
+        try:
+            await guarded.run()
+        finally:
+            await trio.aclose_forcefully(stream)  # as trio.serve_listeners does
+
+
+class _Network:
+    """The carrier's way to the server in memory."""
+
+    server: _Server
+
+    async def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        parts = urlsplit(url)
+        client = self.server.app.test_client()
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        sent = {**headers, "Host": parts.netloc, "Content-Type": "application/x-www-form-urlencoded"}
+        answer = await client.post(path, data=urlencode(form), headers=sent)
+        return Answer(answer.status_code, answer.headers.get("content-type", ""), (await answer.get_data()).decode())
+
+    @contextlib.asynccontextmanager
+    async def open_stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[StreamSocket]:
+        stream = self.server.dial()
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        try:
+            async with trio.open_nursery() as inside:
+                connection = await trio_websocket.wrap_client_stream(
+                    inside,
+                    stream,  # type: ignore[arg-type] # a memory stream does what it needs of a socket's
+                    urlsplit(url).netloc,
+                    urlsplit(url).path,
+                    extra_headers=raw,
+                    message_queue_size=10_000,
+                )
+                yield ClientSocket(connection, stream)
+                inside.cancel_scope.cancel("the stream is over")
+        except* trio_websocket.ConnectionRejected as rejected:
+            raise StreamRefused(_first(rejected).status_code) from None
+        finally:
+            await trio.aclose_forcefully(stream)
+
+
+def _first(group: BaseExceptionGroup[Any]) -> Any:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Any) -> AsyncIterator[None]:
+    """The application between startup and shutdown. (Quart's own `test_app` cannot be left by cancelling.)"""
+    to_app, from_us = trio.open_memory_channel[dict[str, str]](2)
+    from_app, to_us = trio.open_memory_channel[dict[str, str]](2)
+    scope = {"type": "lifespan", "asgi": {"spec_version": "2.0"}, "state": {}}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(app, scope, from_us.receive, from_app.send)
+        for step in ("startup", "shutdown"):
+            await to_app.send({"type": f"lifespan.{step}"})
+            with trio.fail_after(30):
+                answer = await to_us.receive()
+            if answer["type"] != f"lifespan.{step}.complete":
+                raise RuntimeError(f"the application did not come through its {step}: {answer}")
+            if step == "startup":
+                yield
+        nursery.cancel_scope.cancel("the lifespan is over")

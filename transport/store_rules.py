@@ -1,0 +1,106 @@
+"""What every keeper of the store decides alike: pure functions from what is kept and what happened to what is kept then."""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from actors.messages import Disposition
+from actors.notebook import CallRecord
+from transport.log import mask_text
+from transport.store import FINAL
+
+
+def status_change(row: Mapping[str, Any], status: str, sequence: int, now: datetime.datetime) -> dict[str, Any]:
+    """What a status callback changes about its call; nothing if it comes too late."""
+    if row["status"] in FINAL or (sequence <= row["status_sequence"] and status not in FINAL):
+        return {}
+    values: dict[str, Any] = {"status": status, "status_sequence": sequence}
+    if status in FINAL and row["ended"] is None:
+        values["ended"] = now
+    if status in FINAL and row["disposition"] == Disposition.RESUME.value:
+        values["disposition"] = Disposition.HANG_UP.value  # the stream was lost because the caller hung up
+    return values
+
+
+def finished_stream(row: Mapping[str, Any], record: CallRecord, newest: datetime.datetime | None) -> dict[str, Any]:
+    """What a stream adds to its call. `newest`: when the newest stream before it began (UTC, without a zone)."""
+    values: dict[str, Any] = {
+        "began": row["began"] or record.began,
+        "seconds": (row["seconds"] or 0.0) + round(record.seconds, 3),
+        "streams": row["streams"] + 1,
+        "tokens": row["tokens"] + record.tokens,
+    }
+    if newest is None or newest <= record.began.replace(tzinfo=None):
+        # A disposition that is stored was stored by somebody who knew better.
+        values |= {
+            "stream_sid": record.stream_sid,
+            "ended": record.ended,
+            "disposition": row["disposition"] or (record.disposition.value if record.disposition else None),
+            "reason": mask_text(record.reason),
+            "details": record_details(record),
+        }
+    return values
+
+
+def record_details(record: CallRecord) -> dict[str, Any]:
+    """What of a record has no column of its own, as plain data."""
+    return {
+        "frames_in": record.frames_in,
+        "frames_out": record.frames_out,
+        "silence_in_ms": record.silence_in_ms,
+        "first_frame_ms": record.first_frame_ms,
+        "keys": len(record.keys),
+        "states": record.states,
+        "replies": [{"state": state, "seconds": seconds} for state, seconds in record.replies],
+        "overlong": record.overlong,
+        "errands": [
+            {"at": round(e.at, 3), "name": e.name, "outcome": e.outcome, "reason": mask_text(e.reason)}
+            for e in record.errands
+        ],
+        "interruptions": [
+            {
+                "at": round(i.at, 3),
+                "item": i.item,
+                "heard_ms": i.heard_ms,
+                "truncate_ms": i.truncate_ms,
+                "generated_ms": i.generated_ms,
+                "bound_ms": i.bound_ms,
+                "reason": i.reason,
+            }
+            for i in record.interruptions
+        ],
+        "channels": {
+            m.name: {
+                "capacity": m.capacity,
+                "policy": m.policy,
+                "taken_in": m.taken_in,
+                "dropped": m.dropped,
+                "peak": m.peak,
+            }
+            for m in record.mailboxes
+        },
+        "errors": [{"at": round(t.at, 3), "kind": t.kind, "text": mask_text(t.text)} for t in record.errors],
+        "errors_left_out": record.errors_left_out,
+    }
+
+
+def turn_rows(record: CallRecord) -> list[dict[str, Any]]:
+    """The turns of a stream, in order."""
+    return [
+        {
+            "call_sid": record.call_sid,
+            "stream_sid": record.stream_sid,
+            "number": number,
+            "who": turn.who,
+            "item": turn.item,
+            "began": round(turn.began, 3),
+            "text": turn.text,
+            "heard_text": turn.heard_text,
+            "heard_ms": turn.heard_ms,
+            "generated_ms": turn.generated_ms,
+            "interrupted": turn.interrupted,
+            "latency_ms": turn.latency_ms,
+            "state": turn.state,
+        }
+        for number, turn in enumerate(record.turns, 1)
+    ]
