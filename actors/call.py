@@ -14,7 +14,7 @@ from typing import cast
 import attrs
 import trio
 
-from actors import fsm
+from actors import call_state
 from actors.errands import Errands
 from actors.flow import FlowActor, Neighbours, Words
 from actors.framer import Framer, Pace
@@ -60,7 +60,7 @@ class CallPlan:
     """What every call of a server has in common."""
 
     session: SessionConfig
-    rules: fsm.Rules
+    rules: call_state.Rules
     prompts: Mapping[str, Words]
     pace: Pace
     limits: LinkLimits
@@ -119,7 +119,7 @@ class Call:
 
     async def run(self) -> CallRecord:
         """Until the stream is closed and the record kept. Bugs in an actor end the call in the keypad menu, not here."""
-        leave = fsm.Leave(Disposition.RESUME, "the server cut the call off")
+        leave = call_state.Leave(Disposition.RESUME, "the server cut the call off")
         parted = False
         try:
             with trio.move_on_after(self._plan.rules.max_seconds + LAST_RESORT) as last_resort:
@@ -135,16 +135,16 @@ class Call:
                         aside.cancel_scope.cancel("the call is over")
                 except* Exception as bugs:
                     if not parted:
-                        leave = fsm.Leave(Disposition.IVR, f"a bug ended the call: {_summary(bugs)}")
+                        leave = call_state.Leave(Disposition.IVR, f"a bug ended the call: {_summary(bugs)}")
                     self.notebook.trouble("bug", _summary(bugs))
                     self.notebook.say("bug", error=bugs)
             if last_resort.cancelled_caught and not parted:
-                leave = fsm.Leave(Disposition.IVR, "the call outlived its last deadline")
+                leave = call_state.Leave(Disposition.IVR, "the call outlived its last deadline")
         finally:
             record = await self._wrap_up(leave, parted)  # noqa: ASYNC102 - each of its steps has its own shield and limit
         return record
 
-    async def _live(self) -> fsm.Leave:
+    async def _live(self) -> call_state.Leave:
         """The carrier scope: the stream is read and written as long as this lasts."""
         async with trio.open_nursery() as carrier:
             flow, framer = self._flow.inbox, self._framer.inbox
@@ -157,7 +157,7 @@ class Call:
             carrier.cancel_scope.cancel("the stream is left")
         return leave
 
-    async def _converse(self) -> fsm.Leave:
+    async def _converse(self) -> call_state.Leave:
         """The conversation scope: when the dialogue is over, however, the model's link ends with it."""
         async with trio.open_nursery() as conversation:
             flow, framer = self._flow.inbox, self._framer.inbox
@@ -178,7 +178,7 @@ class Call:
 
     # ------------------------------------------------------------ the story
 
-    def _stepped(self, event: fsm.FlowEvent, state: fsm.State) -> None:
+    def _stepped(self, event: call_state.FlowEvent, state: call_state.State) -> None:
         """The dialogue took a step: the notebook knows where it is, and after a turn the store soon will."""
         flow = self._plan.rules.flow
         at = state.dialogue.at
@@ -187,7 +187,7 @@ class Call:
         if isinstance(event, TURNS):
             self._keeper.inbox.post(None)
 
-    def _story(self, leave: fsm.Leave | None = None) -> Story:
+    def _story(self, leave: call_state.Leave | None = None) -> Story:
         """What must be known to go on with this call."""
         flow, dialogue = self._plan.rules.flow, self._flow.state.dialogue
         turns = [turn for turn in self.notebook.record.turns if turn.heard_text and turn.over]
@@ -212,7 +212,7 @@ class Call:
                 await self._framer.heard()
                 either.cancel_scope.cancel("all is heard")
 
-    async def _part(self, leave: fsm.Leave) -> None:
+    async def _part(self, leave: call_state.Leave) -> None:
         """Disposition and story first, so that `/twilio/after` finds them; then the stream is closed."""
         self._framer.settle()
         with trio.move_on_after(WRAP_UP, shield=True):
@@ -222,7 +222,7 @@ class Call:
         with trio.move_on_after(WRAP_UP, shield=True):
             await self._carrier.close()
 
-    async def _wrap_up(self, leave: fsm.Leave, parted: bool) -> CallRecord:
+    async def _wrap_up(self, leave: call_state.Leave, parted: bool) -> CallRecord:
         """What is left to do however the call ended: the record is kept last, complete."""
         if not parted:
             await self._part(leave)

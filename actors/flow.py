@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import attrs
 import trio
 
-from actors import fsm
+from actors import call_state, fsm
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
     AnswerTools,
@@ -52,7 +52,7 @@ class Neighbours:
     errands: Outbox[Errand]
     yield_floor: Callable[[Floor], None]
     speech_until: Callable[[], float]
-    on_step: Callable[[fsm.FlowEvent, fsm.State], None] = lambda event, state: None
+    on_step: Callable[[call_state.FlowEvent, call_state.State], None] = lambda event, state: None
     """Told of every step: what happened, and the state after it."""
     on_note: Callable[[str], None] = lambda text: None
     """Told of what should not happen."""
@@ -65,9 +65,9 @@ class FlowActor:
     `wall` is the time of the call's beginning; from there Trio's clock tells what time it is for the caller.
     """
 
-    def __init__(self, rules: fsm.Rules, prompts: Mapping[str, Words], wall: datetime.datetime) -> None:
-        self.inbox: Mailbox[fsm.FlowEvent] = Mailbox("flow", QUEUE, WhenFull.FATAL)
-        self.state = fsm.initial(rules.flow)
+    def __init__(self, rules: call_state.Rules, prompts: Mapping[str, Words], wall: datetime.datetime) -> None:
+        self.inbox: Mailbox[call_state.FlowEvent] = Mailbox("flow", QUEUE, WhenFull.FATAL)
+        self.state = call_state.initial(rules.flow)
         self._rules = rules
         self._prompts = prompts
         self._began = wall.astimezone(ZoneInfo(rules.flow.timezone))
@@ -76,7 +76,7 @@ class FlowActor:
         self._settings = 0
         self._played = 0
 
-    async def run(self, began: CallBegan, neighbours: Neighbours) -> fsm.Leave:
+    async def run(self, began: CallBegan, neighbours: Neighbours) -> call_state.Leave:
         """Until the machine wants to leave; how is the result."""
         self._to = neighbours
         self.inbox.post(began)
@@ -89,7 +89,7 @@ class FlowActor:
         """The caller's local time."""
         return self._began + datetime.timedelta(seconds=trio.current_time() - self._start)
 
-    async def _talk(self, nursery: trio.Nursery) -> fsm.Leave:
+    async def _talk(self, nursery: trio.Nursery) -> call_state.Leave:
         """Step by step, until one of them is to leave."""
         while True:
             event = await self.inbox.receive()
@@ -98,42 +98,42 @@ class FlowActor:
             self.state, effects = fsm.step(self.state, event, self._rules, self.now())
             self._to.on_step(event, self.state)
             for effect in effects:
-                if isinstance(effect, fsm.Leave):
+                if isinstance(effect, call_state.Leave):
                     return effect
                 self._perform(effect, nursery)
 
-    def _perform(self, effect: fsm.Effect, nursery: trio.Nursery) -> None:
+    def _perform(self, effect: call_state.Effect, nursery: trio.Nursery) -> None:
         link = self._to.link
-        if isinstance(effect, fsm.Say):
+        if isinstance(effect, call_state.Say):
             self._say(effect)
-        elif isinstance(effect, fsm.Listen):
+        elif isinstance(effect, call_state.Listen):
             self._to.yield_floor(effect.reason)
             link.post(StopTalking())
-        elif isinstance(effect, fsm.ReportQuiet):
+        elif isinstance(effect, call_state.ReportQuiet):
             self._to.framer.post(TellWhenQuiet())
-        elif isinstance(effect, fsm.TellKeys):
+        elif isinstance(effect, call_state.TellKeys):
             meaning = f"; {effect.meaning}" if effect.meaning else ""
             text = f"[The caller pressed these keys on the telephone: {effect.digits}{meaning}]"
             link.post(Tell(Role.CALLER, text))
-        elif isinstance(effect, fsm.TellModel):
+        elif isinstance(effect, call_state.TellModel):
             link.post(Tell(Role.OPERATOR, effect.text))
-        elif isinstance(effect, fsm.Recall):
+        elif isinstance(effect, call_state.Recall):
             for said in effect.said:
                 link.post(Tell(Role.CALLER if said.who == "caller" else Role.AGENT, said.words))
-        elif isinstance(effect, fsm.AskModel):
+        elif isinstance(effect, call_state.AskModel):
             link.post(AskReply())
-        elif isinstance(effect, fsm.SetTimer):
+        elif isinstance(effect, call_state.SetTimer):
             self._set(effect, nursery)
-        elif isinstance(effect, fsm.StopTimer):
+        elif isinstance(effect, call_state.StopTimer):
             self._stop(effect.name)
         elif isinstance(effect, SendText | RunPython):
             self._to.errands.post(effect)
-        elif isinstance(effect, fsm.Note):
+        elif isinstance(effect, call_state.Note):
             self._to.on_note(effect.text)
         elif isinstance(effect, AnswerTools | Guide | SetPatience | Extract):
             link.post(effect)
 
-    def _say(self, effect: fsm.Say) -> None:
+    def _say(self, effect: call_state.Say) -> None:
         words = self._prompts[effect.name]
         self._played += 1
         item = f"{PROMPT_PREFIX}{effect.name}_{self._played}"
@@ -141,14 +141,14 @@ class FlowActor:
         if effect.told:
             self._to.link.post(Tell(Role.AGENT, words.text, item, first=effect.first))
 
-    def _set(self, timer: fsm.SetTimer, nursery: trio.Nursery) -> None:
+    def _set(self, timer: call_state.SetTimer, nursery: trio.Nursery) -> None:
         self._stop(timer.name)
         self._settings += 1
         scope = trio.CancelScope()
         self._timers[timer.name] = (self._settings, scope)
         nursery.start_soon(self._ring, timer, self._settings, scope)
 
-    async def _ring(self, timer: fsm.SetTimer, setting: int, scope: trio.CancelScope) -> None:
+    async def _ring(self, timer: call_state.SetTimer, setting: int, scope: trio.CancelScope) -> None:
         with scope:
             due = trio.current_time() + timer.seconds
             await trio.sleep_until(due)

@@ -10,7 +10,7 @@ import attrs
 import structlog
 import trio
 
-from actors import fsm, tools
+from actors import call_state, tools
 from actors.call import Call, CallPlan
 from actors.flow import Words
 from actors.framer import Pace
@@ -59,7 +59,7 @@ def plan(settings: Settings, flow: Flow) -> CallPlan:
             reasoning=model.reasoning,
             max_output_tokens=model.max_output_tokens,
         ),
-        rules=fsm.Rules(
+        rules=call_state.Rules(
             flow=flow,
             greeting_seconds=len(prompts[flow.greeting].audio) / (BYTES_PER_MS * 1000),
             max_silence=call.max_silence,

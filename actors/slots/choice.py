@@ -37,6 +37,10 @@ def understand_yes_no(utterance: str, language: Language) -> Understood:
             raise Puzzled("that may be a yes or a no: ask for yes or no")
         if word in language.hedges or word == "?":
             raise Puzzled("that is neither a clear yes nor a clear no: ask for yes or no")
+        if found is not None and not found[0] and _denies_next(tokens, found[1], language):
+            place = found[1]
+            negated = place - 1
+            continue
         if found is not None:
             denied = place - negated <= _NEAR
             heard.append(found[0] != denied)
@@ -59,6 +63,15 @@ def understand_yes_no(utterance: str, language: Language) -> Understood:
         raise Puzzled("it is not clear whether that was a yes or a no: ask for yes or no")
     text = "yes" if heard[0] else "no"
     return Understood(heard[0], text, "")
+
+
+def _denies_next(tokens: Sequence[Token], end: int, language: Language) -> bool:
+    """Whether the no that ends there ("it's not") is the beginning of a longer statement ("it's not quite wrong")."""
+    if tokens[end - 1].word not in language.negation:
+        return False
+    following = [language.agreement.at(tokens, place) for place in range(end, min(end + _NEAR, len(tokens)))]
+    judged = any(token.word in language.judgements for token in tokens[end : end + _NEAR])
+    return judged or any(found is not None and found[0] for found in following)
 
 
 def understand_choice(utterance: str, choices: Mapping[str, tuple[str, ...]], language: Language) -> Understood:

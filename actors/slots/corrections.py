@@ -102,9 +102,17 @@ def split_instead(tokens: Sequence[Token], language: Language) -> tuple[list[Tok
         start += 1
     new, old = list(tokens[:place]), list(tokens[start:])
     if language_words(new, language):
-        return new, old
+        return _bare(new), _bare(old)
     turn = next((i for i, token in enumerate(old) if token.text == "," or token.word in {"but", "it's"}), None)
-    return None if turn is None else (old[turn + 1 :], old[:turn])
+    return None if turn is None else (_bare(old[turn + 1 :]), _bare(old[:turn]))
+
+
+def _bare(tokens: list[Token]) -> list[Token]:
+    """Without the words that lead to a letter or a symbol: "with a K", "an underscore"."""
+    start = next((at for at, token in enumerate(tokens) if token.is_word), 0)
+    while start + 1 < len(tokens) and tokens[start + 1].is_word and tokens[start].word in {"with", "a", "an", "the"}:
+        start += 1
+    return tokens[start:] if start else tokens
 
 
 def language_words(tokens: Sequence[Token], language: Language) -> list[Token]:
@@ -196,7 +204,7 @@ def _confused(held: str, letter: str, language: Language, groups: tuple[str, ...
         raise Puzzled(f"{held} is not spelled with a mere {letter.upper()} for its C: ask for the spelling")
     if len(places) == 1:
         return replaced(held, places[0], letter)
-    if not places and letter in spelled:
+    if not places and letter in spelled and groups is language.written_alike:
         return held
     if not places:
         raise Puzzled(f"no letter of {held} sounds like {letter.upper()}: ask which letter it replaces")

@@ -186,6 +186,9 @@ def _corrected(tokens: list[Token], before: str, language: Language) -> str | No
 
 def _into_local(named: str, local: str) -> str | None:
     """`local` with the part that `named` resembles replaced, or all of it; None if `named` is nothing like it."""
+    digits = re.findall(r"\d+", local)
+    if named.isdigit():
+        return local.replace(digits[0], named) if len(digits) == 1 and len(digits[0]) == len(named) else None
     parts = re.split(r"([._+-])", local)
     if len(parts) > 1 and not re.search(r"[._+-]", named):
         whole = similarity(named, "".join(parts[::2]))

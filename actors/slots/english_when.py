@@ -33,7 +33,8 @@ _SOURCES: list[tuple[PartKind, str, str]] = [
     ("shift", "shift", rf"\b{_COUNT} {_UNIT} (?P<way>later|earlier|sooner)\b"),
     (
         "shift", "shift_day",
-        r"\bthe (?P<unit>day|week) (?P<way>after|before)(?! (?:tomorrow|yesterday|next|\d))\b",
+        r"\bthe (?:(?P<unit>day|week) (?P<way>after|before)(?! (?:tomorrow|yesterday|next|\d))|following (?P<unit2>day|week)"
+        r"|next (?P<unit3>day))\b",
     ),
     ("day", "after_tomorrow", r"\b(?:the )?day after tomorrow\b|\bovermorrow\b"),
     ("day", "before", r"\b(?:yesterday|day before yesterday|last (?:week|month|night|year))\b"),

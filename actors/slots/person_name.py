@@ -171,7 +171,7 @@ def _spelled_in(parts: Sequence[Part]) -> list[Part]:
                 )
             kept[words[0]] = part
         elif short and len(parts) > 1:
-            kept += [Part(letter, False) for letter in part.text]
+            kept += [Part(letter, False) for letter in (part.text if len(part.text) == 1 else part.text.upper())]
         else:
             kept.append(part)
     return kept

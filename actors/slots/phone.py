@@ -19,7 +19,9 @@ def understand_phone(utterance: str, before: str, language: Language, region: st
     """Raises Puzzled."""
     tokens = tokens_of(utterance)
     if not any(token.is_number for token in tokens) and language.own_number.search(words_of(utterance)):
-        raise Puzzled("the caller means the telephone in use, whose number is not given here: ask for it digit by digit")
+        raise Puzzled(
+            "the caller means the telephone in use, whose number is not given here: ask for it digit by digit"
+        )
     if before:
         corrected = _corrected(tokens, before, language, region)
         if corrected is not None:

@@ -70,7 +70,9 @@ def _segment(said: str, base: When, now: datetime.datetime, context: Context, la
         raise Puzzled("a number was heard that is neither clearly a day nor a time: ask for the day and the time again")
     vague = next((part for part in found.parts if part.kind == "vague"), None)
     if vague is not None and (
-        (day is None and time is None) or vague.name == "open" or vague.found[0].strip() in {"any", "every", "few", "several"}
+        (day is None and time is None)
+        or vague.name == "open"
+        or vague.found[0].strip() in {"any", "every", "few", "several"}
     ):
         raise Puzzled(f'"{vague.found[0].strip()}" is not exact: ask for one exact day and time')
     midnight = time == datetime.time() and any(
@@ -104,7 +106,8 @@ def _moment(part: Part, now: datetime.datetime, context: Context) -> When:
 def _shifted(part: Part, base: When) -> When:
     """ "an hour later", "the day after": what is held, moved."""
     groups = part.found.groupdict()
-    unit, way = part.found["unit"], -1 if part.found["way"] in {"earlier", "sooner", "before"} else 1
+    unit = groups.get("unit") or groups.get("unit2") or groups.get("unit3") or ""
+    way = -1 if part.found["way"] in {"earlier", "sooner", "before"} else 1
     half = groups.get("count") == "half an"
     count = way * (1 if half or "count" not in groups else count_of(part.found["count"]))
     if unit in {"minute", "hour"}:

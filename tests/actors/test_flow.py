@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import fsm
+from actors import call_state
+from actors.call_state import DIGITS_PAUSE, FAREWELL_AT_MOST
 from actors.dialogue import Dialogue as Talk
 from actors.flow import FlowActor, FlowOutput, Neighbours
-from actors.fsm import DIGITS_PAUSE, FAREWELL_AT_MOST
 from actors.mailbox import Mailbox, WhenFull
 from actors.messages import (
     AgentQuiet,
@@ -66,10 +66,10 @@ class Dialogue:
         nursery: trio.Nursery,
         *,
         before: CallBegan | None = None,
-        rules: fsm.Rules = RULES,
+        rules: call_state.Rules = RULES,
     ) -> None:
-        self.steps: list[fsm.State] = []
-        self.events: list[fsm.FlowEvent] = []
+        self.steps: list[call_state.State] = []
+        self.events: list[call_state.FlowEvent] = []
         self.notes: list[str] = []
         self.flow = FlowActor(rules, PROMPTS, WALL)
         self.framer: Mailbox[Play | TellWhenQuiet] = Mailbox("framer", 1000, WhenFull.FATAL)
@@ -81,12 +81,12 @@ class Dialogue:
         """Why the floor was taken, and how much the Framer had been given by then."""
         self.began = trio.current_time()
         self.over = trio.Event()
-        self.left: fsm.Leave | None = None
+        self.left: call_state.Leave | None = None
         self.left_at = 0.0
         self._before = before or CallBegan()
         nursery.start_soon(self._run)
 
-    async def post(self, *events: fsm.FlowEvent) -> None:
+    async def post(self, *events: call_state.FlowEvent) -> None:
         """These happen, one right after the other, to a dialogue that has begun."""
         await wait_all_tasks_blocked()
         for event in events:
@@ -120,7 +120,7 @@ class Dialogue:
         self.left_at = trio.current_time() - self.began
         self.over.set()
 
-    def _stepped(self, event: fsm.FlowEvent, state: fsm.State) -> None:
+    def _stepped(self, event: call_state.FlowEvent, state: call_state.State) -> None:
         self.events.append(event)
         self.steps.append(state)
 
@@ -217,10 +217,10 @@ async def test_every_step_is_shown_as_it_is_made(autojump_clock: MockClock, nurs
     dialogue = Dialogue(nursery)
     await dialogue.up()
     await dialogue.post(KeyPressed("7"))
-    begun = attrs.evolve(fsm.initial(FLOW), dialogue=Talk("talk", visits={"talk": 1}))
-    assert dialogue.steps == [begun, attrs.evolve(begun, link=fsm.Link.UP), dialogue.flow.state]
+    begun = attrs.evolve(call_state.initial(FLOW), dialogue=Talk("talk", visits={"talk": 1}))
+    assert dialogue.steps == [begun, attrs.evolve(begun, link=call_state.Link.UP), dialogue.flow.state]
     assert dialogue.events == [CallBegan(), LinkUp(), KeyPressed("7")]
-    assert dialogue.flow.state == attrs.evolve(begun, link=fsm.Link.UP, digits="7")
+    assert dialogue.flow.state == attrs.evolve(begun, link=call_state.Link.UP, digits="7")
 
 
 # ---------------------------------------------------------------- timers
@@ -341,22 +341,22 @@ async def test_the_longest_call_ends_with_a_goodbye(autojump_clock: MockClock, n
 
 # ---------------------------------------------------------------- leaving
 
-WAYS: dict[str, tuple[tuple[fsm.FlowEvent, ...], fsm.Leave]] = {
-    "hung up": ((HungUp("bye"),), fsm.Leave(Disposition.HANG_UP, "bye")),
-    "torn": ((HungUp("torn", lost=True),), fsm.Leave(Disposition.RESUME, "torn")),
-    "moved": ((MoveAway(),), fsm.Leave(Disposition.RESUME, "the server is going down", drain=True)),
-    "lost": ((LinkLost("x"),), fsm.Leave(Disposition.IVR, "the model was lost: x", drain=True)),
-    "to a human": ((KeyPressed("0"), AgentQuiet()), fsm.Leave(Disposition.DIAL, "the caller pressed 0")),
+WAYS: dict[str, tuple[tuple[call_state.FlowEvent, ...], call_state.Leave]] = {
+    "hung up": ((HungUp("bye"),), call_state.Leave(Disposition.HANG_UP, "bye")),
+    "torn": ((HungUp("torn", lost=True),), call_state.Leave(Disposition.RESUME, "torn")),
+    "moved": ((MoveAway(),), call_state.Leave(Disposition.RESUME, "the server is going down", drain=True)),
+    "lost": ((LinkLost("x"),), call_state.Leave(Disposition.IVR, "the model was lost: x", drain=True)),
+    "to a human": ((KeyPressed("0"), AgentQuiet()), call_state.Leave(Disposition.DIAL, "the caller pressed 0")),
     "done": (
         (ToolsCalled((a_tool_call("end_call"),), spoke=False), ReplyOver(spoke=True), AgentQuiet()),
-        fsm.Leave(Disposition.HANG_UP, "the agent ended the call"),
+        call_state.Leave(Disposition.HANG_UP, "the agent ended the call"),
     ),
 }
 
 
 @pytest.mark.parametrize(("events", "leave"), WAYS.values(), ids=WAYS)
 async def test_leaving_says_how_and_ends_all_timers(
-    events: tuple[fsm.FlowEvent, ...], leave: fsm.Leave, autojump_clock: MockClock, nursery: trio.Nursery
+    events: tuple[call_state.FlowEvent, ...], leave: call_state.Leave, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     tasks = trio.lowlevel.current_statistics().tasks_living
     dialogue = Dialogue(nursery)
@@ -378,7 +378,7 @@ async def test_what_happened_before_the_flow_began_is_not_lost(
     dialogue.flow.inbox.post(HungUp("at once"))
     with trio.fail_after(1):
         await dialogue.over.wait()
-    assert dialogue.left == fsm.Leave(Disposition.HANG_UP, "at once")
+    assert dialogue.left == call_state.Leave(Disposition.HANG_UP, "at once")
 
 
 async def test_a_timer_with_no_time_rings_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -550,7 +550,7 @@ async def test_a_caller_who_is_not_there_is_asked_three_times_and_then_let_go(
     await trio.sleep(10.1)
     assert [m.words for m in dialogue.framer.take_all() if isinstance(m, Play)] == [PROMPTS["goodbye"].text]
     await dialogue.post(AgentQuiet())
-    assert dialogue.left == fsm.Leave(Disposition.HANG_UP, "nobody is there any more")
+    assert dialogue.left == call_state.Leave(Disposition.HANG_UP, "nobody is there any more")
 
 
 async def test_a_tool_is_waited_for_and_then_said_to_take_longer(
@@ -561,7 +561,7 @@ async def test_a_tool_is_waited_for_and_then_said_to_take_longer(
     await dialogue.post(ToolsCalled((a_tool_call("send_sms", "c1", text="Hi."),), spoke=False))
     assert dialogue.link.take_all() == []
     assert [errand.key for errand in dialogue.errands.take_all()] == ["tool.c1"]
-    await trio.sleep(fsm.ERRAND_PATIENCE + 0.01)
+    await trio.sleep(call_state.ERRAND_PATIENCE + 0.01)
     (answer,) = dialogue.link.take_all()
     assert isinstance(answer, AnswerTools)
     assert answer.then_reply

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import fsm
-from actors.dialogue import Dialogue, Status, timeouts
-from actors.fsm import (
+from actors import call_state
+from actors.call_state import (
     DIGITS_PAUSE,
     ERRAND_PATIENCE,
     EXTRACT,
@@ -36,8 +35,9 @@ from actors.fsm import (
     StopTimer,
     TellKeys,
     TellModel,
-    step,
 )
+from actors.dialogue import Dialogue, Status, timeouts
+from actors.fsm import step
 from actors.guidance import guidance
 from actors.messages import (
     AgentQuiet,
@@ -78,7 +78,7 @@ from tests.kit.calls import FLOW, RULES, a_tool_call
 E = TypeVar("E")
 NOW = datetime.datetime(2026, 11, 24, 10, 0, tzinfo=ZoneInfo("America/New_York"))
 """A Tuesday."""
-BEFORE = fsm.initial(FLOW)
+BEFORE = call_state.initial(FLOW)
 """Before the call begins."""
 BEGUN = Dialogue("talk", visits={"talk": 1})
 ONE_TURN = attrs.evolve(BEGUN, turn=1)
@@ -93,8 +93,8 @@ def interrupted(reason: Floor) -> Interrupted:
     return Interrupted(1.0, reason, (Cut("a", 800, 1600),), 20)
 
 
-def run(state: State, *events: fsm.FlowEvent, rules: Rules = RULES) -> tuple[State, list[fsm.Effect]]:
-    effects: list[fsm.Effect] = []
+def run(state: State, *events: call_state.FlowEvent, rules: Rules = RULES) -> tuple[State, list[call_state.Effect]]:
+    effects: list[call_state.Effect] = []
     for event in events:
         state, more = step(state, event, rules, NOW)
         effects.extend(more)
@@ -103,7 +103,7 @@ def run(state: State, *events: fsm.FlowEvent, rules: Rules = RULES) -> tuple[Sta
 
 FAREWELL_TIMER = SetTimer("farewell", FAREWELL_AT_MOST)
 
-TABLE: dict[str, tuple[State, fsm.FlowEvent, dict[str, object], tuple[fsm.Effect, ...]]] = {
+TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[call_state.Effect, ...]]] = {
     "the call begins with the greeting": (
         BEFORE,
         CallBegan(),
@@ -289,7 +289,7 @@ def test_what_follows(case: str) -> None:
 # ---------------------------------------------------------------- tools
 
 
-def answer_of(effects: list[fsm.Effect]) -> AnswerTools:
+def answer_of(effects: list[call_state.Effect]) -> AnswerTools:
     (answer,) = [effect for effect in effects if isinstance(effect, AnswerTools)]
     return answer
 
@@ -401,7 +401,7 @@ CALLS = st.lists(
     max_size=3,
     unique_by=lambda call: call.call_id,
 )
-EVENTS: st.SearchStrategy[fsm.FlowEvent] = st.one_of(
+EVENTS: st.SearchStrategy[call_state.FlowEvent] = st.one_of(
     st.builds(CallBegan, st.sampled_from(Before)),
     st.just(LinkUp()),
     st.just(LinkLost("lost")),
@@ -418,7 +418,7 @@ EVENTS: st.SearchStrategy[fsm.FlowEvent] = st.one_of(
 
 @given(st.lists(EVENTS, max_size=50))
 @settings(max_examples=400)
-def test_whatever_happens_the_machine_stays_sound(events: list[fsm.FlowEvent]) -> None:
+def test_whatever_happens_the_machine_stays_sound(events: list[call_state.FlowEvent]) -> None:
     state = BEFORE
     lost = False
     timers: set[str] = set()
@@ -446,12 +446,12 @@ def test_whatever_happens_the_machine_stays_sound(events: list[fsm.FlowEvent]) -
         assert (state.going is None) == (state.phase is Phase.TALKING) or state.phase is Phase.LEFT
         assert not (lost and state.phase is Phase.TALKING), "the caller talks to nobody"
         assert not (state.last_words_asked and state.phase is Phase.TALKING)
-        assert len(state.digits) <= fsm.DIGITS_AT_MOST
+        assert len(state.digits) <= call_state.DIGITS_AT_MOST
 
 
 @given(st.lists(EVENTS, max_size=50), st.booleans())
 @settings(max_examples=200)
-def test_a_caller_who_hangs_up_is_always_let_go(events: list[fsm.FlowEvent], twice: bool) -> None:
+def test_a_caller_who_hangs_up_is_always_let_go(events: list[call_state.FlowEvent], twice: bool) -> None:
     state, _ = run(BEFORE, *events)
     gone, effects = run(state, HungUp("gone"), *([HungUp("again")] if twice else []))
     assert gone.phase is Phase.LEFT
@@ -463,7 +463,7 @@ def test_a_caller_who_hangs_up_is_always_let_go(events: list[fsm.FlowEvent], twi
 
 @given(st.lists(EVENTS, max_size=50))
 @settings(max_examples=300)
-def test_last_words_always_come_to_an_end(events: list[fsm.FlowEvent]) -> None:
+def test_last_words_always_come_to_an_end(events: list[call_state.FlowEvent]) -> None:
     timers: dict[str, bool] = {}
     state = BEFORE
     for event in events:
@@ -487,13 +487,13 @@ def test_a_model_that_answers_with_end_call_again_and_finds_no_words_is_spoken_f
     state, first = run(TALKING, end)
     assert AnswerTools((first_answer(first),), then_reply=True) in first
     again, effects = run(state, end)
-    assert fsm.Say("goodbye") in effects
-    assert fsm.ReportQuiet() in effects
+    assert call_state.Say("goodbye") in effects
+    assert call_state.ReportQuiet() in effects
     assert not any(isinstance(effect, SetTimer) for effect in effects)
     assert run(again, AgentQuiet())[0].phase is Phase.LEFT
 
 
-def first_answer(effects: list[fsm.Effect]) -> ToolResult:
+def first_answer(effects: list[call_state.Effect]) -> ToolResult:
     (answers,) = [effect for effect in effects if isinstance(effect, AnswerTools)]
     return answers.results[0]
 
@@ -578,14 +578,14 @@ PHONE = "+12127365000"
 SILENCE_10 = SetTimer("silence 10", 10.0, quiet=True)
 
 
-def of(kind: type[E], effects: Iterable[fsm.Effect]) -> list[E]:
+def of(kind: type[E], effects: Iterable[call_state.Effect]) -> list[E]:
     """The effects of one kind, in order."""
     return [effect for effect in effects if isinstance(effect, kind)]
 
 
-def begun(rules: Rules = BOOKS, *events: fsm.FlowEvent) -> State:
+def begun(rules: Rules = BOOKS, *events: call_state.FlowEvent) -> State:
     """The call has begun, the model is there, and then this happened."""
-    return run(fsm.initial(rules.flow), CallBegan(caller=CALLER), LinkUp(), *events, rules=rules)[0]
+    return run(call_state.initial(rules.flow), CallBegan(caller=CALLER), LinkUp(), *events, rules=rules)[0]
 
 
 def wishes(intent: str, call_id: str = "i1") -> ToolsCalled:
@@ -600,7 +600,7 @@ def confirms(*slots: str, correct: bool = True, call_id: str = "k1") -> ToolsCal
     return ToolsCalled((a_tool_call("confirm_details", call_id, slots=list(slots), correct=correct),), spoke=False)
 
 
-def turn(item: str = "u") -> tuple[fsm.FlowEvent, ...]:
+def turn(item: str = "u") -> tuple[call_state.FlowEvent, ...]:
     """The caller speaks."""
     return CallerSpoke(), CallerDone(item)
 
@@ -688,7 +688,7 @@ def test_within_a_number_every_key_is_typing() -> None:
 
 
 @pytest.mark.parametrize("last", [KeyPressed("#"), TimerRang("digits", 1)])
-def test_a_telephone_number_that_is_asked_for_can_be_typed(last: fsm.FlowEvent) -> None:
+def test_a_telephone_number_that_is_asked_for_can_be_typed(last: call_state.FlowEvent) -> None:
     state, effects = run(begun(BOOKS, *ASKING), *(KeyPressed(d) for d in "2127365000"), last, rules=BOOKS)
     held = state.dialogue.held("phone")
     assert (held.text, held.status) == (PHONE, Status.HEARD)
@@ -771,7 +771,7 @@ final = true
 
 
 def test_silence_is_timed_from_the_beginning_while_the_agent_is_not_heard() -> None:
-    _, effects = run(fsm.initial(BOOK), CallBegan(), rules=BOOKS)
+    _, effects = run(call_state.initial(BOOK), CallBegan(), rules=BOOKS)
     assert SILENCE_10 in effects
 
 
@@ -799,7 +799,7 @@ def test_the_time_of_a_state_is_not_stopped_by_speech_and_dies_with_the_state() 
     assert effects.index(StopTimer("silence 10")) < effects.index(SILENCE_10)
 
 
-def silent(state: State, rules: Rules) -> tuple[State, list[fsm.Effect]]:
+def silent(state: State, rules: Rules) -> tuple[State, list[call_state.Effect]]:
     """The silence is minded, and the model says what the flow wants."""
     state, effects = run(state, TimerRang("silence 10", 1), rules=rules)
     if state.phase is Phase.TALKING:
@@ -822,7 +822,7 @@ def test_after_three_silences_the_fourth_is_a_goodbye() -> None:
 
 
 @pytest.mark.parametrize("sign", [CallerSpoke(), KeyPressed("4"), KeyPressed("*")], ids=["a word", "a key", "*"])
-def test_a_sign_of_the_caller_begins_the_silences_anew(sign: fsm.FlowEvent) -> None:
+def test_a_sign_of_the_caller_begins_the_silences_anew(sign: call_state.FlowEvent) -> None:
     state = begun()
     for _ in range(3):
         state, _ = silent(state, BOOKS)
@@ -939,7 +939,7 @@ def test_a_flow_that_leaves_while_the_model_is_to_speak_has_it_say_the_last_word
     assert [leave.disposition for leave in of(Leave, effects)] == [going]
 
 
-def spoken_on(effects: Iterable[fsm.Effect]) -> int:
+def spoken_on(effects: Iterable[call_state.Effect]) -> int:
     """How often the model is asked to speak."""
     return sum(isinstance(e, AskModel) or (isinstance(e, AnswerTools) and e.then_reply) for e in effects)
 
@@ -1072,7 +1072,7 @@ def test_a_detail_that_the_flow_went_on_without_does_not_end_the_call_later() ->
 
 
 def test_the_model_is_told_where_it_stands_when_the_call_begins_and_not_again_while_nothing_changes() -> None:
-    state, effects = run(fsm.initial(BOOK), CallBegan(), rules=BOOKS)
+    state, effects = run(call_state.initial(BOOK), CallBegan(), rules=BOOKS)
     assert [guide.text for guide in of(Guide, effects)] == [guidance(BOOK, state.dialogue, state.caller)]
     quiet = (LinkUp(), *turn(), CallerSaid("u", "hello"), ReplyOver(True), AgentQuiet(), interrupted(Floor.SPEECH))
     _, effects = run(state, *quiet, rules=BOOKS)
@@ -1093,12 +1093,12 @@ def test_where_the_conversation_stands_is_told_after_the_results_and_before_the_
     assert "Get the number." in told[1].text  # type: ignore[union-attr]
 
 
-def patience(effects: Iterable[fsm.Effect]) -> list[int]:
+def patience(effects: Iterable[call_state.Effect]) -> list[int]:
     return [effect.silence_ms for effect in of(SetPatience, effects)]
 
 
 def test_there_is_patience_while_something_is_dictated_and_none_while_it_is_read_back() -> None:
-    state, effects = run(fsm.initial(BOOK), CallBegan(), LinkUp(), rules=BOOKS)
+    state, effects = run(call_state.initial(BOOK), CallBegan(), LinkUp(), rules=BOOKS)
     assert patience(effects) == []  # as the session was set up
     state, effects = run(state, wishes("book"), rules=BOOKS)
     assert patience(effects) == [900]
@@ -1271,7 +1271,7 @@ def test_it_does_not_matter_whether_the_words_or_the_reply_come_first() -> None:
     assert len(of(Extract, run(begun(BOOKS, *ASKING), *late, rules=BOOKS)[1])) == 1
 
 
-NOT_ASKED: dict[str, tuple[fsm.FlowEvent, ...]] = {
+NOT_ASKED: dict[str, tuple[call_state.FlowEvent, ...]] = {
     "the model saved it": (*turn(), CallerSaid("u", NUMBER), saves(phone="2127365000"), ReplyOver(True)),
     "there is nothing in the words": (*turn(), CallerSaid("u", "I do not know"), ReplyOver(True)),
     "the model has not answered yet": (*turn(), CallerSaid("u", NUMBER)),
@@ -1280,7 +1280,7 @@ NOT_ASKED: dict[str, tuple[fsm.FlowEvent, ...]] = {
 
 
 @pytest.mark.parametrize("events", NOT_ASKED.values(), ids=NOT_ASKED)
-def test_otherwise_nothing_is_asked_apart(events: tuple[fsm.FlowEvent, ...]) -> None:
+def test_otherwise_nothing_is_asked_apart(events: tuple[call_state.FlowEvent, ...]) -> None:
     assert of(Extract, run(begun(BOOKS, *ASKING), *events, rules=BOOKS)[1]) == []
 
 
@@ -1351,17 +1351,17 @@ STORY = to_plain(Story("booking", begun(BOOKS, *GIVEN).dialogue, SAID))
     ],
 )
 def test_the_first_words_are_those_that_fit_what_was_before(before: Before, with_story: str, without: str) -> None:
-    _, effects = run(fsm.initial(BOOK), CallBegan(before, CALLER, STORY), rules=BOOKS)
+    _, effects = run(call_state.initial(BOOK), CallBegan(before, CALLER, STORY), rules=BOOKS)
     assert of(Say, effects) == [Say(with_story)]
     for nothing in (None, {}, {"flow": "another"}):
-        _, effects = run(fsm.initial(BOOK), CallBegan(before, CALLER, nothing), rules=BOOKS)
+        _, effects = run(call_state.initial(BOOK), CallBegan(before, CALLER, nothing), rules=BOOKS)
         assert of(Say, effects) == [Say(without, first=True)]
         assert of(Recall, effects) == []
 
 
 @pytest.mark.parametrize("before", [Before.CUT_OFF, Before.CALLED_BACK])
 def test_a_call_goes_on_where_it_was_and_the_model_is_told_what_was_said(before: Before) -> None:
-    state, effects = run(fsm.initial(BOOK), CallBegan(before, CALLER, STORY), rules=BOOKS)
+    state, effects = run(call_state.initial(BOOK), CallBegan(before, CALLER, STORY), rules=BOOKS)
     assert state.dialogue.at == "ask"
     assert (state.dialogue.held("phone").text, state.caller) == (PHONE, CALLER)
     assert of(SetPatience, effects) == []  # it is to be confirmed, not dictated
@@ -1374,13 +1374,13 @@ def test_a_call_goes_on_where_it_was_and_the_model_is_told_what_was_said(before:
 
 def test_a_call_that_goes_on_in_the_middle_of_dictation_is_patient_again() -> None:
     plain = to_plain(Story("booking", begun(BOOKS, *ASKING).dialogue))
-    _, effects = run(fsm.initial(BOOK), CallBegan(Before.CUT_OFF, CALLER, plain), rules=BOOKS)
+    _, effects = run(call_state.initial(BOOK), CallBegan(Before.CUT_OFF, CALLER, plain), rules=BOOKS)
     assert patience(effects) == [900]
 
 
 def test_a_caller_whom_nobody_took_comes_back_to_the_flow_with_how_it_came_out() -> None:
     plain = to_plain(Story("booking", begun(BOOKS, *GIVEN, wishes("human")).dialogue, SAID))
-    state, effects = run(fsm.initial(BOOK), CallBegan(Before.NOT_TAKEN, CALLER, plain, "busy"), rules=BOOKS)
+    state, effects = run(call_state.initial(BOOK), CallBegan(Before.NOT_TAKEN, CALLER, plain, "busy"), rules=BOOKS)
     assert state.dialogue.outcomes["transfer"] == "busy"
     assert TellModel("[Say now: Nobody could take it.]") in effects
     assert of(AskModel, effects) == [AskModel()]
@@ -1390,14 +1390,14 @@ def test_a_caller_whom_nobody_took_comes_back_to_the_flow_with_how_it_came_out()
 
 def test_a_flow_that_has_nothing_to_say_to_it_lets_the_model_go_on() -> None:
     rules = attrs.evolve(BOOKS, flow=attrs.evolve(BOOK, shared=()))
-    _, effects = run(fsm.initial(BOOK), CallBegan(Before.NOT_TAKEN, CALLER, STORY, "no-answer"), rules=rules)
+    _, effects = run(call_state.initial(BOOK), CallBegan(Before.NOT_TAKEN, CALLER, STORY, "no-answer"), rules=rules)
     assert of(AskModel, effects) == [AskModel()]
 
 
 def test_a_flow_that_takes_a_message_when_nobody_takes_the_call_does_not_ask_the_model_to_speak_too() -> None:
     to_voicemail = Transition(Condition(outcome={"transfer": ("busy",)}), "", (Effect("voicemail"),))
     rules = attrs.evolve(BOOKS, flow=attrs.evolve(BOOK, shared=(to_voicemail,)))
-    state, effects = run(fsm.initial(BOOK), CallBegan(Before.NOT_TAKEN, CALLER, STORY, "busy"), rules=rules)
+    state, effects = run(call_state.initial(BOOK), CallBegan(Before.NOT_TAKEN, CALLER, STORY, "busy"), rules=rules)
     assert (state.phase, state.going) == (Phase.FAREWELL, Disposition.VOICEMAIL)
     assert Say("message") in effects
     assert spoken_on(effects) == 0, "the model speaks while the last words are being played"
@@ -1425,7 +1425,7 @@ transitions = [{ when.slots.size = "confirmed", effects = [{ do = "sms", name = 
     assert of(SendText, effects) == []
     plain = to_plain(Story("small", state.dialogue))
     again = (CallBegan(Before.CUT_OFF, CALLER, plain), LinkUp(), *turn(), saves(phone="2127365000"))
-    _, effects = run(fsm.initial(rules.flow), *again, rules=rules)
+    _, effects = run(call_state.initial(rules.flow), *again, rules=rules)
     assert of(SendText, effects) == [], "the same text message is sent again, under another key"
 
 
@@ -1436,7 +1436,11 @@ def test_a_caller_who_is_transferred_because_nobody_understands_is_not_transferr
     assert state.going is Disposition.DIAL
     plain = to_plain(Story("booking", state.dialogue))
     back, _ = run(
-        fsm.initial(BOOK), CallBegan(Before.NOT_TAKEN, CALLER, plain, "busy"), LinkUp(), ReplyOver(True), rules=BOOKS
+        call_state.initial(BOOK),
+        CallBegan(Before.NOT_TAKEN, CALLER, plain, "busy"),
+        LinkUp(),
+        ReplyOver(True),
+        rules=BOOKS,
     )
     assert back.phase is Phase.TALKING
     back, _ = silent(back, BOOKS)
@@ -1473,7 +1477,7 @@ FLOW_CALLS = st.one_of(
     st.tuples(st.just("look_up"), st.sampled_from([{"topic": "address"}, {}, None])),
 )
 SPOKEN = st.sampled_from([NUMBER, "a dot b at example dot com", "hello", "no", "yes that is right", ""])
-FLOW_EVENTS: st.SearchStrategy[fsm.FlowEvent] = st.one_of(
+FLOW_EVENTS: st.SearchStrategy[call_state.FlowEvent] = st.one_of(
     st.just(CallerSpoke()),
     st.builds(CallerDone, st.sampled_from(["u1", "u2"])),
     st.builds(CallerSaid, st.just("u1"), SPOKEN, st.one_of(st.none(), st.floats(0, 1))),
@@ -1517,10 +1521,10 @@ def timers_of(flow: Flow) -> set[str]:
 @given(st.sampled_from(sorted(IN_FLOWS)), BEGINNINGS, st.lists(FLOW_EVENTS, max_size=30), st.booleans())
 @settings(max_examples=300)
 def test_whatever_happens_in_a_flow_the_machine_stays_sound(
-    name: str, beginning: CallBegan, events: list[fsm.FlowEvent], human: bool
+    name: str, beginning: CallBegan, events: list[call_state.FlowEvent], human: bool
 ) -> None:
     rules = attrs.evolve(IN_FLOWS[name], human=human)
-    flow, state, guided = rules.flow, fsm.initial(rules.flow), ""
+    flow, state, guided = rules.flow, call_state.initial(rules.flow), ""
     keys: list[str] = []
     for event in (beginning, LinkUp(), *(event for event in events if not isinstance(event, CallBegan))):
         before = state
@@ -1557,12 +1561,12 @@ def test_whatever_happens_in_a_flow_the_machine_stays_sound(
 @given(st.sampled_from(sorted(IN_FLOWS)), BEGINNINGS, st.lists(FLOW_EVENTS, max_size=25))
 @settings(max_examples=100)
 def test_the_story_of_any_call_can_be_told_and_gone_on_with(
-    name: str, beginning: CallBegan, events: list[fsm.FlowEvent]
+    name: str, beginning: CallBegan, events: list[call_state.FlowEvent]
 ) -> None:
     rules = IN_FLOWS[name]
-    state, _ = run(fsm.initial(rules.flow), beginning, *events, rules=rules)
+    state, _ = run(call_state.initial(rules.flow), beginning, *events, rules=rules)
     plain = json.loads(json.dumps(to_plain(Story(rules.flow.name, state.dialogue, SAID))))
-    again, _ = run(fsm.initial(rules.flow), CallBegan(Before.CUT_OFF, CALLER, plain), rules=rules)
+    again, _ = run(call_state.initial(rules.flow), CallBegan(Before.CUT_OFF, CALLER, plain), rules=rules)
     assert (again.dialogue.at, again.dialogue.slots) == (state.dialogue.at, state.dialogue.slots)
 
 
@@ -1578,7 +1582,7 @@ def test_a_caller_who_had_said_nothing_yet_is_asked_to_go_on_and_the_model_waits
     said: tuple[Said, ...], words: str, asked: int
 ) -> None:
     plain = to_plain(Story("booking", begun().dialogue, said))
-    _, effects = run(fsm.initial(BOOK), CallBegan(Before.CUT_OFF, CALLER, plain), rules=BOOKS)
+    _, effects = run(call_state.initial(BOOK), CallBegan(Before.CUT_OFF, CALLER, plain), rules=BOOKS)
     assert of(Say, effects) == [Say(words)]
     assert spoken_on(effects) == asked
 

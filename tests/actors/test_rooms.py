@@ -74,7 +74,11 @@ def test_there_is_no_asyncio_and_no_test_in_the_product(path: Path) -> None:
 PURE = [
     "details",
     "dialogue",
+    "call_state",
+    "farewell",
+    "flow_step",
     "fsm",
+    "tool_step",
     "guidance",
     "ledger",
     "messages",

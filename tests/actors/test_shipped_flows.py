@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import details, dialogue, fsm
+from actors import call_state, details, dialogue, fsm
 from actors.dialogue import Dialogue, Done, Due, Lasted, Learned, Outcome, Pressed, Silent, Status, Stuck
 from actors.guidance import guidance
 from actors.messages import ErrandDone
@@ -418,10 +418,10 @@ def test_an_address_that_was_never_understood_does_not_count_against_the_booked_
         talk.says(email="?")
     talk.gives(phone=VALUES["phone"]).gives(day=VALUES["day"])
     assert talk.now.at == "booked"
-    rules = fsm.Rules(talk.flow, 5.0, 4.0, 3600.0)
+    rules = call_state.Rules(talk.flow, 5.0, 4.0, 3600.0)
     sent = ErrandDone(talk.done("sms")[0].key, "confirmation", "done")
-    after, _ = fsm.step(fsm.State(talk.now, link=fsm.Link.UP), sent, rules, talk.at)
-    assert (after.phase, after.going) == (fsm.Phase.TALKING, None)
+    after, _ = fsm.step(call_state.State(talk.now, link=call_state.Link.UP), sent, rules, talk.at)
+    assert (after.phase, after.going) == (call_state.Phase.TALKING, None)
 
 
 @pytest.mark.parametrize("place", PLACES)

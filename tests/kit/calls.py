@@ -9,7 +9,7 @@ import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import fsm
+from actors import call_state
 from actors.call import Call, CallPlan
 from actors.flow import Words
 from actors.framer import Pace
@@ -60,7 +60,7 @@ PROMPTS: Mapping[str, Words] = {
 }
 FLOW = Flow("desk", "Be brief.", facts={"hours": "nine to five"})
 """A flow without states of its own: the agent talks, and that is all."""
-RULES = fsm.Rules(flow=FLOW, greeting_seconds=1.0, max_silence=4.0, max_seconds=600.0)
+RULES = call_state.Rules(flow=FLOW, greeting_seconds=1.0, max_silence=4.0, max_seconds=600.0)
 PLAN = CallPlan(session=SESSION, rules=RULES, prompts=PROMPTS, pace=PACE, limits=LIMITS)
 
 

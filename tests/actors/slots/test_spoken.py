@@ -1,0 +1,108 @@
+"""What callers say on the phone, as transcribers write it; and every correction within every courtesy."""
+
+import pytest
+
+from actors.slots import Context, Unclear, understand
+from tests.actors.slots.reading import NOW, UNCLEAR, Case, read
+from tests.actors.slots.spoken_answers import ANSWERS
+from tests.actors.slots.spoken_emails import EMAILS
+from tests.actors.slots.spoken_names import NAMES
+from tests.actors.slots.spoken_not_yet import NOT_YET
+from tests.actors.slots.spoken_phones import PHONES
+from tests.actors.slots.spoken_whens import WHENS
+
+SPOKEN = [*NAMES, *EMAILS, *PHONES, *WHENS, *ANSWERS]
+LEADS = [
+    *["", "no, ", "nope, ", "no no, ", "sorry, ", "actually ", "actually, ", "wait, ", "it's ", "that's ", "I said "],
+    *["I meant ", "no, it's ", "no, sorry, ", "no, I said ", "no, I meant ", "oh sorry, ", "No. ", "okay, ", "um, "],
+]
+TRAILS = [
+    "",
+    ", please",
+    " please",
+    ", okay?",
+    ", right?",
+    ", thanks",
+    ". Thank you.",
+    ", that's it",
+    ", if you don't mind",
+]
+FRAMED: list[Case] = [
+    ("person_name", "Jane Smith", "Y not I", "Jane Smyth"),
+    ("person_name", "Jane Smith", "Y as in yellow, not I", "Jane Smyth"),
+    ("person_name", "Smith", "Y as in yellow", "Smyth"),
+    ("person_name", "Jane Smith", "the last name is Smyth", "Jane Smyth"),
+    ("person_name", "Smith", "the third letter is a Y", "Smyth"),
+    ("person_name", "Ana", "with two n's", "Anna"),
+    ("person_name", "Jane Smith", "Joan, not Jane", "Joan Smith"),
+    ("person_name", "Jane Smith", "not Jane, Joan", "Joan Smith"),
+    ("person_name", "Jane Smith", "S M Y T H", "Jane Smyth"),
+    ("person_name", "", "Peter Parker", "Peter Parker"),
+    ("person_name", "", "P E T E R", "Peter"),
+    ("email", "j.smith@gmail.com", "Y as in yellow, not I", "j.smyth@gmail.com"),
+    ("email", "j.smith@gmail.com", "Y not I", "j.smyth@gmail.com"),
+    ("email", "j.smith@gmail.com", "hotmail", "j.smith@hotmail.com"),
+    ("email", "j.smith@gmail.com", "hotmail not gmail", "j.smith@hotmail.com"),
+    ("email", "j.smith@gmail.com", "not gmail, hotmail", "j.smith@hotmail.com"),
+    ("email", "j.smith@gmail.com", "at hotmail dot com", "j.smith@hotmail.com"),
+    ("email", "j.smith@gmail.com", "underscore not dot", "j_smith@gmail.com"),
+    ("email", "j.smith@gmail.com", "smyth with a y", "j.smyth@gmail.com"),
+    ("email", "j.smith@gmail.com", "the first letter is G as in George", "g.smith@gmail.com"),
+    ("email", "j.smith@gmail.com", "change the i to a y", "j.smyth@gmail.com"),
+    ("email", "j.smith@gmail.com", "jane at gmail dot com", "jane@gmail.com"),
+    ("email", "j.smith@gmail.com", "j dot smyth", "j.smyth@gmail.com"),
+    ("email", "", "jane at gmail dot com", "jane@gmail.com"),
+    ("email", "", "jane@gmail.com", "jane@gmail.com"),
+    ("email", "", "j a n e at gmail dot com", "jane@gmail.com"),
+    ("phone", "+12125550198", "0199, not 0198", "+12125550199"),
+    ("phone", "+12125550198", "not 0198, 0199", "+12125550199"),
+    ("phone", "+12125550198", "the last digit is a nine", "+12125550199"),
+    ("phone", "+12125550198", "it ends with 99", "+12125550199"),
+    ("phone", "+12125550198", "the area code is 646", "+16465550198"),
+    ("phone", "", "212 555 0198", "+12125550198"),
+    ("date_time", "2026-12-01T15:00", "at four", "2026-12-01T16:00"),
+    ("date_time", "2026-12-01T15:00", "four, not three", "2026-12-01T16:00"),
+    ("date_time", "2026-12-01T15:00", "not three, four", "2026-12-01T16:00"),
+    ("date_time", "2026-12-01T15:00", "Friday", "2026-11-27T15:00"),
+    ("date_time", "2026-12-01T15:00", "an hour later", "2026-12-01T16:00"),
+    ("date_time", "", "Friday at ten", "2026-11-27T10:00"),
+    ("date", "", "the fifth of December", "2026-12-05"),
+    ("time", "", "half past three", "15:30"),
+    ("number", "", "five", "5"),
+    ("number", "", "five, not four", "5"),
+    ("choice", "", "the filling", "filling"),
+    ("choice", "", "filling, not cleaning", "filling"),
+    ("choice", "", "not the cleaning, the filling", "filling"),
+]
+
+
+def name_of(case: Case) -> str:
+    return ": ".join(part for part in case[:3] if part)
+
+
+@pytest.mark.parametrize("case", SPOKEN, ids=map(name_of, SPOKEN))
+def test_what_is_said_is_understood(case: Case) -> None:
+    kind, before, utterance, expected = case
+    assert read(kind, utterance, before) == expected
+
+
+@pytest.mark.parametrize("case", NOT_YET, ids=map(name_of, NOT_YET))
+def test_what_is_not_understood_yet_is_never_taken_for_another_value(case: Case) -> None:
+    kind, before, utterance, meant = case
+    assert read(kind, utterance, before) in {meant, UNCLEAR}
+
+
+@pytest.mark.parametrize("case", FRAMED, ids=map(name_of, FRAMED))
+def test_courtesy_around_a_value_or_a_correction_changes_nothing(case: Case) -> None:
+    kind, before, utterance, expected = case
+    for lead in LEADS:
+        for trail in TRAILS:
+            said = f"{lead}{utterance}{trail}"
+            assert (said, read(kind, said, before)) == (said, expected)
+
+
+@pytest.mark.parametrize("said", ["use the number I am calling from", "this number", "the one I'm calling on, please"])
+def test_who_means_the_telephone_in_use_is_asked_to_say_its_digits(said: str) -> None:
+    reading = understand("phone", said, Context(NOW))
+    assert isinstance(reading, Unclear)
+    assert "digit by digit" in reading.why

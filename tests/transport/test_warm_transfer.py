@@ -1,0 +1,611 @@
+"""Warm transfers, lived through by caller and human: whole calls in virtual time.
+
+However the human, the carrier or its API behave, the caller is joined, back with the agent, or gone; they never wait for ever.
+"""
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from conf.settings import Settings
+from transport.loopback.caller import AwaitQuiet, Do, HangUp, Speak, Step, Wait
+from transport.loopback.carrier import CarriedCall
+from transport.loopback.human import Human, LegLog
+from transport.loopback.memory_store import MemoryStore
+from transport.loopback.model import LoopbackModel
+from transport.loopback.rest import RestFaults
+from transport.loopback.scenario import HUMAN, default_settings, murmur_of
+from transport.loopback.script import Call, Prompted, Reply, Script, Text
+from transport.loopback.speech import murmur
+from transport.loopback.twiml_reader import Connect, Dial, Hangup, Record
+from transport.loopback.world import World, a_world
+from transport.store import ErrandRow, StoreDown
+from transport.twilio_rest import Refused, Unreached, Unsure
+from transport.twiml import Documents
+from transport.warm_transfer import TAKE_BACK_PAUSES, WAIT_AT_MOST, WarmTransfers
+
+NOT_WAITING = "The caller is no longer waiting. Goodbye."
+BACK = "The caller goes back to the assistant. Goodbye."
+TALK = 3.0
+"""Seconds that a human who was joined talks."""
+
+
+def warm_settings() -> Settings:
+    settings = default_settings("after_hours")
+    return attrs.evolve(settings, call=attrs.evolve(settings.call, transfer="warm"))
+
+
+def a_model(times: int = 1) -> LoopbackModel:
+    """Transfers whoever speaks, so many times; to those who come back after that it says one sentence, whatever they do."""
+    put_through = Reply((murmur_of("I am putting you through."), Call("transfer_to_human", '{"reason": "it is urgent"}')))
+    transfers = iter([put_through] * times)
+
+    def brain(prompted: Prompted) -> Reply:
+        if prompted.apart:
+            return Reply((Text("{}"),))
+        return (next(transfers, SORRY) if prompted.turn else SORRY) if not prompted.tool_results else SORRY
+
+    return LoopbackModel(Script(said=("My mother fell, please.",) * 9), brain=brain, api_key="sk-scenario")
+
+
+SORRY = Reply((murmur_of("Nobody could take the call. Shall I take a message?"),))
+Faulty = Callable[[World], None]
+
+
+@attrs.frozen
+class Story:
+    """What happened."""
+
+    world: World
+    call: CarriedCall
+
+    @property
+    def leg(self) -> LegLog:
+        """The human's only call."""
+        (leg,) = self.world.carrier.legs
+        return leg
+
+    @property
+    def rung(self) -> int:
+        """How often the human's phone rang: by the API, or by `<Dial>`."""
+        return len(self.world.carrier.legs)
+
+    @property
+    def joined(self) -> bool:
+        return bool(self.call.joined)
+
+    @property
+    def back(self) -> bool:
+        """With the agent again."""
+        return len(self.call.streams) > 1
+
+    @property
+    def transfers(self) -> list[str]:
+        """The outcomes of the transfers of this call, as they are kept."""
+        rows = self.world.store.errand_rows.values()
+        return [row.status for row in rows if row.name == "transfer" and row.call_sid == self.call.call_sid]
+
+
+async def live(
+    human: Human,
+    *steps: Step,
+    rest_faults: RestFaults | None = None,
+    sabotage: Faulty | None = None,
+    store: MemoryStore | None = None,
+    after: float = 100.0,
+) -> Story:
+    """A caller asks for the human, waits for `after` seconds unless they do something else, and hangs up."""
+    async with a_world(
+        warm_settings(), a_model(), humans={HUMAN: human}, rest_faults=rest_faults, store=store
+    ) as world:
+        if sabotage is not None:
+            sabotage(world)
+        asks = (AwaitQuiet(), Speak(murmur("My mother fell, please."), "My mother fell, please."))
+        call = await world.call(*asks, *(steps or (Wait(after), HangUp())))
+        await trio.sleep(60)  # whoever is still on the line loses patience
+        assert world.rest.problems == []
+        return Story(world, call)
+
+
+def must_be_well(story: Story, *, music_at_most: float = WAIT_AT_MOST) -> None:
+    """What holds for every transfer."""
+    assert story.joined or story.back or story.call.end in {"caller", "hangup"}
+    assert story.call.music_seconds <= music_at_most
+    assert story.rung <= 1, "the human was rung more than once"
+    assert story.call.errors == []
+    assert story.world.app.extensions["triode"].switchboard.active == 0
+    assert not story.world.carrier.conferences.open
+
+
+# ---------------------------------------------------------------- what the human does
+
+
+async def test_a_human_who_accepts_is_told_why_and_joined_with_the_caller(autojump_clock: MockClock) -> None:
+    story = await live(Human(rings=2, keys="1", talks=TALK))
+    must_be_well(story)
+    assert story.leg.told[0].startswith("A call from the assistant.")
+    assert "it is urgent" in story.leg.told[0]
+    assert "press 1" in story.leg.told[0]
+    assert story.leg.joined == story.call.joined
+    assert story.leg.end == "human"
+    assert story.call.music_seconds > 2
+    assert isinstance(story.call.verbs[-1], Hangup)
+    assert (story.back, story.transfers) == (False, ["done"])
+
+
+async def test_the_story_of_a_caller_whom_a_human_has_taken_is_over(autojump_clock: MockClock) -> None:
+    story = await live(Human(rings=2, keys="1", talks=TALK))
+    assert story.world.store.stories[story.call.call_sid].over
+
+
+NOT_TAKEN: dict[str, tuple[Human, str]] = {
+    "refuses": (Human(rings=1, keys="2"), "refused"),
+    "presses another key": (Human(rings=1, keys="7"), "refused"),
+    "presses nothing": (Human(rings=1), "refused"),
+    "hangs up in the brief": (Human(rings=1, keys="1", hangs_up_in_brief=True), "refused"),
+    "is busy": (Human("busy", rings=1), "busy"),
+    "does not answer": (Human("no-answer"), "no-answer"),
+    "answers too late": (Human(rings=40, keys="1"), "no-answer"),
+    "cannot be reached": (Human("failed"), "failed"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_TAKEN)
+async def test_who_is_not_joined_is_back_with_the_agent_who_knows_why(what: str, autojump_clock: MockClock) -> None:
+    human, outcome = NOT_TAKEN[what]
+    story = await live(human)
+    must_be_well(story, music_at_most=35)
+    assert (story.joined, story.back, story.rung) == (False, True, 1)
+    assert story.leg.joined == []
+    assert story.transfers == [outcome]
+    assert story.world.store.stories[story.call.call_sid].story["dialogue"]["outcomes"]["transfer"] == outcome
+    assert story.call.music_seconds > 0
+    assert sum(isinstance(verb, Connect) for verb in story.call.verbs) == 2
+    assert not any(isinstance(verb, Record) for verb in story.call.verbs)
+
+
+async def test_a_human_who_declines_is_told_where_the_caller_goes(autojump_clock: MockClock) -> None:
+    for keys in ("2", ""):
+        story = await live(Human(rings=1, keys=keys))
+        assert story.leg.told[-1] == BACK
+
+
+async def test_a_transfer_can_be_tried_again_after_one_that_was_not_taken(autojump_clock: MockClock) -> None:
+    speak = Speak(murmur("A human."), "A human.")
+    async with a_world(warm_settings(), a_model(2), humans={HUMAN: Human("busy", rings=1)}) as world:
+        await world.call(AwaitQuiet(), speak, Wait(25), speak, Wait(25), HangUp())
+        assert [leg.to for leg in world.carrier.legs] == [HUMAN, HUMAN]
+        statuses = [row.status for row in world.store.errand_rows.values() if row.name == "transfer"]
+        assert statuses == ["busy", "busy"]
+
+
+# ---------------------------------------------------------------- what the caller does
+
+
+async def test_the_human_is_told_that_nobody_waits_if_the_caller_hangs_up_before_they_answer(
+    autojump_clock: MockClock,
+) -> None:
+    story = await live(Human(rings=8, keys="1", patience=30), Wait(8), HangUp())
+    must_be_well(story)
+    assert story.call.end == "caller"
+    assert story.leg.told == [NOT_WAITING]
+
+
+async def test_the_human_is_told_that_nobody_waits_if_the_caller_hangs_up_during_the_brief(
+    autojump_clock: MockClock,
+) -> None:
+    story = await live(Human(rings=1, keys="1", patience=30), Wait(9), HangUp())
+    must_be_well(story)
+    assert story.call.end == "caller"
+    assert story.leg.told[-1] == NOT_WAITING
+    assert story.leg.music_seconds == 0
+
+
+async def test_a_caller_who_has_hung_up_is_not_taken_back_and_nothing_is_left(autojump_clock: MockClock) -> None:
+    story = await live(Human("no-answer"), Wait(10), HangUp())
+    await trio.sleep(WAIT_AT_MOST)
+    must_be_well(story)
+    assert (story.back, story.joined) == (False, False)
+
+
+# ---------------------------------------------------------------- what the API does
+
+
+async def test_a_human_whom_the_api_refuses_to_call_is_dialled_as_in_a_cold_transfer(autojump_clock: MockClock) -> None:
+    story = await live(Human(rings=1, talks=TALK), rest_faults=RestFaults(refuse={HUMAN: 21211}))
+    must_be_well(story)
+    assert story.joined
+    assert story.leg.direction == "outbound-dial"
+    assert story.call.music_seconds == 0
+    assert story.transfers == ["failed"]
+    assert any(isinstance(verb, Dial) and verb.number == HUMAN for verb in story.call.verbs)
+
+
+@pytest.mark.parametrize("rings", [1.0, 12.0])
+@pytest.mark.parametrize("keys", ["1", "2"])
+async def test_if_the_answer_of_the_api_is_lost_the_human_is_still_rung_once(
+    keys: str, rings: float, autojump_clock: MockClock
+) -> None:
+    story = await live(Human(rings=rings, keys=keys, talks=20, patience=30), rest_faults=RestFaults(lose_answers=1))
+    must_be_well(story)
+
+
+@pytest.mark.parametrize("what", NOT_TAKEN)
+@pytest.mark.parametrize("slow", [0.5, 3.0, 7.5])
+async def test_an_api_that_answers_late_changes_nothing(what: str, slow: float, autojump_clock: MockClock) -> None:
+    human, outcome = NOT_TAKEN[what]
+    story = await live(human, rest_faults=RestFaults(slow=slow), after=200)
+    must_be_well(story, music_at_most=45)
+    assert len(story.call.streams) == 2, "back with the agent, and left in peace there"
+    assert story.transfers == [outcome]
+
+
+async def test_a_human_who_accepts_before_the_api_has_answered_is_joined_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    def short(world: World) -> None:
+        world.carrier._say_speed = 10.0  # the brief is over before the API has answered
+
+    human = Human(rings=0.5, keys="1", talks=TALK)
+    story = await live(human, rest_faults=RestFaults(slow=7), sabotage=short)
+    must_be_well(story)
+    assert story.joined
+    assert not story.back, "they have talked with the human"
+    assert not any(isinstance(verb, Record) for verb in story.call.verbs)
+    assert isinstance(story.call.verbs[-1], Hangup)
+    assert story.transfers == ["done"]
+
+
+# ---------------------------------------------------------------- taking the caller back
+
+
+@pytest.mark.parametrize(
+    "statuses", [(500,), (503, 500, 502), (500,) * len(TAKE_BACK_PAUSES)], ids=["once", "three times", "to the last try"]
+)
+async def test_taking_the_caller_back_is_tried_again_while_the_api_fails(
+    statuses: tuple[int, ...], autojump_clock: MockClock
+) -> None:
+    human = Human("busy", rings=1)
+    story = await live(human, rest_faults=RestFaults(statuses=(0, *statuses)))  # the first request rings the human
+    must_be_well(story)
+    assert story.back
+    redirects = [status for method, path, status in story.world.rest.requests if method == "POST" and "/Calls/" in path]
+    assert redirects == [*statuses, 200]
+
+
+async def test_an_answer_to_the_taking_back_that_is_lost_leaves_the_caller_with_the_agent(
+    autojump_clock: MockClock,
+) -> None:
+    def lose_the_second(world: World) -> None:
+        mishaps, seen = world.rest._mishaps, 0
+
+        async def before_the_answer(*, may_be_lost: bool) -> None:
+            nonlocal seen
+            seen += may_be_lost
+            if may_be_lost and seen == 2:
+                await trio.sleep_forever()
+
+        mishaps.before_the_answer = before_the_answer  # type: ignore[method-assign]
+
+    story = await live(Human("busy", rings=1), sabotage=lose_the_second)
+    must_be_well(story)
+    assert story.back
+    assert story.world.store.reopened[story.call.call_sid] <= 2
+
+
+async def test_a_caller_who_cannot_be_taken_back_does_not_hear_music_for_ever(autojump_clock: MockClock) -> None:
+    faults = RestFaults(statuses=(0, *[500] * (len(TAKE_BACK_PAUSES) + 1)))
+    story = await live(Human("busy", rings=1), rest_faults=faults, after=300)
+    must_be_well(story)
+    assert story.back or story.call.end == "hangup"
+
+
+# ---------------------------------------------------------------- what the carrier tells, and when
+
+Post = Callable[..., Awaitable[tuple[int, str, str]]]
+Meddle = Callable[[Post, World, str, Mapping[str, str]], Awaitable[None]]
+
+
+def status_callbacks(meddle: Meddle) -> Callable[[World], None]:
+    """What the carrier tells of the human's call goes through `meddle`."""
+
+    def sabotage(world: World) -> None:
+        post = world.carrier.post
+
+        async def meddled(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            if "/twilio/warm/status" in url:
+                await meddle(post, world, url, form)
+                return 204, "", ""
+            return await post(url, form, log)
+
+        world.carrier.post = meddled  # type: ignore[method-assign]
+
+    return sabotage
+
+
+async def twice(post: Post, world: World, url: str, form: Mapping[str, str]) -> None:
+    await post(url, form)
+    await post(url, form)
+
+
+async def at_once_twice(post: Post, world: World, url: str, form: Mapping[str, str]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(post, url, form)
+        nursery.start_soon(post, url, form)
+
+
+async def again_later(post: Post, world: World, url: str, form: Mapping[str, str]) -> None:
+    await post(url, form)
+    world.carrier.spawn(functools.partial(_after, 20, post, url, form))
+
+
+async def late(post: Post, world: World, url: str, form: Mapping[str, str]) -> None:
+    world.carrier.spawn(functools.partial(_after, 20, post, url, form))
+
+
+async def never(post: Post, world: World, url: str, form: Mapping[str, str]) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def _after(seconds: float, post: Post, url: str, form: Mapping[str, str]) -> None:
+    await trio.sleep(seconds)
+    await post(url, form)
+
+
+@pytest.mark.parametrize("meddle", [twice, at_once_twice, again_later, late, never])
+async def test_a_callback_that_comes_twice_late_or_never_brings_the_caller_back_once(
+    meddle: Meddle, autojump_clock: MockClock
+) -> None:
+    story = await live(Human("busy", rings=1), sabotage=status_callbacks(meddle), after=200)
+    must_be_well(story)
+    assert len(story.call.streams) == 2
+    assert (story.back, story.rung) == (True, 1)
+    redirects = [path for method, path, _ in story.world.rest.requests if method == "POST" and "/Calls/" in path]
+    assert len(redirects) == 1
+
+
+@pytest.mark.parametrize("meddle", [twice, at_once_twice, again_later, late, never])
+async def test_whatever_is_told_of_the_humans_call_a_caller_who_was_joined_stays_so(
+    meddle: Meddle, autojump_clock: MockClock
+) -> None:
+    story = await live(Human(rings=1, keys="1", talks=150), sabotage=status_callbacks(meddle), after=250)
+    must_be_well(story)
+    assert (story.joined, story.back, story.transfers) == (True, False, ["done"])
+    assert story.leg.ended - story.leg.joined[0] == pytest.approx(150, abs=1)
+
+
+async def test_the_webhook_that_asks_what_follows_may_come_twice(autojump_clock: MockClock) -> None:
+    def sabotage(world: World) -> None:
+        post = world.carrier.post
+
+        async def doubled(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            if url.endswith("/twilio/after"):
+                await post(url, form)
+            return await post(url, form, log)
+
+        world.carrier.post = doubled  # type: ignore[method-assign]
+
+    story = await live(Human(rings=1, keys="1", talks=TALK), sabotage=sabotage)
+    must_be_well(story)
+    assert (story.joined, story.rung) == (True, 1)
+
+
+# ---------------------------------------------------------------- while the store is down
+
+
+@pytest.mark.parametrize("falls", [2.0, 5.0, 8.0, 12.0])
+@pytest.mark.parametrize("keys", ["1", "2", ""])
+async def test_a_store_that_falls_leaves_nobody_with_the_music(
+    keys: str, falls: float, autojump_clock: MockClock
+) -> None:
+    store = MemoryStore()
+
+    async def fall() -> None:
+        store.down = True
+
+    human = Human(rings=2, keys=keys, talks=TALK, patience=30)
+    story = await live(human, Wait(falls), Do(fall), Wait(150), HangUp(), store=store)
+    assert story.rung <= 1
+    assert story.call.music_seconds < WAIT_AT_MOST + 20
+    assert story.joined or story.back or story.call.end == "hangup"
+    assert story.call.errors == []
+
+
+# ---------------------------------------------------------------- the transfer itself, with an API that does as told
+
+
+@attrs.define
+class FakeRest:
+    """The API port: what successive requests come to."""
+
+    rings: list[str | Exception] = attrs.field(factory=list)
+    redirects: list[Exception | None] = attrs.field(factory=list)
+    rung: list[tuple[str, str, str, str]] = attrs.field(factory=list)
+    redirected: list[tuple[float, str, str]] = attrs.field(factory=list)
+
+    async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int) -> str:
+        self.rung.append((to, sender, url, callback))
+        await trio.sleep(0.1)
+        came = self.rings.pop(0) if self.rings else "CAleg"
+        if isinstance(came, Exception):
+            raise came
+        return came
+
+    async def redirect(self, call_sid: str, url: str) -> None:
+        self.redirected.append((trio.current_time(), call_sid, url))
+        await trio.sleep(0)
+        came = self.redirects.pop(0) if self.redirects else None
+        if came is not None:
+            raise came
+
+
+def transfers(rest: FakeRest, store: MemoryStore | None = None) -> WarmTransfers:
+    documents = Documents("https://phone.example.com", HUMAN)
+    return WarmTransfers(store or MemoryStore(), rest, documents, trio.current_time)  # type: ignore[arg-type] # a fake
+
+
+async def test_of_several_that_begin_the_same_transfer_one_rings(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest, store = FakeRest(), MemoryStore(slow=0.05)
+    workers = [transfers(rest, store) for _ in range(4)]
+    waits: list[bool] = []
+
+    async def begin(worker: WarmTransfers) -> None:
+        waits.append(await worker.begin("CA1", "+14155550100", nursery))
+
+    async with trio.open_nursery() as all_of_them:
+        for worker in workers:
+            all_of_them.start_soon(begin, worker)
+    assert waits == [True] * 4
+    query = urlencode({"call": "CA1"})
+    at = "https://phone.example.com/twilio/warm"
+    assert rest.rung == [(HUMAN, "+14155550100", f"{at}/brief?{query}", f"{at}/status?{query}")]
+    nursery.cancel_scope.cancel("the test is over")
+
+
+@pytest.mark.parametrize("error", [Refused(21211, 400, "no number"), Unreached("no way"), Unsure("lost")])
+async def test_a_human_who_could_not_be_rung_is_not_waited_for(
+    error: Exception, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest, store = FakeRest(rings=[error]), MemoryStore()
+    desk = transfers(rest, store)
+    assert not await desk.begin("CA1", "+14155550100", nursery)
+    assert not await desk.waits("CA1")
+    (row,) = await store.errands("CA1")
+    assert row.status == "failed"
+    assert str(error)[:5] in row.detail["reason"]
+
+
+async def test_a_store_that_is_down_before_the_human_is_rung_is_told(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest = FakeRest()
+    with pytest.raises(StoreDown):
+        await transfers(rest, MemoryStore(down=True)).begin("CA1", "+14155550100", nursery)
+    assert rest.rung == []
+
+
+async def test_what_is_not_known_is_neither_waited_for_nor_accepted_nor_ended(autojump_clock: MockClock) -> None:
+    desk = transfers(FakeRest())
+    assert not await desk.waits("CA1")
+    assert not await desk.accepted("CA1")
+    assert not await desk.accept("CA1")
+    assert await desk.ended("CA1", "busy") == ""
+
+
+ENDS = [
+    ("busy", "busy"), ("no-answer", "no-answer"), ("failed", "failed"), ("canceled", "failed"),
+    ("completed", "refused"), ("anything", "failed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "outcome"), ENDS)
+async def test_how_the_humans_call_ended_is_told_once_in_the_flows_words(
+    status: str, outcome: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = transfers(FakeRest())
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    assert await desk.waits("CA1")
+    assert await desk.ended("CA1", status) == outcome
+    assert await desk.ended("CA1", status) == ""
+    assert not await desk.waits("CA1")
+    assert not await desk.accept("CA1")
+    nursery.cancel_scope.cancel("the test is over")
+
+
+async def test_who_has_accepted_has_not_refused_when_they_hang_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = transfers(FakeRest())
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    assert await desk.accept("CA1")
+    assert await desk.accept("CA1")  # a webhook that comes twice
+    assert await desk.accepted("CA1")
+    assert await desk.ended("CA1", "completed") == ""
+    assert await desk.accepted("CA1")
+    nursery.cancel_scope.cancel("the test is over")
+
+
+async def test_taking_back_pauses_longer_each_time_and_gives_up_at_last(autojump_clock: MockClock) -> None:
+    rest = FakeRest(redirects=[Unreached("no"), Unsure("lost"), Unreached("no")] * 9)
+    await transfers(rest).take_back("CA1", "busy")
+    times = [at for at, _, _ in rest.redirected]
+    assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == list(TAKE_BACK_PAUSES)
+    assert {(sid, url) for _, sid, url in rest.redirected} == {
+        ("CA1", "https://phone.example.com/twilio/warm/back?outcome=busy")
+    }
+
+
+async def test_a_caller_who_is_gone_is_not_asked_for_twice(autojump_clock: MockClock) -> None:
+    rest = FakeRest(redirects=[Unsure("lost"), Refused(21220, 400, "not in progress")])
+    await transfers(rest).take_back("CA1", "busy")
+    assert len(rest.redirected) == 2
+
+
+async def test_a_caller_of_whose_human_nothing_is_heard_any_more_is_taken_back_in_time(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest = FakeRest()
+    desk = transfers(rest)
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    rung = trio.current_time()
+    await trio.sleep(WAIT_AT_MOST + 1)
+    assert [at - rung for at, _, _ in rest.redirected] == pytest.approx([WAIT_AT_MOST])
+    assert not await desk.waits("CA1")
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+async def test_a_transfer_that_came_out_in_time_is_left_alone(
+    accepts: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest = FakeRest()
+    desk = transfers(rest)
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    if accepts:
+        await desk.accept("CA1")
+    else:
+        await desk.ended("CA1", "busy")
+    await trio.sleep(WAIT_AT_MOST + 30)
+    assert rest.redirected == []
+
+
+async def test_a_second_transfer_does_not_touch_what_came_of_the_first(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest, store = FakeRest(rings=["CAone", "CAtwo"]), MemoryStore()
+    desk = transfers(rest, store)
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    await desk.ended("CA1", "busy")
+    await trio.sleep(10)
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    rows = await store.errands("CA1")
+    assert [(row.key, row.status, row.reference) for row in rows] == [
+        ("CA1/transfer.0", "busy", "CAone"),
+        ("CA1/transfer.1", "ringing", "CAtwo"),
+    ]
+    await desk.accept("CA1")
+    await trio.sleep(2 * WAIT_AT_MOST)
+    assert [row.status for row in await store.errands("CA1")] == ["busy", "done"]
+    assert rest.redirected == []
+
+
+async def test_a_late_end_of_the_first_humans_call_does_not_end_the_second_transfer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest = FakeRest(rings=["CAone", "CAtwo"])
+    desk = transfers(rest)
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    await trio.sleep(WAIT_AT_MOST + 1)  # nothing was heard of it, and the caller was taken back
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    assert await desk.waits("CA1")
+    rows: list[ErrandRow] = await desk.store.errands("CA1")
+    assert [row.status for row in rows] == ["no-answer", "ringing"]
+    nursery.cancel_scope.cancel("the test is over")
+
