@@ -7,6 +7,9 @@
 
 In FAREWELL what becomes of the caller is decided, and the last words are being said. A caller who interrupts them takes
 the decision back. What is talked about while TALKING is the machine of `dialogue.py`, which this one feeds.
+
+A step is made in layers, one a file: what the flow wants done (`flow_step.py`), what the model asks for (`tool_step.py`),
+and here the beginning, the give and take, keys and timers. State and effects are in `call_state.py`, last words in `farewell.py`.
 """
 
 import datetime

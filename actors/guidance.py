@@ -68,6 +68,8 @@ def _lines(flow: Flow, dialogue: Dialogue, caller: str) -> Iterator[str]:
         yield f"Reply within {state.seconds:g} seconds of speech."
     if state.tools:
         yield f"Tools for this: {', '.join(state.tools)}."
+    if state.without:
+        yield f"Not to be used now: {', '.join(state.without)}."
 
 
 def _settled(held: Held) -> bool:

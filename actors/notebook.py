@@ -104,6 +104,8 @@ class _Latency:
     """The times of one exchange, from the caller's last word to the agent's first."""
 
     stopped: float | None = None
+    vad_ms: int = 0
+    """The silence that had to pass until the turn was held for over."""
     began: float | None = None
     first_audio: float | None = None
 
@@ -141,7 +143,7 @@ class Notebook:
 
     def caller_stopped(self, item: str) -> None:
         """The model holds the caller's turn for over."""
-        self._latency = _Latency(stopped=self.now())
+        self._latency = _Latency(stopped=self.now(), vad_ms=self._vad_ms)
         self.say("caller_stopped", item=item)
 
     def caller_turn(self, item: str) -> Turn:
@@ -188,8 +190,8 @@ class Notebook:
             points = [round(t * 1000) for t in (times.stopped, times.began, times.first_audio, turn.began)]
             parts = [later - earlier for earlier, later in itertools.pairwise(points)]
             turn.latency_ms = dict(zip(("model", "first_audio", "framing"), parts, strict=True))
-            turn.latency_ms["turn_detection"] = self._vad_ms
-            turn.latency_ms["total"] = self._vad_ms + sum(parts)
+            turn.latency_ms["turn_detection"] = times.vad_ms
+            turn.latency_ms["total"] = times.vad_ms + sum(parts)
         self.say("item_began", item=item, latency_ms=turn.latency_ms)
         return turn
 

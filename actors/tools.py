@@ -266,8 +266,9 @@ def understand(call: ToolCall, flow: Flow, state: str) -> Request:
     known = {spec.name for spec in specs(flow)}
     if call.name not in known:
         raise BadArguments(f"there is no tool {call.name!r}; there are: {', '.join(sorted(known))}")
-    if call.name in flow.tools and call.name not in flow.states[state].tools:
-        raise BadArguments(f"{call.name} cannot be used now: {flow.states[state].goal}")
+    here = flow.states[state]
+    if call.name in here.without or (call.name in flow.tools and call.name not in here.tools):
+        raise BadArguments(f"{call.name} cannot be used now: {here.goal}")
     if call.arguments is None:
         raise BadArguments(f"the arguments are not a JSON object: {call.problem}")
     if call.name == "save_details":

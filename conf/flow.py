@@ -27,6 +27,7 @@ STATUSES = ("missing", "unclear", "heard", "confirmed", "declined")
 EFFECTS = ("sms", "transfer", "voicemail", "hang_up", "say", "reply", "forget", "tool")
 SHARED_TOOLS = ("end_call", "transfer_to_human", "send_sms", "save_details", "confirm_details", "start_over", "look_up")
 """Tools of the house, there in every flow that has a use for them; a state may name those of Python besides."""
+ALWAYS_THERE = ("end_call", "transfer_to_human")
 KEYS = "0123456789*#ABCD"
 Names = tuple[str, ...]
 """One name or several; in TOML a text or a list of texts."""
@@ -168,7 +169,9 @@ class State:
     collects: Names = ()
     """The slots that are asked for here."""
     tools: Names = ()
-    """Tools of Python that may be used here."""
+    """Tools of Python that may be used here; those of the house are there unless `without` names them."""
+    without: Names = ()
+    """Tools of the house that may not be used here; a human and an end can always be had."""
     patience_ms: int = 0
     """Silence that ends the caller's turn, ms; 0: as the settings say. Long while callers spell or dictate."""
     seconds: float = 0

@@ -9,7 +9,20 @@ import re
 import zoneinfo
 from collections.abc import Collection, Iterator, Mapping
 
-from conf.flow import KEYS, LANGUAGES, STATUSES, Condition, Effect, Flow, Names, Slot, State, Transition
+from conf.flow import (
+    ALWAYS_THERE,
+    KEYS,
+    LANGUAGES,
+    SHARED_TOOLS,
+    STATUSES,
+    Condition,
+    Effect,
+    Flow,
+    Names,
+    Slot,
+    State,
+    Transition,
+)
 from conf.prompts import WORDS
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -87,6 +100,10 @@ def _of_states(flow: Flow) -> Iterator[str]:
         for tool in state.tools:
             if tool not in flow.tools:
                 yield f"{tool!r} is no tool @ {place}.tools: {_hint(tool, flow.tools, 'tools are written in Python')}"
+        for tool in state.without:
+            if tool not in SHARED_TOOLS or tool in ALWAYS_THERE:
+                allowed = [name for name in SHARED_TOOLS if name not in ALWAYS_THERE]
+                yield f"{tool!r} cannot be taken away @ {place}.without: {_hint(tool, allowed)}"
         if not 0 <= state.seconds < math.inf:
             yield f"seconds = {state.seconds:g} @ {place}.seconds: 0 (as the flow says) or more"
         if not 0 <= state.patience_ms <= 5000:

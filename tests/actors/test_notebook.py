@@ -262,3 +262,16 @@ def test_the_patience_of_the_moment_counts_in_the_latency() -> None:
     book.reply_began()
     book.first_audio()
     assert book.item_began("i1").latency_ms["turn_detection"] == 1100
+
+
+def test_what_ended_a_turn_is_what_counts_also_when_the_patience_has_changed_since() -> None:
+    clock = [0.0]
+    notebook = Notebook(CallRecord("CA1", "MZ1", datetime.datetime.now(datetime.UTC)), lambda: clock[0], 500, None)
+    notebook.caller_stopped("item_1")
+    notebook.patience(1100)
+    for at, note in ((0.1, notebook.reply_began), (0.2, notebook.first_audio)):
+        clock[0] = at
+        note()
+    turn = notebook.item_began("item_2")
+    assert turn.latency_ms["turn_detection"] == 500
+    assert turn.latency_ms["total"] == 700

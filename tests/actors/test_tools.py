@@ -393,6 +393,17 @@ SENSIBLE = st.sampled_from(["caller", "phone", "hours", "book", "John", True, 0.
 ARGUMENTS = st.none() | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), SENSIBLE | JSON, max_size=4)
 
 
+@pytest.mark.parametrize("name", ["look_up", "send_sms", "save_details"])
+def test_a_tool_of_the_house_that_a_state_takes_away_is_refused_there_with_the_reason(name: str) -> None:
+    flow = load_flow("appointment")
+    here = attrs.evolve(flow.states["welcome"], without=(name,))
+    flow = attrs.evolve(flow, states={**flow.states, "welcome": here})
+    arguments = {"look_up": {"topic": "address"}, "send_sms": {"text": "Hi."}, "save_details": {"intent": "book"}}[name]
+    with pytest.raises(BadArguments, match=f"{name} cannot be used now: Find out"):
+        understand(ToolCall("c", name, arguments), flow, "welcome")
+    understand(ToolCall("c", name, arguments), flow, "name")
+
+
 @given(st.sampled_from([*SHARED_TOOLS, "free_times", "", "x"]), ARGUMENTS, st.sampled_from(["ask", "end"]))
 @settings(max_examples=400)
 def test_whatever_the_model_says_is_a_request_or_a_sentence(
