@@ -36,6 +36,7 @@ _OPENING = rf"""
   )+
 """
 _CLOSING = r"""
+  (?<![\s,.;!?…-])
   (?: [\s,.;!?…-]+ (?: please | thanks(?:\ a\ lot|\ so\ much)? | thank\ you(?:\ very\ much|\ so\ much)?
     | that's\ (?:it|all) | that\ is\ (?:it|all) | if\ (?:you\ don't\ mind|that's\ okay) | cheers )
   | [,.;!?…]+\s* (?: okay|ok|right|alright|yeah )

@@ -4,6 +4,7 @@ However the human, the carrier or its API behave, the caller is joined, back wit
 """
 
 import functools
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -11,11 +12,13 @@ from urllib.parse import urlencode
 import attrs
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock
 
 from conf.settings import Settings
 from transport.loopback.caller import AwaitQuiet, Do, HangUp, Speak, Step, Wait
 from transport.loopback.carrier import CarriedCall
+from transport.loopback.http_server import Mishaps
 from transport.loopback.human import Human, LegLog
 from transport.loopback.memory_store import MemoryStore
 from transport.loopback.model import LoopbackModel
@@ -43,7 +46,9 @@ def warm_settings() -> Settings:
 
 def a_model(times: int = 1) -> LoopbackModel:
     """Transfers whoever speaks, so many times; to those who come back after that it says one sentence, whatever they do."""
-    put_through = Reply((murmur_of("I am putting you through."), Call("transfer_to_human", '{"reason": "it is urgent"}')))
+    put_through = Reply(
+        (murmur_of("I am putting you through."), Call("transfer_to_human", '{"reason": "it is urgent"}'))
+    )
     transfers = iter([put_through] * times)
 
     def brain(prompted: Prompted) -> Reply:
@@ -98,7 +103,7 @@ async def live(
     rest_faults: RestFaults | None = None,
     sabotage: Faulty | None = None,
     store: MemoryStore | None = None,
-    after: float = 100.0,
+    after: float = 50.0,
 ) -> Story:
     """A caller asks for the human, waits for `after` seconds unless they do something else, and hangs up."""
     async with a_world(
@@ -236,11 +241,10 @@ async def test_if_the_answer_of_the_api_is_lost_the_human_is_still_rung_once(
     must_be_well(story)
 
 
-@pytest.mark.parametrize("what", NOT_TAKEN)
-@pytest.mark.parametrize("slow", [0.5, 3.0, 7.5])
-async def test_an_api_that_answers_late_changes_nothing(what: str, slow: float, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("what", ["is busy", "cannot be reached", "refuses", "does not answer"])
+async def test_an_api_that_answers_late_changes_nothing(what: str, autojump_clock: MockClock) -> None:
     human, outcome = NOT_TAKEN[what]
-    story = await live(human, rest_faults=RestFaults(slow=slow), after=200)
+    story = await live(human, rest_faults=RestFaults(slow=3), after=WAIT_AT_MOST + 20)
     must_be_well(story, music_at_most=45)
     assert len(story.call.streams) == 2, "back with the agent, and left in peace there"
     assert story.transfers == [outcome]
@@ -266,7 +270,9 @@ async def test_a_human_who_accepts_before_the_api_has_answered_is_joined_all_the
 
 
 @pytest.mark.parametrize(
-    "statuses", [(500,), (503, 500, 502), (500,) * len(TAKE_BACK_PAUSES)], ids=["once", "three times", "to the last try"]
+    "statuses",
+    [(500,), (503, 500, 502), (500,) * len(TAKE_BACK_PAUSES)],
+    ids=["once", "three times", "to the last try"],
 )
 async def test_taking_the_caller_back_is_tried_again_while_the_api_fails(
     statuses: tuple[int, ...], autojump_clock: MockClock
@@ -279,29 +285,33 @@ async def test_taking_the_caller_back_is_tried_again_while_the_api_fails(
     assert redirects == [*statuses, 200]
 
 
+@attrs.define
+class _SecondAnswerLost(Mishaps):
+    """The request is carried out; who asked never hears of it."""
+
+    _answers: int = 0
+
+    async def before_the_answer(self, *, may_be_lost: bool) -> None:
+        self._answers += may_be_lost
+        if may_be_lost and self._answers == 2:
+            await trio.sleep_forever()
+
+
 async def test_an_answer_to_the_taking_back_that_is_lost_leaves_the_caller_with_the_agent(
     autojump_clock: MockClock,
 ) -> None:
-    def lose_the_second(world: World) -> None:
-        mishaps, seen = world.rest._mishaps, 0
+    def sabotage(world: World) -> None:
+        world.rest._mishaps = _SecondAnswerLost()
 
-        async def before_the_answer(*, may_be_lost: bool) -> None:
-            nonlocal seen
-            seen += may_be_lost
-            if may_be_lost and seen == 2:
-                await trio.sleep_forever()
-
-        mishaps.before_the_answer = before_the_answer  # type: ignore[method-assign]
-
-    story = await live(Human("busy", rings=1), sabotage=lose_the_second)
+    story = await live(Human("busy", rings=1), sabotage=sabotage)
     must_be_well(story)
     assert story.back
-    assert story.world.store.reopened[story.call.call_sid] <= 2
+    assert not any(isinstance(verb, Record) for verb in story.call.verbs)
 
 
 async def test_a_caller_who_cannot_be_taken_back_does_not_hear_music_for_ever(autojump_clock: MockClock) -> None:
     faults = RestFaults(statuses=(0, *[500] * (len(TAKE_BACK_PAUSES) + 1)))
-    story = await live(Human("busy", rings=1), rest_faults=faults, after=300)
+    story = await live(Human("busy", rings=1), rest_faults=faults, after=200)
     must_be_well(story)
     assert story.back or story.call.end == "hangup"
 
@@ -362,22 +372,20 @@ async def _after(seconds: float, post: Post, url: str, form: Mapping[str, str]) 
 async def test_a_callback_that_comes_twice_late_or_never_brings_the_caller_back_once(
     meddle: Meddle, autojump_clock: MockClock
 ) -> None:
-    story = await live(Human("busy", rings=1), sabotage=status_callbacks(meddle), after=200)
-    must_be_well(story)
+    story = await live(Human("busy", rings=1), sabotage=status_callbacks(meddle), after=WAIT_AT_MOST + 20)
+    must_be_well(story, music_at_most=WAIT_AT_MOST + 2)
     assert len(story.call.streams) == 2
     assert (story.back, story.rung) == (True, 1)
-    redirects = [path for method, path, _ in story.world.rest.requests if method == "POST" and "/Calls/" in path]
-    assert len(redirects) == 1
 
 
 @pytest.mark.parametrize("meddle", [twice, at_once_twice, again_later, late, never])
 async def test_whatever_is_told_of_the_humans_call_a_caller_who_was_joined_stays_so(
     meddle: Meddle, autojump_clock: MockClock
 ) -> None:
-    story = await live(Human(rings=1, keys="1", talks=150), sabotage=status_callbacks(meddle), after=250)
+    story = await live(Human(rings=1, keys="1", talks=WAIT_AT_MOST), sabotage=status_callbacks(meddle), after=200)
     must_be_well(story)
     assert (story.joined, story.back, story.transfers) == (True, False, ["done"])
-    assert story.leg.ended - story.leg.joined[0] == pytest.approx(150, abs=1)
+    assert story.leg.ended - story.leg.joined[0] == pytest.approx(WAIT_AT_MOST, abs=1)
 
 
 async def test_the_webhook_that_asks_what_follows_may_come_twice(autojump_clock: MockClock) -> None:
@@ -399,8 +407,8 @@ async def test_the_webhook_that_asks_what_follows_may_come_twice(autojump_clock:
 # ---------------------------------------------------------------- while the store is down
 
 
-@pytest.mark.parametrize("falls", [2.0, 5.0, 8.0, 12.0])
-@pytest.mark.parametrize("keys", ["1", "2", ""])
+@pytest.mark.parametrize("falls", [5.0, 12.0])
+@pytest.mark.parametrize("keys", ["1", "2"])
 async def test_a_store_that_falls_leaves_nobody_with_the_music(
     keys: str, falls: float, autojump_clock: MockClock
 ) -> None:
@@ -428,10 +436,11 @@ class FakeRest:
     redirects: list[Exception | None] = attrs.field(factory=list)
     rung: list[tuple[str, str, str, str]] = attrs.field(factory=list)
     redirected: list[tuple[float, str, str]] = attrs.field(factory=list)
+    slow: float = 0.1
 
     async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int) -> str:
         self.rung.append((to, sender, url, callback))
-        await trio.sleep(0.1)
+        await trio.sleep(self.slow)
         came = self.rings.pop(0) if self.rings else "CAleg"
         if isinstance(came, Exception):
             raise came
@@ -439,7 +448,7 @@ class FakeRest:
 
     async def redirect(self, call_sid: str, url: str) -> None:
         self.redirected.append((trio.current_time(), call_sid, url))
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         came = self.redirects.pop(0) if self.redirects else None
         if came is not None:
             raise came
@@ -533,11 +542,43 @@ async def test_who_has_accepted_has_not_refused_when_they_hang_up(
     nursery.cancel_scope.cancel("the test is over")
 
 
+@pytest.mark.parametrize("answer", ["CAleg", Unsure("lost")], ids=["late", "lost"])
+async def test_what_the_human_did_before_the_api_had_answered_still_counts(
+    answer: str | Exception, autojump_clock: MockClock
+) -> None:
+    rest = FakeRest(rings=[answer], slow=3)
+    desk = transfers(rest)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.begin, "CA1", "+14155550100", nursery)
+        await trio.sleep(1)
+        assert await desk.accept("CA1")
+        await trio.sleep(5)
+        assert await desk.accepted("CA1"), "the human is joined with the caller"
+        assert await desk.ended("CA1", "completed") == ""
+        await trio.sleep(WAIT_AT_MOST + 5)
+        nursery.cancel_scope.cancel("the test is over")
+    assert rest.redirected == []
+
+
+async def test_an_end_that_is_told_before_the_api_has_answered_is_not_told_again(autojump_clock: MockClock) -> None:
+    rest = FakeRest(slow=3)
+    desk = transfers(rest)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.begin, "CA1", "+14155550100", nursery)
+        await trio.sleep(1)
+        assert await desk.ended("CA1", "busy") == "busy"
+        await trio.sleep(5)
+        assert not await desk.waits("CA1")
+        await trio.sleep(WAIT_AT_MOST + 5)
+        nursery.cancel_scope.cancel("the test is over")
+    assert rest.redirected == [], "whoever was taken back long ago is torn out of their conversation"
+
+
 async def test_taking_back_pauses_longer_each_time_and_gives_up_at_last(autojump_clock: MockClock) -> None:
     rest = FakeRest(redirects=[Unreached("no"), Unsure("lost"), Unreached("no")] * 9)
     await transfers(rest).take_back("CA1", "busy")
     times = [at for at, _, _ in rest.redirected]
-    assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == list(TAKE_BACK_PAUSES)
+    assert [later - earlier for earlier, later in itertools.pairwise(times)] == list(TAKE_BACK_PAUSES)
     assert {(sid, url) for _, sid, url in rest.redirected} == {
         ("CA1", "https://phone.example.com/twilio/warm/back?outcome=busy")
     }
@@ -608,4 +649,3 @@ async def test_a_late_end_of_the_first_humans_call_does_not_end_the_second_trans
     rows: list[ErrandRow] = await desk.store.errands("CA1")
     assert [row.status for row in rows] == ["no-answer", "ringing"]
     nursery.cancel_scope.cancel("the test is over")
-

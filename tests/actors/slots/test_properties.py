@@ -199,7 +199,24 @@ def test_a_held_text_that_is_no_value_does_no_harm(kind: str, held: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "word", ["a ", "1 ", "x", "@", "at ", "no ", "double ", "capital ", "not tuesday ", "-", "2", "the day after "]
+    "word",
+    [
+        "a ",
+        "1 ",
+        "x",
+        "@",
+        "at ",
+        "no ",
+        "double ",
+        "capital ",
+        "not tuesday ",
+        "-",
+        "2",
+        "the day after ",
+        "…",
+        ", ",
+        ", please",
+    ],
 )
 def test_very_long_speech_is_answered_at_once(kind: str, word: str) -> None:
     began = time.process_time()
