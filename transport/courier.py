@@ -90,7 +90,10 @@ class Courier:
         while True:
             try:
                 later = self._clock() + LEASE
-                for delivery in [each for each in await self._store.deliveries("open") if each.due > later]:
+                promised = [
+                    each for each in await self._store.deliveries("open") if each.due > later and not each.tries
+                ]
+                for delivery in promised:
                     if await self._is_over(delivery.call_sid, status_of):
                         await self._store.hasten_delivery(delivery.call_sid, self._clock())
                         self.hurry()

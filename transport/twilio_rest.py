@@ -81,7 +81,7 @@ class TwilioRest:
         """Queues a text message; its SID. `sender`: a number, or a messaging service (MG…)."""
         by = {"messaging_service_sid": sender} if sender.startswith("MG") else {"from_": sender}
         message = await _asked(self._client.messages.create_async(to=to, body=text, status_callback=callback, **by))
-        return str(message.sid)
+        return _sid(message.sid)
 
     async def find_message(self, to: str, text: str) -> str:
         """The SID of a message of these last minutes with this text; empty if there is none."""
@@ -101,7 +101,7 @@ class TwilioRest:
                 status_callback_event=["completed"],
             )
         )
-        return str(call.sid)
+        return _sid(call.sid)
 
     async def redirect(self, call_sid: str, url: str) -> None:
         """The call goes on with the document at `url`, at once. Asking twice does no harm."""
@@ -122,6 +122,13 @@ class TwilioRest:
         await _asked(self._client.calls(call_sid).update_async(status="completed"))
 
 
+def _sid(value: object) -> str:
+    """What was made. Raises Unsure if the answer does not say so."""
+    if not isinstance(value, str) or not value:
+        raise Unsure("the answer names nothing that was made")
+    return value
+
+
 async def _asked(request: Any) -> Any:
     """The answer to `request`. Raises Refused, Unreached or Unsure."""
     try:
@@ -132,7 +139,8 @@ async def _asked(request: Any) -> Any:
         raise Refused(error.code or 0, error.status, str(error.msg)[:200]) from None
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.InvalidURL) as error:
         raise Unreached(f"{type(error).__name__}: {error}") from None
-    except (httpx2.HTTPError, TwilioException, ValueError, KeyError) as error:
+    except (httpx2.HTTPError, TwilioException, ValueError, KeyError, TypeError, AttributeError) as error:
+        # The last four are how the package meets an answer that is not Twilio's.
         raise Unsure(f"{type(error).__name__}: {error}") from None
 
 

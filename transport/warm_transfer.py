@@ -52,11 +52,16 @@ class WarmTransfers:
         status = self.documents.url("/twilio/warm/status", call=call_sid)
         try:
             leg = await self.rest.ring(self.documents.human_number, called, url, status, RING_SECONDS)
-        except (Refused, Unreached, Unsure) as error:
+        except (Refused, Unreached) as error:
             log.error("human_not_rung", error=str(error))
             await self.store.settle_errand(key, "failed", "", {"reason": str(error)[:200]})
             return False
-        await self.store.settle_errand(key, "ringing", leg, {})
+        except Unsure as error:  # their phone may ring: it is not rung a second time, and what they do is heard of
+            log.warning("human_perhaps_rung", error=str(error))
+            leg = ""
+        newest = await self._newest(call_sid)
+        if newest is not None and newest.status == "begun":  # else the human was faster than the answer
+            await self.store.settle_errand(key, "ringing", leg, {})
         log.info("human_rung", leg=leg)
         nursery.start_soon(self._not_for_ever, call_sid, key)
         return True
@@ -112,7 +117,7 @@ class WarmTransfers:
         await trio.sleep(WAIT_AT_MOST)
         try:
             rows = [row for row in await self.store.errands(call_sid) if row.key == key]
-            if rows and rows[0].status == "ringing" and await self.ended(call_sid, "no-answer"):
+            if rows and rows[0].status in {"begun", "ringing"} and await self.ended(call_sid, "no-answer"):
                 await self.take_back(call_sid, "no-answer")
         except StoreDown as error:
             log.error("store_failed", what="transfer", error=str(error)[:300])

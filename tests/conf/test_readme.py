@@ -50,6 +50,7 @@ def test_the_python_flow_of_the_readme_is_a_flow_without_mistakes():
 def test_the_state_that_the_readme_shows_is_that_of_the_shipped_flow():
     (block,) = re.findall(r"^```toml\n(.*?)^```", README, re.M | re.S)
     assert tomllib.loads(block)["states"]["email"].keys() <= {"goal", "collects", "patience_ms", "transitions"}
-    assert structure({"name": "x", "instructions": "x", **tomllib.loads(block)}).states["email"] == (
-        load_flow("appointment").states["email"]
+    assert (
+        structure({"name": "x", "instructions": "x", **tomllib.loads(block)}).states["email"]
+        == (load_flow("appointment").states["email"])
     )

@@ -27,7 +27,14 @@ def test_a_fresh_token_is_good_for_its_call_and_says_what_was_before(before: Bef
 
 @pytest.mark.parametrize(
     ("number", "kept"),
-    [("+14155550123", "+14155550123"), ("anonymous", ""), ("client:bob", ""), ("", ""), ("+1.2", ""), ("+" + "1" * 40, "")],
+    [
+        ("+14155550123", "+14155550123"),
+        ("anonymous", ""),
+        ("client:bob", ""),
+        ("", ""),
+        ("+1.2", ""),
+        ("+" + "1" * 40, ""),
+    ],
 )
 def test_a_token_carries_the_numbers_that_are_numbers(number: str, kept: str):
     token = tokens().check(tokens().make(CALL, caller=number, called="+15550001111"), CALL)

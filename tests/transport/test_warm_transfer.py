@@ -16,7 +16,7 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from conf.settings import Settings
-from transport.loopback.caller import AwaitQuiet, Do, HangUp, Speak, Step, Wait
+from transport.loopback.caller import AwaitQuiet, HangUp, Speak, Step, Wait
 from transport.loopback.carrier import CarriedCall
 from transport.loopback.http_server import Mishaps
 from transport.loopback.human import Human, LegLog
@@ -193,25 +193,6 @@ async def test_a_transfer_can_be_tried_again_after_one_that_was_not_taken(autoju
 # ---------------------------------------------------------------- what the caller does
 
 
-async def test_the_human_is_told_that_nobody_waits_if_the_caller_hangs_up_before_they_answer(
-    autojump_clock: MockClock,
-) -> None:
-    story = await live(Human(rings=8, keys="1", patience=30), Wait(8), HangUp())
-    must_be_well(story)
-    assert story.call.end == "caller"
-    assert story.leg.told == [NOT_WAITING]
-
-
-async def test_the_human_is_told_that_nobody_waits_if_the_caller_hangs_up_during_the_brief(
-    autojump_clock: MockClock,
-) -> None:
-    story = await live(Human(rings=1, keys="1", patience=30), Wait(9), HangUp())
-    must_be_well(story)
-    assert story.call.end == "caller"
-    assert story.leg.told[-1] == NOT_WAITING
-    assert story.leg.music_seconds == 0
-
-
 async def test_a_caller_who_has_hung_up_is_not_taken_back_and_nothing_is_left(autojump_clock: MockClock) -> None:
     story = await live(Human("no-answer"), Wait(10), HangUp())
     await trio.sleep(WAIT_AT_MOST)
@@ -309,13 +290,6 @@ async def test_an_answer_to_the_taking_back_that_is_lost_leaves_the_caller_with_
     assert not any(isinstance(verb, Record) for verb in story.call.verbs)
 
 
-async def test_a_caller_who_cannot_be_taken_back_does_not_hear_music_for_ever(autojump_clock: MockClock) -> None:
-    faults = RestFaults(statuses=(0, *[500] * (len(TAKE_BACK_PAUSES) + 1)))
-    story = await live(Human("busy", rings=1), rest_faults=faults, after=200)
-    must_be_well(story)
-    assert story.back or story.call.end == "hangup"
-
-
 # ---------------------------------------------------------------- what the carrier tells, and when
 
 Post = Callable[..., Awaitable[tuple[int, str, str]]]
@@ -407,24 +381,6 @@ async def test_the_webhook_that_asks_what_follows_may_come_twice(autojump_clock:
 # ---------------------------------------------------------------- while the store is down
 
 
-@pytest.mark.parametrize("falls", [5.0, 12.0])
-@pytest.mark.parametrize("keys", ["1", "2"])
-async def test_a_store_that_falls_leaves_nobody_with_the_music(
-    keys: str, falls: float, autojump_clock: MockClock
-) -> None:
-    store = MemoryStore()
-
-    async def fall() -> None:
-        store.down = True
-
-    human = Human(rings=2, keys=keys, talks=TALK, patience=30)
-    story = await live(human, Wait(falls), Do(fall), Wait(150), HangUp(), store=store)
-    assert story.rung <= 1
-    assert story.call.music_seconds < WAIT_AT_MOST + 20
-    assert story.joined or story.back or story.call.end == "hangup"
-    assert story.call.errors == []
-
-
 # ---------------------------------------------------------------- the transfer itself, with an API that does as told
 
 
@@ -477,19 +433,6 @@ async def test_of_several_that_begin_the_same_transfer_one_rings(
     at = "https://phone.example.com/twilio/warm"
     assert rest.rung == [(HUMAN, "+14155550100", f"{at}/brief?{query}", f"{at}/status?{query}")]
     nursery.cancel_scope.cancel("the test is over")
-
-
-@pytest.mark.parametrize("error", [Refused(21211, 400, "no number"), Unreached("no way"), Unsure("lost")])
-async def test_a_human_who_could_not_be_rung_is_not_waited_for(
-    error: Exception, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    rest, store = FakeRest(rings=[error]), MemoryStore()
-    desk = transfers(rest, store)
-    assert not await desk.begin("CA1", "+14155550100", nursery)
-    assert not await desk.waits("CA1")
-    (row,) = await store.errands("CA1")
-    assert row.status == "failed"
-    assert str(error)[:5] in row.detail["reason"]
 
 
 async def test_a_store_that_is_down_before_the_human_is_rung_is_told(

@@ -59,7 +59,7 @@ def guided(session) -> str:
 async def test_a_stream_that_is_lost_goes_on_with_what_was_known(autojump_clock):
     async with a_world(SETTINGS, model()) as world:
         call = await world.call(*talk(), AwaitQuiet(), Wait(20), HangUp(), faults=StreamFaults(drop_after=24))
-    first, second = call.streams
+    _first, second = call.streams
     assert first_audio(second).startswith(load_prompt("reconnected").audio)
     assert load_prompt("greeting").audio[:8000] not in first_audio(second)
     session = world.models[0].sessions[1]

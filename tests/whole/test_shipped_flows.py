@@ -58,7 +58,7 @@ def test_an_appointment_is_booked_confirmed_by_sms_and_delivered_to_the_backend(
     (delivered,) = outcome.delivered
     assert delivered["slots"]["email"] == {"value": "john.smyth@gmail.com", "status": "confirmed"}
     assert delivered["intent"] == "book"
-    assert [turn["heard"] for turn in delivered["transcript"] if turn["who"] == "caller"][0].startswith("I would")
+    assert next(turn["heard"] for turn in delivered["transcript"] if turn["who"] == "caller").startswith("I would")
 
 
 def test_a_part_that_is_corrected_keeps_the_rest_and_is_confirmed_again():
@@ -202,7 +202,7 @@ def test_a_human_who_is_busy_brings_the_caller_back_with_all_that_was_known():
     kinds = [type(verb) for verb in outcome.call.verbs]
     assert kinds.count(Connect) == 2
     assert Dial in kinds
-    first, second = outcome.world.models[0].sessions
+    _first, second = outcome.world.models[0].sessions
     said = [item["content"][0].get("text", "") for item in second.items.values()]
     assert "I would like an appointment." in said
     assert not second.errors
