@@ -34,7 +34,7 @@ RECONCILE = 600.0
 PAUSE = 5.0
 """Seconds while the store is down."""
 FIRST_RETRY, LAST_RETRY = 2.0, 3600.0
-TRIES_AT_MOST = 15
+TRIES_AT_MOST = 22
 """About eleven hours; then it is a dead letter, kept, listed and revived by hand."""
 SETTLE = 2.0
 """Seconds that a call which is over waits for its last callbacks."""
