@@ -104,6 +104,7 @@ def create_app(
     houses: list[House] = []
     metrics = Metrics(lambda: houses[0].switchboard.active if houses else 0)
     connect = connect_model or connect_openai(settings)
+    opener = open_store or stores.open_store
 
     # ---------------------------------------------------------------- the house
 
@@ -114,7 +115,7 @@ def create_app(
     async def keep_house(task_status: "trio.TaskStatus[None]") -> None:
         account, token = settings.secrets.account_sid, settings.secrets.auth_token
         async with (
-            (open_store or stores.open_store)(settings.store.url) as store,
+            opener(settings.store.url) as store,
             open_rest(account, token, settings.twilio.api_url, outside) as rest,
             courier_for(store) as courier,
             trio.open_nursery() as nursery,

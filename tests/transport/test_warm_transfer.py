@@ -33,7 +33,6 @@ from transport.twilio_rest import Refused, Unreached, Unsure
 from transport.twiml import Documents
 from transport.warm_transfer import TAKE_BACK_PAUSES, WAIT_AT_MOST, WarmTransfers
 
-NOT_WAITING = "The caller is no longer waiting. Goodbye."
 BACK = "The caller goes back to the assistant. Goodbye."
 TALK = 3.0
 """Seconds that a human who was joined talks."""
@@ -378,9 +377,6 @@ async def test_the_webhook_that_asks_what_follows_may_come_twice(autojump_clock:
     assert (story.joined, story.rung) == (True, 1)
 
 
-# ---------------------------------------------------------------- while the store is down
-
-
 # ---------------------------------------------------------------- the transfer itself, with an API that does as told
 
 
@@ -433,6 +429,30 @@ async def test_of_several_that_begin_the_same_transfer_one_rings(
     at = "https://phone.example.com/twilio/warm"
     assert rest.rung == [(HUMAN, "+14155550100", f"{at}/brief?{query}", f"{at}/status?{query}")]
     nursery.cancel_scope.cancel("the test is over")
+
+
+@pytest.mark.parametrize("error", [Refused(21211, 400, "no number"), Unreached("no way")])
+async def test_a_human_who_certainly_was_not_rung_is_not_waited_for(
+    error: Exception, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest, store = FakeRest(rings=[error]), MemoryStore()
+    desk = transfers(rest, store)
+    assert not await desk.begin("CA1", "+14155550100", nursery)
+    assert not await desk.waits("CA1")
+    (row,) = await store.errands("CA1")
+    assert (row.status, row.detail) == ("failed", {"reason": str(error)})
+
+
+async def test_a_human_who_perhaps_was_rung_is_waited_for_but_not_for_ever(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rest = FakeRest(rings=[Unsure("lost")])
+    desk = transfers(rest)
+    assert await desk.begin("CA1", "+14155550100", nursery)
+    assert await desk.waits("CA1")
+    await trio.sleep(WAIT_AT_MOST + 1)
+    assert not await desk.waits("CA1")
+    assert len(rest.redirected) == 1
 
 
 async def test_a_store_that_is_down_before_the_human_is_rung_is_told(

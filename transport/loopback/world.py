@@ -153,11 +153,14 @@ def _models_in_memory(settings: Settings, models: Sequence[LoopbackModel], nurse
     @contextlib.asynccontextmanager
     async def unwrapped(url: str, headers: Headers) -> AsyncIterator[trio_websocket.WebSocketConnection]:
         # `open_websocket_url` raises its errors plain; a nursery of ours would wrap them.
+        refused: trio_websocket.HandshakeError | None = None
         try:
             async with dial(url, headers) as connection:
                 yield connection
         except* trio_websocket.HandshakeError as errors:
-            raise errors.exceptions[0] from None
+            refused = next(error for error in errors.exceptions if isinstance(error, trio_websocket.HandshakeError))
+        if refused is not None:
+            raise refused
 
     def connect(trouble: Callable[[str], None], caller_hash: str) -> ModelSocket:
         urls = tuple(f"wss://{number}/v1/realtime" for number in range(len(models)))
