@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from urllib.parse import urlencode
 
 import attrs
 import structlog
@@ -10,6 +11,7 @@ import trio
 
 from transport.metrics import Metrics
 from transport.store import ErrandRow, Store, StoreDown
+from transport.store_rules import message_news
 from transport.twilio_rest import TOO_MANY, Refused, TwilioRest, Unreached, Unsure
 
 OPTED_OUT = 21610
@@ -28,6 +30,8 @@ PAUSES = (0.5, 1.0, 2.0)
 """Seconds before a request is made again that certainly did nothing."""
 LOOK_AFTER = 1.5
 """Seconds until a message whose answer was lost is looked for."""
+CLOCKS_DIFFER = 2.0
+"""Seconds that the carrier's clock may be off ours when it is looked for what was made since we asked."""
 REMEMBERED = 5000
 """Errands that this process remembers by itself, for when the store fails."""
 
@@ -70,18 +74,23 @@ class ErrandDesk:
         earlier = await self.claim(call_sid, key, "sms")
         if earlier is not None:
             return _of_row(earlier)
-        outcome, reference, detail = await self._text(to, sender, text)
+        outcome, reference, detail = await self._text(to, sender, text, self._callback_of(call_sid, key))
         await self.settle(call_sid, key, outcome, reference, detail)
         self._metrics.errands.labels("sms", outcome).inc()
         log.info("sms", outcome=outcome, to=to, message_sid=reference, **detail)
         return outcome, detail
 
-    async def _text(self, to: str, sender: str, text: str) -> tuple[str, str, dict[str, object]]:
+    def _callback_of(self, call_sid: str, key: str) -> str:
+        """Where news of a message go: they name the errand, since they may come before the answer that tells its SID."""
+        return f"{self._callback}?{urlencode({'errand': f'{call_sid}/{key}'})}"
+
+    async def _text(self, to: str, sender: str, text: str, callback: str) -> tuple[str, str, dict[str, object]]:
         """Outcome, message SID, details."""
         reason = ""
         for pause in (*PAUSES, None):
+            asked = trio.current_time()
             try:
-                return "done", await self._rest.send_message(to, sender, text, self._callback), {}
+                return "done", await self._rest.send_message(to, sender, text, callback), {}
             except Unreached as error:
                 reason = str(error)
             except Refused as refused:
@@ -92,19 +101,27 @@ class ErrandDesk:
                     return "failed", "", {"code": refused.code, "reason": WHY.get(refused.code, "it was refused")}
                 reason = "too many requests"
             except Unsure as error:
-                return await self._look_for(to, text, str(error))
+                return await self._look_for(to, text, asked, str(error))
             if pause is not None:
                 await trio.sleep(pause)
         return "failed", "", {"reason": reason}
 
-    async def _look_for(self, to: str, text: str, error: str) -> tuple[str, str, dict[str, object]]:
-        """The answer was lost. There is no idempotency key for messages: it is looked up, and never sent again."""
+    async def _look_for(self, to: str, text: str, asked: float, error: str) -> tuple[str, str, dict[str, object]]:
+        """The answer was lost. There is no idempotency key for messages: it is looked up, and never sent again.
+
+        What was made before we asked, or is known as another errand's, is another message of the same words.
+        """
         await trio.sleep(LOOK_AFTER)
         try:
-            found = await self._rest.find_message(to, text)
+            since = trio.current_time() - asked + CLOCKS_DIFFER
+            for sid in await self._rest.find_messages(to, text, since):
+                if await self._store.errand_by_reference(sid) is None:
+                    return "done", sid, {}
         except (Refused, Unreached, Unsure):
-            found = ""
-        return ("done", found, {}) if found else ("unknown", "", {"reason": f"the answer was lost: {error}"})
+            pass  # it is as unknown as before
+        except StoreDown as down:
+            self._failed("message", down)
+        return "unknown", "", {"reason": f"the answer was lost: {error}"}
 
     async def claim(self, call_sid: str, key: str, name: str) -> ErrandRow | None:
         """None if the errand may be begun; else what is known. Without the store it counts as far as this process knows."""
@@ -129,13 +146,12 @@ class ErrandDesk:
         except StoreDown as error:
             self._failed("settle", error)
 
-    async def message_status(self, message_sid: str, status: str, code: str) -> None:
-        """News of a message that was sent: delivered, undelivered, failed."""
+    async def message_status(self, message_sid: str, status: str, code: str, errand: str = "") -> None:
+        """News of message `message_sid`, sent for `errand`: queued, sent, delivered, undelivered, failed."""
         try:
-            row = await self._store.errand_by_reference(message_sid)
-            if row is not None and row.detail.get("delivery") not in {"delivered", "undelivered", "failed"}:
-                detail = {**row.detail, "delivery": status, **({"error_code": code} if code else {})}
-                await self._store.settle_errand(row.key, row.status, message_sid, detail)
+            if not errand and (row := await self._store.errand_by_reference(message_sid)) is not None:
+                errand = row.key
+            await self._store.change_errand(errand, lambda row: message_news(row, message_sid, status, code))
         except StoreDown as error:
             self._failed("message status", error)
 

@@ -44,17 +44,20 @@ class Records:
         self._call_over = call_over
         self._clock = clock
         self._stories: OrderedDict[str, Mapping[str, object]] = OrderedDict()
-        self._dispositions: OrderedDict[str, Disposition] = OrderedDict()
+        self._dispositions: OrderedDict[str, tuple[Disposition, bool]] = OrderedDict()
+        """And whether the store has it: then another worker may have undone it there."""
         self._tokens: OrderedDict[str, None] = OrderedDict()
         self._reopened: OrderedDict[str, int | None] = OrderedDict()
 
     async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
         """See `RecordPort`."""
-        _remember(self._dispositions, call_sid, disposition)
+        _remember(self._dispositions, call_sid, (disposition, False))
         try:
             await self._store.keep_disposition(call_sid, disposition)
         except StoreDown as error:
             self._failed("disposition", error)
+        else:
+            _remember(self._dispositions, call_sid, (disposition, True))
 
     async def keep_record(self, record: CallRecord) -> None:
         """See `RecordPort`."""
@@ -133,11 +136,12 @@ class Records:
 
     async def disposition(self, call_sid: str) -> Disposition | None:
         """What was decided for the caller, here or by another worker."""
+        mine, kept = self._dispositions.get(call_sid, (None, False))
         try:
-            return await self._store.take_disposition(call_sid) or self._dispositions.get(call_sid)
+            return await self._store.take_disposition(call_sid) or (None if kept else mine)
         except StoreDown as error:
             self._failed("disposition", error)
-            return self._dispositions.get(call_sid)
+            return mine
 
     async def reopened(self, call_sid: str, request: str) -> int | None:
         """Counts one more opening of an undecided stream; None if that cannot be known.

@@ -6,7 +6,7 @@ path. Times are unix seconds unless they are datetimes.
 
 import contextlib
 import datetime
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -24,9 +24,14 @@ class StoreDown(Exception):
     """The store could not be used."""
 
 
+OPEN = ("begun", "ringing", "returning")
+"""Statuses of an errand that is still under way; a text message knows only the first."""
+
+
 @attrs.frozen
 class ErrandRow:
-    """An errand: begun, done, failed, opted_out or unknown; `reference` is what others call it (a message's SID)."""
+    """An errand: under way (see OPEN), or done, failed, opted_out, unknown; `reference` is what others call it (a message's
+    SID). `begun`: when it was claimed."""
 
     key: str
     call_sid: str
@@ -34,6 +39,11 @@ class ErrandRow:
     status: str
     reference: str
     detail: Mapping[str, Any]
+    begun: float = attrs.field(default=0.0, eq=False)
+
+
+ErrandChange = Callable[[ErrandRow], ErrandRow | None]
+"""From what is known of an errand to what is known then; None: nothing is to be changed."""
 
 
 @attrs.frozen
@@ -111,7 +121,18 @@ class Store(Protocol):
         ...
 
     async def settle_errand(self, key: str, status: str, reference: str, detail: Mapping[str, object]) -> None:
-        """What came of it."""
+        """What came of it; see `store_rules.settled`."""
+        ...
+
+    async def change_errand(self, key: str, change: ErrandChange) -> ErrandRow | None:
+        """The errand becomes what `change` makes of its newest row, nobody coming in between (it may be asked again).
+
+        The row then; None if nothing was changed, or the errand is not known.
+        """
+        ...
+
+    async def open_errands(self, name: str, since: float) -> list[ErrandRow]:
+        """The errands `name` of all calls that were begun since then and are still under way, in order."""
         ...
 
     async def errand_by_reference(self, reference: str) -> ErrandRow | None:

@@ -22,8 +22,8 @@ from coredis.exceptions import RedisError
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport import store_redis_scripts as scripts
-from transport.store import Delivery, ErrandRow, Store, StoreDown, disposition_kept
-from transport.store_rules import finished_stream, status_change, turn_rows
+from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, Store, StoreDown, disposition_kept
+from transport.store_rules import finished_stream, settled, status_change, turn_rows
 
 SECONDS = 3.0
 """An operation that takes longer has failed for whoever waits for it (it may still be carried out)."""
@@ -164,7 +164,25 @@ class RedisStore:
 
     async def settle_errand(self, key: str, status: str, reference: str, detail: Mapping[str, object]) -> None:
         """See `store.Store`."""
-        await self._run(scripts.SETTLE_ERRAND, key, status, reference, _text(detail))
+        await self.change_errand(key, lambda row: settled(row, status, reference, detail))
+
+    async def change_errand(self, key: str, change: ErrandChange) -> ErrandRow | None:
+        """See `store.Store`."""
+        with _bounded():
+            for _ in range(CHANGES_AT_MOST):
+                known = _pairs(await self._run(scripts.READ_ERRAND, key))
+                after = change(_errand_of(known)) if known else None
+                if after is None:
+                    return None
+                before = (known["status"], known["reference"], known["detail"])
+                words = (after.status, after.reference, _text(after.detail), int(after.status in OPEN))
+                if await self._run(scripts.CHANGE_ERRAND, key, *before, *words):
+                    return after
+        raise StoreDown(f"errand {key} is changed by others all the time")
+
+    async def open_errands(self, name: str, since: float) -> list[ErrandRow]:
+        """See `store.Store`."""
+        return [_errand(row) for row in await self._run(scripts.OPEN_ERRANDS, name, float(since))]
 
     async def errand_by_reference(self, reference: str) -> ErrandRow | None:
         """See `store.Store`."""
@@ -421,8 +439,12 @@ def _errand_row(flat: Sequence[str]) -> Row:
 
 
 def _errand(flat: Sequence[str]) -> ErrandRow:
-    row = _errand_row(flat)
-    return ErrandRow(row["key"], row["call_sid"], row["name"], row["status"], row["reference"], row["detail"])
+    return _errand_of(_pairs(flat))
+
+
+def _errand_of(row: Mapping[str, Any]) -> ErrandRow:
+    detail, begun = json.loads(row["detail"]), float(row["begun"])
+    return ErrandRow(row["key"], row["call_sid"], row["name"], row["status"], row["reference"], detail, begun)
 
 
 def _recording(flat: Sequence[str]) -> Row:

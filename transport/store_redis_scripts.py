@@ -62,15 +62,26 @@ if #known > 0 then return known end
 redis.call('HSET', 'triode:errand:' .. key, 'key', key, 'call_sid', sid, 'name', name, 'status', 'begun', 'reference', '',
   'detail', '{}', 'begun', begun)
 redis.call('RPUSH', 'triode:errands:' .. sid, key)
+redis.call('ZADD', 'triode:open:' .. name, begun, key)
 return false
 """
-SETTLE_ERRAND = """
-local key, status, reference, detail = unpack(ARGV)
-local before = redis.call('HGET', 'triode:errand:' .. key, 'reference')
-if not before then return end
+READ_ERRAND = "return redis.call('HGETALL', 'triode:errand:' .. ARGV[1])"
+CHANGE_ERRAND = """
+local key, was, before, knew, status, reference, detail, open = unpack(ARGV)
+local now = redis.call('HMGET', 'triode:errand:' .. key, 'status', 'reference', 'detail', 'name')
+if now[1] ~= was or now[2] ~= before or now[3] ~= knew then return 0 end
 if before ~= reference and before ~= '' then redis.call('DEL', 'triode:reference:' .. before) end
 if reference ~= '' then redis.call('SET', 'triode:reference:' .. reference, key) end
 redis.call('HSET', 'triode:errand:' .. key, 'status', status, 'reference', reference, 'detail', detail)
+if open == '0' then redis.call('ZREM', 'triode:open:' .. now[4], key) end
+return 1
+"""
+OPEN_ERRANDS = """
+local found = {}
+for i, key in ipairs(redis.call('ZRANGE', 'triode:open:' .. ARGV[1], ARGV[2], '+inf', 'BYSCORE')) do
+  found[i] = redis.call('HGETALL', 'triode:errand:' .. key)
+end
+return found
 """
 ERRAND_BY_REFERENCE = """
 local key = redis.call('GET', 'triode:reference:' .. ARGV[1])
@@ -130,6 +141,7 @@ for i = 2, #ARGV do
   if caller and old then
     for _, key in ipairs(redis.call('LRANGE', 'triode:errands:' .. sid, 0, -1)) do
       redis.call('DEL', 'triode:reference:' .. (redis.call('HGET', 'triode:errand:' .. key, 'reference') or ''))
+      redis.call('ZREM', 'triode:open:' .. (redis.call('HGET', 'triode:errand:' .. key, 'name') or ''), key)
       redis.call('DEL', 'triode:errand:' .. key)
     end
     for _, key in ipairs(redis.call('LRANGE', 'triode:recordings:' .. sid, 0, -1)) do

@@ -4,10 +4,12 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
-from transport.store import FINAL
+from transport.store import FINAL, ErrandRow
 
 
 def status_change(row: Mapping[str, Any], status: str, sequence: int, now: datetime.datetime) -> dict[str, Any]:
@@ -20,6 +22,32 @@ def status_change(row: Mapping[str, Any], status: str, sequence: int, now: datet
     if status in FINAL and row["disposition"] == Disposition.RESUME.value:
         values["disposition"] = Disposition.HANG_UP.value  # the stream was lost because the caller hung up
     return values
+
+
+DELIVERED = frozenset({"delivered", "undelivered", "failed", "read", "canceled"})
+"""What a carrier says of a message last."""
+
+
+def settled(row: ErrandRow, status: str, reference: str, detail: Mapping[str, object]) -> ErrandRow:
+    """What came of an errand. What is known already is not unmade by who does not know it, and details are added to."""
+    known = status == "unknown" and row.status == "done"
+    return attrs.evolve(
+        row,
+        status=row.status if known else status,
+        reference=reference or (row.reference if known else ""),
+        detail={**row.detail, **({} if known else detail)},
+    )
+
+
+def message_news(row: ErrandRow, reference: str, delivery: str, code: str) -> ErrandRow | None:
+    """What the carrier says of message `reference`, in any order: who hears of it knows that it was taken."""
+    if row.detail.get("delivery") in DELIVERED:
+        return None
+    detail = {**row.detail, "delivery": delivery, **({"error_code": code} if code else {})}
+    if row.status in {"begun", "unknown"}:
+        detail.pop("reason", None)
+        return attrs.evolve(row, status="done", reference=reference, detail=detail)
+    return attrs.evolve(row, detail=detail)
 
 
 def finished_stream(row: Mapping[str, Any], record: CallRecord, newest: datetime.datetime | None) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from sqlalchemy import event, exc
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
-from transport.store import Delivery, ErrandRow, StoreDown, disposition_kept
-from transport.store_rules import finished_stream, status_change, turn_rows
+from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
+from transport.store_rules import finished_stream, settled, status_change, turn_rows
 
 SECONDS = 3.0
 """A statement that takes longer has failed for whoever waits for it (it may still be carried out)."""
@@ -304,8 +304,26 @@ class SqlStore:
 
     async def settle_errand(self, key: str, status: str, reference: str, detail: Mapping[str, object]) -> None:
         """See `store.Store`."""
-        values = {"status": status, "reference": reference, "detail": dict(detail)}
-        await self._do(lambda db: db.execute(errands.update().where(errands.c.key == key).values(values)))
+        await self.change_errand(key, lambda row: settled(row, status, reference, detail))
+
+    async def change_errand(self, key: str, change: ErrandChange) -> ErrandRow | None:
+        """See `store.Store`."""
+
+        def apply(db: sa.Connection) -> ErrandRow | None:
+            row = db.execute(sa.select(errands).where(errands.c.key == key)).one_or_none()
+            after = None if row is None else change(_errand(row))
+            if after is not None:
+                values = {"status": after.status, "reference": after.reference, "detail": dict(after.detail)}
+                db.execute(errands.update().where(errands.c.key == key).values(values))
+            return after
+
+        return await self._do(apply)
+
+    async def open_errands(self, name: str, since: float) -> list[ErrandRow]:
+        """See `store.Store`."""
+        wanted = (errands.c.name == name, errands.c.status.in_(OPEN), errands.c.begun >= since)
+        found = sa.select(errands).where(*wanted).order_by(errands.c.begun)
+        return await self._do(lambda db: [_errand(row) for row in db.execute(found)], reads=True)
 
     async def errand_by_reference(self, reference: str) -> ErrandRow | None:
         """See `store.Store`."""
@@ -489,7 +507,9 @@ def _rows(db: sa.Connection, table: sa.Table, mine: Any, order: Any) -> list[dic
 
 
 def _errand(row: Any) -> ErrandRow:
-    return ErrandRow(row.key, row.call_sid, row.name, row.status, row.reference or "", dict(row.detail or {}))
+    return ErrandRow(
+        row.key, row.call_sid, row.name, row.status, row.reference or "", dict(row.detail or {}), row.begun
+    )
 
 
 def _delivery(row: Any) -> Delivery:

@@ -83,11 +83,22 @@ class TwilioRest:
         message = await _asked(self._client.messages.create_async(to=to, body=text, status_callback=callback, **by))
         return _sid(message.sid)
 
-    async def find_message(self, to: str, text: str) -> str:
-        """The SID of a message of these last minutes with this text; empty if there is none."""
-        since = datetime.datetime.now(datetime.UTC) - LOOK_BACK
-        found = await _asked(self._client.messages.list_async(to=to, date_sent_after=since, limit=20))
-        return next((str(message.sid) for message in found if message.body == text), "")
+    async def find_messages(self, to: str, text: str, seconds: float) -> list[str]:
+        """The SIDs of messages with this text that were made in the last `seconds`, the newest first."""
+        now = datetime.datetime.now(datetime.UTC)
+        found = await _asked(self._client.messages.list_async(to=to, date_sent_after=now - LOOK_BACK, limit=20))
+        since = now - datetime.timedelta(seconds=seconds)
+        return [str(m.sid) for m in found if m.body == text and (m.date_created is None or m.date_created >= since)]
+
+    async def find_calls(self, to: str, sender: str, seconds: float) -> list[tuple[str, str]]:
+        """SID and state of calls from `sender` to `to` that were made in the last `seconds`, the newest first."""
+        since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+        found = await _asked(self._client.calls.list_async(to=to, from_=sender, limit=20))
+        return [
+            (str(call.sid), str(getattr(call.status, "value", call.status)))
+            for call in found
+            if call.date_created is None or call.date_created >= since
+        ]
 
     async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int) -> str:
         """Calls `to` for at most `seconds`; who answers hears the document at `url`. The SID of the call."""

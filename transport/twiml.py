@@ -93,22 +93,25 @@ class Documents:
         response.say(summary[:SAY_AT_MOST])
         return str(response)
 
-    def hold(self, call_sid: str) -> str:
-        """A caller who waits, with music, until the human has accepted: nothing is heard but by those two."""
+    def hold(self, call_sid: str, number: int) -> str:
+        """A caller who waits, with music, until the human has accepted: nothing is heard but by those two.
+
+        `number`: which of the transfers of this call it is.
+        """
         response = VoiceResponse()
-        dial = Dial(action=self._url("/twilio/dialed", warm=1), method="POST")
+        dial = Dial(action=self._url("/twilio/dialed", warm=number), method="POST")
         dial.append(_room(call_sid, start=False))
         response.append(dial)
         return str(response)
 
-    def offer(self, call_sid: str, summary: str) -> str:
+    def offer(self, call_sid: str, number: int, summary: str) -> str:
         """What the human hears in a warm transfer: the summary, and a question that only a key answers."""
         response = VoiceResponse()
         gather = Gather(
             input="dtmf",
             num_digits=1,
             timeout=8,
-            action=self._url("/twilio/warm/answer", call=call_sid),
+            action=self._url("/twilio/warm/answer", call=call_sid, n=number),
             method="POST",
         )
         gather.say(f"{summary[:SAY_AT_MOST]} To take the call, press {ACCEPT_KEY}. To decline, press 2.")

@@ -5,7 +5,7 @@ import datetime
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import httpx2
@@ -29,7 +29,7 @@ from transport.stream_token import StreamTokens
 from transport.switchboard import ConnectModel, Switchboard, connect_openai, plan
 from transport.twilio_rest import open_rest
 from transport.twiml import ACCEPT_KEY, REOPEN_AT_MOST, TRIES, WHY, Documents
-from transport.warm_transfer import WarmTransfers
+from transport.warm_transfer import WarmTransfers, key_of
 
 FORM_AT_MOST = 64 * 1024
 """Bytes of a webhook's body: Twilio's are about one thousand."""
@@ -43,6 +43,7 @@ STORE_PATIENCE = 1.0
 log = structlog.get_logger("triode.web")
 View = Callable[[], Awaitable[Response]]
 Listener = Callable[[str, str, dict[str, Any]], None]
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -131,6 +132,7 @@ def create_app(
             desk = ErrandDesk(store, rest, metrics, settings.twilio.sms_from, callback, clock)
             switchboard = Switchboard(settings, call_plan, connect, records, desk, tokens, metrics, listener, clock)
             transfers = WarmTransfers(store, rest, documents, clock)
+            nursery.start_soon(transfers.watch)
             houses.append(House(switchboard, records, store, desk, transfers, nursery))
             app.extensions["triode"] = houses[0]
             if courier is not None:
@@ -263,12 +265,10 @@ def create_app(
     async def begin_warm(sid: str) -> Response:
         """The human is asked first; if they cannot be, they are dialled as in a cold transfer."""
         house, called = houses[0], (await request.form).get("To", "")
-        try:
-            waits = await house.transfers.begin(sid, called, house.nursery)
-        except stores.StoreDown as error:
-            log.error("store_failed", what="transfer", error=str(error)[:300])
-            waits = False
-        return twiml(documents.hold(sid) if waits else documents.human(sid if await summary(sid) else ""))
+        number = await known(house.transfers.begin(sid, called, house.nursery), None)
+        if number is not None:
+            return twiml(documents.hold(sid, number))
+        return twiml(documents.human(sid if await summary(sid) else ""))
 
     @app.post("/twilio/dialed")
     @signed
@@ -276,8 +276,12 @@ def create_app(
         form, sid = await request.form, await call_sid()
         outcome = form.get("DialCallStatus", "")
         log.info("human_dialed", outcome=outcome, bridged=form.get("DialBridged", ""))
-        if request.args.get("warm"):
-            taken = await accepted(sid)
+        if warm := request.args.get("warm", ""):
+            key = key_of(sid, int(warm) if warm.isdecimal() else 0)
+            # Without the store: a conference that was held is more likely than one that was not.
+            taken = await known(houses[0].transfers.accepted(key), True)
+            if not taken:  # they left the music by themselves
+                houses[0].nursery.start_soon(houses[0].transfers.caller_left, sid, "failed")
         else:
             taken = outcome in {"completed", "answered"} and form.get("DialBridged", "true") != "false"
         if taken or form.get("CallStatus", "") in stores.FINAL:
@@ -289,12 +293,13 @@ def create_app(
             return twiml(nobody)
         return await open_again(sid, Before.NOT_TAKEN, NOT_TAKEN[outcome], nobody)
 
-    async def accepted(sid: str) -> bool:
+    async def known(question: Awaitable[T], otherwise: T) -> T:
+        """The answer to a question about a transfer; `otherwise` while the store is down."""
         try:
-            return await houses[0].transfers.accepted(sid)
+            return await question
         except stores.StoreDown as error:
             log.error("store_failed", what="transfer", error=str(error)[:300])
-            return True  # a conference that was held is more likely than one that was not
+            return otherwise
 
     @app.post("/twilio/brief")
     @signed
@@ -306,14 +311,20 @@ def create_app(
         sid = request.args.get("call", "")
         return sid if sid.isalnum() and sid.isascii() and len(sid) <= 64 else abort(400, "call is missing")
 
+    def transfer_number() -> int:
+        return min(max(request.args.get("n", 0, type=int), 0), 99)
+
+    def no_longer_waiting() -> Response:
+        return twiml(documents.goodbye("The caller is no longer waiting. Goodbye."))
+
     @app.post("/twilio/warm/brief")
     @signed
     async def warm_brief() -> Response:
-        sid = other_call()
-        if not await still_waits(sid):
-            return twiml(documents.goodbye("The caller is no longer waiting. Goodbye."))
+        sid, number = other_call(), transfer_number()
+        if not await known(houses[0].transfers.waits(key_of(sid, number)), True):
+            return no_longer_waiting()
         text = await summary(sid) or "A caller wants to speak with you."
-        return twiml(documents.offer(sid, f"A call from the assistant. {text}"))
+        return twiml(documents.offer(sid, number, f"A call from the assistant. {text}"))
 
     @app.post("/twilio/warm/answer")
     @signed
@@ -321,46 +332,41 @@ def create_app(
         sid = other_call()
         if (await request.form).get("Digits", "") != ACCEPT_KEY:
             return twiml(documents.goodbye("The caller goes back to the assistant. Goodbye."))
-        try:
-            joined = await houses[0].transfers.accept(sid)
-        except stores.StoreDown as error:
-            log.error("store_failed", what="transfer", error=str(error)[:300])
-            joined = True
-        return twiml(documents.join(sid) if joined else documents.goodbye("The caller is no longer waiting. Goodbye."))
+        joined = await known(houses[0].transfers.accept(key_of(sid, transfer_number())), True)
+        return twiml(documents.join(sid)) if joined else no_longer_waiting()
 
-    async def still_waits(sid: str) -> bool:
-        try:
-            return await houses[0].transfers.waits(sid)
-        except stores.StoreDown as error:
-            log.error("store_failed", what="transfer", error=str(error)[:300])
-            return True
+    @app.post("/twilio/warm/gone")
+    @signed
+    async def warm_gone() -> Response:
+        return no_longer_waiting()
 
     @app.post("/twilio/warm/status")
     @signed
     async def warm_status() -> Response:
-        form, sid, house = await request.form, other_call(), houses[0]
-        if form.get("CallStatus", "") in stores.FINAL:
-            try:
-                outcome = await house.transfers.ended(sid, form["CallStatus"])
-            except stores.StoreDown as error:
-                log.error("store_failed", what="transfer", error=str(error)[:300])
-                outcome = "" if form["CallStatus"] == "completed" else "failed"
+        form, house = await request.form, houses[0]
+        key, status = key_of(other_call(), transfer_number()), form.get("CallStatus", "")
+        if status in stores.FINAL:
+            # Without the store: who completed a call may have talked with the caller.
+            outcome = await known(house.transfers.ended(key, status), "" if status == "completed" else "failed")
             if outcome:
-                house.nursery.start_soon(house.transfers.take_back, sid, outcome)
+                log.info("transfer_not_taken", outcome=outcome)
+                house.nursery.start_soon(house.transfers.take_back, key, outcome)
         return Response("", 204)
 
     @app.post("/twilio/warm/back")
     @signed
     async def warm_back() -> Response:
-        outcome = request.args.get("outcome", "")
-        return await open_again(await call_sid(), Before.NOT_TAKEN, outcome, documents.voicemail("noanswer"))
+        sid, outcome = await call_sid(), request.args.get("outcome", "")
+        houses[0].nursery.start_soon(houses[0].transfers.arrived, key_of(sid, transfer_number()))
+        return await open_again(sid, Before.NOT_TAKEN, outcome, documents.voicemail("noanswer"))
 
     @app.post("/twilio/message-status")
     @signed
     async def message_status() -> Response:
         form = await request.form
         sid, state = form.get("MessageSid", "")[:64], form.get("MessageStatus", "")[:32]
-        await houses[0].errands.message_status(sid, state, form.get("ErrorCode", "")[:8])
+        errand = request.args.get("errand", "")[:200]
+        await houses[0].errands.message_status(sid, state, form.get("ErrorCode", "")[:8], errand)
         log.info("message_status", message_sid=sid, status=state, error_code=form.get("ErrorCode", "")[:8])
         return Response("", 204)
 
@@ -411,6 +417,7 @@ def create_app(
         await houses[0].records.status(sid, state, form.get("SequenceNumber", -1, type=int))
         if state in stores.FINAL:
             houses[0].switchboard.call_over(sid)
+            houses[0].nursery.start_soon(houses[0].transfers.caller_left, sid)
         return Response("", 204)
 
     @app.post("/twilio/stream-status")

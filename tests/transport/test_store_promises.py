@@ -3,6 +3,7 @@
 import datetime
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -117,6 +118,74 @@ async def test_what_came_of_an_errand_is_known_to_all(url: str):
         assert await there.claim_errand("CA1/sms", "CA1", "sms", 6.0) == done
         assert await there.errand_by_reference("SM1") == done
         assert await there.errands("CA1") == [done]
+
+
+async def test_details_of_an_errand_are_added_to_and_a_fate_that_is_known_is_not_unmade(url: str):
+    async with two_stores(url) as (here, there):
+        await here.claim_errand("CA1/sms", "CA1", "sms", 5.0)
+        await here.settle_errand("CA1/sms", "done", "SM1", {"delivery": "delivered"})
+        await there.settle_errand("CA1/sms", "unknown", "", {"reason": "the answer was lost"})
+        assert await here.errands("CA1") == [
+            ErrandRow("CA1/sms", "CA1", "sms", "done", "SM1", {"delivery": "delivered"})
+        ]
+        await there.settle_errand("CA1/sms", "failed", "", {"reason": "it was refused"})
+        (row,) = await here.errands("CA1")
+        assert (row.status, row.reference) == ("failed", "")
+        assert row.detail == {"delivery": "delivered", "reason": "it was refused"}
+
+
+async def test_of_many_that_change_an_errand_at_once_each_sees_what_the_one_before_made_of_it(url: str):
+    async with two_stores(url) as (here, there):
+        await here.claim_errand("CA1/t", "CA1", "transfer", 5.0)
+
+        def counted(row: ErrandRow) -> ErrandRow:
+            return attrs.evolve(row, detail={"times": row.detail.get("times", 0) + 1})
+
+        async with trio.open_nursery() as nursery:
+            for store in (here, there) * 4:
+                nursery.start_soon(store.change_errand, "CA1/t", counted)
+        assert (await here.errands("CA1"))[0].detail == {"times": 8}
+
+
+async def test_only_one_of_two_takes_an_errand_from_one_status_to_the_next(url: str):
+    async with two_stores(url) as (here, there):
+        await here.claim_errand("CA1/t", "CA1", "transfer", 5.0)
+        won: list[ErrandRow] = []
+
+        async def take(store: Store, status: str) -> None:
+            after = await store.change_errand(
+                "CA1/t", lambda row: attrs.evolve(row, status=status) if row.status == "begun" else None
+            )
+            won.extend([after] if after else [])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take, here, "done")
+            nursery.start_soon(take, there, "busy")
+        (winner,) = won
+        assert await here.errands("CA1") == [winner]
+        assert await here.change_errand("CA1/none", lambda row: row) is None
+
+
+async def test_errands_that_are_under_way_are_found_until_they_are_settled_or_forgotten(url: str):
+    async with two_stores(url) as (here, there):
+        for number, status in enumerate(["begun", "ringing", "returning", "done", "busy"]):
+            sid = f"CA{number}"
+            await here.answered(sid, "+14155550123", "+14155550100")
+            await here.claim_errand(f"{sid}/transfer.0", sid, "transfer", float(number))
+            if status != "begun":
+                await here.settle_errand(f"{sid}/transfer.0", status, "", {})
+        await here.claim_errand("CA0/sms", "CA0", "sms", 9.0)
+        found = await there.open_errands("transfer", 0.0)
+        assert [(row.call_sid, row.status, row.begun) for row in found] == [
+            ("CA0", "begun", 0.0),
+            ("CA1", "ringing", 1.0),
+            ("CA2", "returning", 2.0),
+        ]
+        assert [row.call_sid for row in await there.open_errands("transfer", 1.5)] == ["CA2"]
+        assert await there.open_errands("none", 0.0) == []
+        await here.settle_errand("CA0/transfer.0", "failed", "", {})
+        await here.forget_number("+14155550123")
+        assert await there.open_errands("transfer", 0.0) == []
 
 
 async def test_an_errand_is_found_by_its_newest_reference_only(url: str):

@@ -32,6 +32,8 @@ USES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "take_unfinished": lambda store: store.take_unfinished(ANN, US, 0.0),
     "claim_errand": lambda store: store.claim_errand("CA1/sms", "CA1", "sms", 1.0),
     "settle_errand": lambda store: store.settle_errand("CA1/sms", "done", "SM1", {}),
+    "change_errand": lambda store: store.change_errand("CA1/sms", lambda row: row),
+    "open_errands": lambda store: store.open_errands("sms", 0.0),
     "errand_by_reference": lambda store: store.errand_by_reference("SM1"),
     "errands": lambda store: store.errands("CA1"),
     "opt_out": lambda store: store.opt_out(ANN, 1.0),

@@ -54,13 +54,14 @@ async def answered_by(answer: Callable[[httpx2.Request], Awaitable[httpx2.Respon
 
 REQUESTS: dict[str, Callable[[TwilioRest], Awaitable[Any]]] = {
     "send_message": lambda rest: rest.send_message(ANN, OURS, "Hi", CALLBACK),
-    "find_message": lambda rest: rest.find_message(ANN, "Hi"),
+    "find_messages": lambda rest: rest.find_messages(ANN, "Hi", 300),
+    "find_calls": lambda rest: rest.find_calls(ANN, OURS, 300),
     "ring": lambda rest: rest.ring(ANN, OURS, f"{PUBLIC}/brief", f"{PUBLIC}/status", 25),
     "redirect": lambda rest: rest.redirect("CA1", f"{PUBLIC}/back"),
     "call_status": lambda rest: rest.call_status("CA1"),
     "hang_up": lambda rest: rest.hang_up("CA1"),
 }
-LISTS = {"find_message"}
+LISTS = {"find_messages", "find_calls"}
 """Of a list Twilio's package does not tell a refusal from any other failure."""
 
 
@@ -79,6 +80,8 @@ async def test_every_request_is_what_twilios_own_client_sends() -> None:
         sent.append((method, f"{parts.scheme}://{parts.netloc}{parts.path}", form, query, told["authorization"]))
         if parts.path.endswith("/Messages.json") and method == "GET":
             return HttpAnswer(200, "application/json", b'{"messages": [], "page": 0, "next_page_uri": null}')
+        if parts.path.endswith("/Calls.json") and method == "GET":
+            return HttpAnswer(200, "application/json", b'{"calls": [], "page": 0, "next_page_uri": null}')
         return HttpAnswer(201 if method == "POST" else 200, "application/json", b'{"sid": "XX1", "status": "queued"}')
 
     async def ours(request: httpx2.Request) -> httpx2.Response:
@@ -93,6 +96,7 @@ async def test_every_request_is_what_twilios_own_client_sends() -> None:
         client.messages.create(to=ANN, from_=OURS, body="Hi", status_callback=CALLBACK)
         client.messages.create(to=ANN, messaging_service_sid=SERVICE, body="Hi", status_callback=CALLBACK)
         client.messages.list(to=ANN, limit=20)
+        client.calls.list(to=ANN, from_=OURS, limit=20)
         status = {"status_callback": f"{PUBLIC}/status", "status_callback_event": ["completed"]}
         client.calls.create(to=ANN, from_=OURS, url=f"{PUBLIC}/brief", timeout=25, **status)
         client.calls("CA1").update(url=f"{PUBLIC}/back", method="POST")
@@ -103,11 +107,11 @@ async def test_every_request_is_what_twilios_own_client_sends() -> None:
         async with answered_by(ours) as rest:
             await rest.send_message(ANN, OURS, "Hi", CALLBACK)
             await rest.send_message(ANN, SERVICE, "Hi", CALLBACK)
-            for name in ("find_message", "ring", "redirect", "call_status", "hang_up"):
+            for name in ("find_messages", "find_calls", "ring", "redirect", "call_status", "hang_up"):
                 await REQUESTS[name](rest)
         mine, sent[:] = sent[:], []
         await trio.to_thread.run_sync(use)
-    assert len(mine) == 7
+    assert len(mine) == 8
     assert mine == sent
 
 
@@ -126,17 +130,34 @@ async def test_a_message_is_found_by_its_text_and_number_and_no_other(autojump_c
         sids = {text: await a.rest.send_message(ANN, OURS, text, CALLBACK) for text in ("one", "two", "three")}
         await a.rest.send_message("+15551110002", OURS, "four", CALLBACK)
         for text, sid in sids.items():
-            assert await a.rest.find_message(ANN, text) == sid
-        assert await a.rest.find_message(ANN, "four") == ""
-        assert await a.rest.find_message(ANN, "on") == ""
-        assert await a.rest.find_message("+15551110003", "one") == ""
+            assert await a.rest.find_messages(ANN, text, 300) == [sid]
+        assert await a.rest.find_messages(ANN, "four", 300) == []
+        assert await a.rest.find_messages(ANN, "on", 300) == []
+        assert await a.rest.find_messages("+15551110003", "one", 300) == []
 
 
-async def test_of_two_messages_with_the_same_text_the_newer_one_is_found(autojump_clock: MockClock) -> None:
+async def test_of_two_messages_with_the_same_text_the_newer_one_comes_first(autojump_clock: MockClock) -> None:
+    async with api() as a:
+        older = await a.rest.send_message(ANN, OURS, "again", CALLBACK)
+        newer = await a.rest.send_message(ANN, OURS, "again", CALLBACK)
+        assert await a.rest.find_messages(ANN, "again", 300) == [newer, older]
+
+
+async def test_what_was_made_earlier_is_not_found(autojump_clock: MockClock) -> None:
     async with api() as a:
         await a.rest.send_message(ANN, OURS, "again", CALLBACK)
-        newer = await a.rest.send_message(ANN, OURS, "again", CALLBACK)
-        assert await a.rest.find_message(ANN, "again") == newer
+        await a.rest.ring(ANN, OURS, f"{PUBLIC}/brief", f"{PUBLIC}/status", 5)
+        assert await a.rest.find_messages(ANN, "again", -10) == []
+        assert await a.rest.find_calls(ANN, OURS, -10) == []
+
+
+async def test_a_call_is_found_by_both_its_numbers(autojump_clock: MockClock) -> None:
+    async with api(humans={ANN: Human(rings=2)}) as a:
+        sid = await a.rest.ring(ANN, OURS, f"{PUBLIC}/brief", f"{PUBLIC}/status", 5)
+        await trio.sleep(1)
+        assert await a.rest.find_calls(ANN, OURS, 300) == [(sid, "ringing")]
+        assert await a.rest.find_calls("+15551110003", OURS, 300) == []
+        assert await a.rest.find_calls(ANN, "+15551110003", 300) == []
 
 
 async def test_a_person_is_rung_and_their_calls_state_is_told(autojump_clock: MockClock) -> None:
@@ -323,7 +344,7 @@ async def test_an_answer_that_is_lost_is_waited_for_a_while_and_then_unsure(auto
             await a.rest.send_message(ANN, OURS, "Hi", CALLBACK)
         assert trio.current_time() == ANSWER_SECONDS
         (message,) = a.world.rest.messages
-        assert await a.rest.find_message(ANN, "Hi") == message.sid
+        assert await a.rest.find_messages(ANN, "Hi", 300) == [message.sid]
 
 
 async def test_a_slow_answer_is_an_answer(autojump_clock: MockClock) -> None:
@@ -346,7 +367,7 @@ async def test_an_address_with_a_path_is_put_before_every_path(autojump_clock: M
             for ask in REQUESTS.values():
                 with contextlib.suppress(Refused, Unsure):
                     await ask(rest)
-    assert len(urls) == 12
+    assert len(urls) == 2 * len(REQUESTS)
     for url in urls:
         assert url.startswith(f"http://127.0.0.1:8080/stand-in/2010-04-01/Accounts/{ACCOUNT}/")
 
@@ -365,7 +386,7 @@ async def test_the_pages_of_a_list_come_from_the_same_place(autojump_clock: Mock
         return httpx2.Response(200, json=page)
 
     async with open_rest(ACCOUNT, TOKEN, "http://127.0.0.1/api", httpx2.MockTransport(answer)) as rest:
-        assert await rest.find_message(ANN, "wanted") == "SM2"
+        assert await rest.find_messages(ANN, "wanted", 300) == ["SM2"]
     assert asked == [f"http://127.0.0.1/api{path}"] * 2
 
 
@@ -381,7 +402,7 @@ async def test_over_a_socket_it_is_the_same(nursery: trio.Nursery, monkeypatch: 
             port = await nursery.start(serve_http, below, 0)
             async with open_rest(ACCOUNT, TOKEN, f"http://127.0.0.1:{port}/api") as rest:
                 sid = await rest.send_message("+15551110002", OURS, "Hé & so", CALLBACK)
-                assert await rest.find_message("+15551110002", "Hé & so") == sid
+                assert await rest.find_messages("+15551110002", "Hé & so", 300) == [sid]
                 with pytest.raises(Refused):
                     await rest.send_message(ANN, OURS, "Hi", CALLBACK)
                 assert await rest.call_status("CA" + "0" * 32) == ""

@@ -1,5 +1,6 @@
 """People who are called: by the API, or by `<Dial>`. Their script, their log, and the leg that carries both out."""
 
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
@@ -208,7 +209,8 @@ class HumanLeg(Leg):
                 **extra,
             }
             self._sequence += 1
-            self._forms.send_nowait(self.form(**told))
+            with contextlib.suppress(trio.BrokenResourceError):  # the world has ended: there is nobody to tell
+                self._forms.send_nowait(self.form(**told))
 
     # ------------------------------------------------------------ what the person does
 

@@ -10,7 +10,8 @@ import trio
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
-from transport.store import FINAL, Delivery, ErrandRow, StoreDown, disposition_kept
+from transport.store import FINAL, OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
+from transport.store_rules import settled
 
 
 @attrs.define
@@ -184,20 +185,31 @@ class MemoryStore:
         await self._there()
         if key in self.errand_rows:
             return self.errand_rows[key]
-        self.errand_rows[key] = ErrandRow(key, call_sid, name, "begun", "", {})
+        self.errand_rows[key] = ErrandRow(key, call_sid, name, "begun", "", {}, now)
         return None
 
     async def settle_errand(self, key: str, status: str, reference: str, detail: Mapping[str, object]) -> None:
         """See `transport.store.Store`."""
+        await self.change_errand(key, lambda row: settled(row, status, reference, detail))
+
+    async def change_errand(self, key: str, change: ErrandChange) -> ErrandRow | None:
+        """See `transport.store.Store`."""
         await self._there()
-        if key in self.errand_rows:
-            changed = {"status": status, "reference": reference, "detail": dict(detail)}
-            self.errand_rows[key] = attrs.evolve(self.errand_rows[key], **changed)
+        after = change(self.errand_rows[key]) if key in self.errand_rows else None
+        if after is not None:
+            self.errand_rows[key] = attrs.evolve(after, detail=copy.deepcopy(dict(after.detail)))
+        return after
+
+    async def open_errands(self, name: str, since: float) -> list[ErrandRow]:
+        """See `transport.store.Store`."""
+        await self._there()
+        mine = (row for row in self.errand_rows.values() if row.name == name and row.begun >= since)
+        return [row for row in mine if row.status in OPEN]
 
     async def errand_by_reference(self, reference: str) -> ErrandRow | None:
         """See `transport.store.Store`."""
         await self._there()
-        return next((row for row in self.errand_rows.values() if row.reference == reference), None)
+        return next((row for row in self.errand_rows.values() if row.reference == reference != ""), None)
 
     async def errands(self, call_sid: str) -> list[ErrandRow]:
         """See `transport.store.Store`."""

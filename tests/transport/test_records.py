@@ -1,0 +1,300 @@
+"""The record port while the store works, is slow, or is down: what is remembered, for how long, and who waits for it."""
+
+import datetime
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors.messages import Disposition
+from actors.notebook import CallRecord, Turn
+from transport.loopback.memory_store import MemoryStore
+from transport.metrics import Metrics
+from transport.records import CLAIM_PATIENCE, REMEMBERED, STORY_PATIENCE, Records
+from transport.store import FINAL
+
+CALLER, CALLED = "+14155550123", "+14155550100"
+STORY = {"flow": "appointment", "dialogue": {"at": "name"}, "said": [{"who": "caller", "words": "Hello."}]}
+
+
+class Desk:
+    """Records over a store, and what they counted and told."""
+
+    def __init__(self, store: MemoryStore | None = None, **how: Any) -> None:
+        self.store = store or MemoryStore()
+        self.metrics = Metrics(lambda: 0)
+        self.over: list[str] = []
+        self.records = Records(self.store, self.metrics, call_over=self.over.append, clock=trio.current_time, **how)
+
+    def failures(self, what: str) -> float:
+        return self.metrics.registry.get_sample_value("triode_store_failures_total", {"what": what}) or 0
+
+    async def keep(self, sid: str = "CA1", story: dict[str, Any] | None = None, *, over: bool = False) -> bool:
+        return await self.records.keep_story(sid, CALLER, CALLED, story or STORY, over=over)
+
+
+def record(disposition: Disposition | None = Disposition.HANG_UP) -> CallRecord:
+    turns = [Turn("caller", "i1", 2.5, "Hello.", "Hello.", over=True), Turn("agent", "i2", 3.0, "Yes?", "Yes?")]
+    began = datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC)
+    return CallRecord("CA1", "MZ1", began, disposition=disposition, turns=turns)
+
+
+# ---------------------------------------------------------------- stories
+
+
+async def test_the_newest_story_is_told(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    assert await desk.records.story("CA1") is None
+    assert await desk.keep()
+    assert await desk.keep(story={**STORY, "why": "later"})
+    assert await desk.records.story("CA1") == {**STORY, "why": "later"}
+
+
+async def test_a_story_is_remembered_here_while_the_store_is_down(autojump_clock: MockClock) -> None:
+    desk = Desk(MemoryStore(down=True))
+    assert not await desk.keep()
+    assert await desk.records.story("CA1") == STORY
+    assert await desk.records.story("CA2") is None
+    assert desk.failures("story") == 3
+    assert desk.store.stories == {}
+
+
+async def test_a_story_is_waited_for_only_briefly(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.keep()
+    await desk.keep("CA2")
+    desk.store.stories.pop("CA2")
+    desk.store.slow = 30
+    began = trio.current_time()
+    assert await desk.records.story("CA1") == STORY
+    assert await desk.records.story("CA3") is None
+    assert trio.current_time() - began == pytest.approx(2 * STORY_PATIENCE)
+    assert desk.failures("story") == 2
+
+
+async def test_what_another_worker_has_kept_comes_before_what_is_remembered_here(autojump_clock: MockClock) -> None:
+    here = Desk()
+    there = Desk(here.store)
+    await here.keep()
+    await there.keep(story={**STORY, "why": "newer"})
+    found = await here.records.story("CA1")
+    assert found is not None
+    assert found["why"] == "newer"
+
+
+async def test_stories_that_are_remembered_here_are_bounded(autojump_clock: MockClock) -> None:
+    desk = Desk(MemoryStore(down=True))
+    for number in range(REMEMBERED + 5):
+        await desk.keep(f"CA{number}")
+    assert await desk.records.story("CA4") is None
+    assert await desk.records.story("CA5") == STORY
+    assert await desk.records.story(f"CA{REMEMBERED + 4}") == STORY
+
+
+async def test_a_story_that_is_closed_is_not_gone_on_with(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.keep()
+    await desk.records.close_story("CA1", CALLER, CALLED)
+    assert desk.store.stories["CA1"].over
+    assert await desk.records.story("CA1") == STORY
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+
+
+async def test_a_call_without_a_story_has_none_to_close(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.records.close_story("CA1", CALLER, CALLED)
+    assert desk.store.stories == {}
+
+
+async def test_closing_while_the_store_is_down_raises_nothing(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.keep()
+    desk.store.down = True
+    await desk.records.close_story("CA1", CALLER, CALLED)
+    assert not desk.store.stories["CA1"].over
+
+
+async def test_a_caller_who_calls_back_goes_on_once(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await trio.sleep(100)
+    await desk.keep()
+    assert not await desk.records.continue_call("CA2", "+14155559999", CALLED, 0.0)
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 100.5)
+    assert await desk.records.continue_call("CA2", CALLER, CALLED, 99.5)
+    assert await desk.records.story("CA2") == STORY
+    assert desk.store.stories["CA1"].over
+
+
+async def test_with_the_store_down_nobody_is_said_to_be_back(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.keep()
+    desk.store.down = True
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    assert desk.failures("story") == 1
+
+
+@pytest.mark.parametrize(("keep", "over", "said"), [(True, True, 1), (False, True, 0), (False, False, 1)])
+async def test_what_was_said_is_dropped_from_a_story_only_when_it_is_over_and_the_settings_say_so(
+    keep: bool, over: bool, said: int, autojump_clock: MockClock
+) -> None:
+    desk = Desk(keep_transcripts=keep)
+    await desk.keep(over=over)
+    kept = desk.store.stories["CA1"].story
+    assert len(kept["said"]) == said  # type: ignore[arg-type] # it is a list
+    assert kept["dialogue"] == STORY["dialogue"]
+
+
+# ---------------------------------------------------------------- decisions
+
+
+async def test_a_decision_is_told_here_and_elsewhere(autojump_clock: MockClock) -> None:
+    here = Desk()
+    there = Desk(here.store)
+    assert await here.records.disposition("CA1") is None
+    await here.records.keep_disposition("CA1", Disposition.DIAL)
+    assert await here.records.disposition("CA1") is Disposition.DIAL
+    assert await there.records.disposition("CA1") is Disposition.DIAL
+
+
+async def test_a_decision_is_remembered_here_while_the_store_is_down_and_after(autojump_clock: MockClock) -> None:
+    desk = Desk(MemoryStore(down=True))
+    await desk.records.keep_disposition("CA1", Disposition.VOICEMAIL)
+    assert await desk.records.disposition("CA1") is Disposition.VOICEMAIL
+    assert desk.failures("disposition") == 2
+    desk.store.down = False
+    assert await desk.records.disposition("CA1") is Disposition.VOICEMAIL
+
+
+async def test_decisions_that_are_remembered_here_are_bounded(autojump_clock: MockClock) -> None:
+    desk = Desk(MemoryStore(down=True))
+    for number in range(REMEMBERED + 1):
+        await desk.records.keep_disposition(f"CA{number}", Disposition.DIAL)
+    assert await desk.records.disposition("CA0") is None
+    assert await desk.records.disposition("CA1") is Disposition.DIAL
+
+
+async def test_a_stream_that_is_opened_again_is_undecided_and_counted(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.records.keep_disposition("CA1", Disposition.DIAL)
+    assert await desk.records.reopened("CA1", "a") == 1
+    assert await desk.records.disposition("CA1") is None
+    assert await desk.records.reopened("CA1", "a") == 1  # the same question, asked again
+    assert await desk.records.reopened("CA1", "b") == 2
+    assert await desk.records.reopened("CA1", "") == 3
+    assert await desk.records.reopened("CA1", "") == 4
+
+
+async def test_a_decision_that_was_undone_elsewhere_is_not_remembered_here(autojump_clock: MockClock) -> None:
+    here = Desk()
+    there = Desk(here.store)
+    await here.records.keep_disposition("CA1", Disposition.DIAL)
+    assert await there.records.reopened("CA1", "a") == 1  # the human did not answer: the caller is with the agent again
+    assert await here.records.disposition("CA1") is None
+
+
+async def test_how_often_a_stream_was_opened_is_not_known_while_the_store_is_down(autojump_clock: MockClock) -> None:
+    desk = Desk(MemoryStore(down=True))
+    await desk.records.keep_disposition("CA1", Disposition.DIAL)
+    assert await desk.records.reopened("CA1", "a") is None
+    assert await desk.records.disposition("CA1") is None
+    desk.store.down = False
+    assert await desk.records.reopened("CA1", "a") is None  # as it was answered
+    assert await desk.records.reopened("CA1", "b") == 1
+
+
+# ---------------------------------------------------------------- tokens
+
+
+async def test_a_token_is_good_once_here_and_elsewhere(autojump_clock: MockClock) -> None:
+    here = Desk()
+    there = Desk(here.store)
+    assert await here.records.claim("n1", 100, 0.0)
+    assert not await here.records.claim("n1", 100, 0.0)
+    assert not await there.records.claim("n1", 100, 0.0)
+    assert await there.records.claim("n2", 100, 0.0)
+
+
+@pytest.mark.parametrize("how", [{"down": True}, {"slow": 30.0}], ids=str)
+async def test_a_token_is_good_once_as_far_as_this_process_knows_and_is_not_waited_for(
+    how: dict[str, Any], autojump_clock: MockClock
+) -> None:
+    desk = Desk(MemoryStore(**how))
+    assert await desk.records.claim("n1", 100, 0.0)
+    assert not await desk.records.claim("n1", 100, 0.0)
+    assert trio.current_time() <= CLAIM_PATIENCE
+    assert desk.failures("token") == 1
+
+
+# ---------------------------------------------------------------- the end of a call
+
+
+@pytest.mark.parametrize("disposition", [None, *Disposition])
+async def test_a_stream_that_was_hung_up_is_the_end_of_the_call_and_no_other_is(
+    disposition: Disposition | None, autojump_clock: MockClock
+) -> None:
+    desk = Desk()
+    await desk.records.keep_record(record(disposition))
+    assert desk.over == (["CA1"] if disposition is Disposition.HANG_UP else [])
+    assert [kept.stream_sid for kept in desk.store.records] == ["MZ1"]
+
+
+@pytest.mark.parametrize("status", [*sorted(FINAL), "ringing", "in-progress", "", "nonsense"])
+async def test_only_a_final_status_is_the_end_of_the_call(status: str, autojump_clock: MockClock) -> None:
+    desk = Desk()
+    await desk.records.status("CA1", status, 1)
+    assert desk.over == (["CA1"] if status in FINAL else [])
+
+
+async def test_a_call_is_over_though_the_store_is_down(autojump_clock: MockClock) -> None:
+    desk = Desk(MemoryStore(down=True))
+    await desk.records.keep_record(record())
+    await desk.records.status("CA1", "completed", 1)
+    assert desk.over == ["CA1", "CA1"]
+    assert (desk.failures("record"), desk.failures("status")) == (1, 1)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_transcripts_are_kept_or_not_as_the_settings_say(keep: bool, autojump_clock: MockClock) -> None:
+    desk = Desk(keep_transcripts=keep)
+    await desk.records.keep_record(record())
+    (kept,) = desk.store.records
+    assert [turn.text for turn in kept.turns] == (["Hello.", "Yes?"] if keep else ["", ""])
+    assert [turn.heard_text for turn in kept.turns] == (["Hello.", "Yes?"] if keep else ["", ""])
+    assert len(kept.turns) == 2
+
+
+async def test_a_finished_call_is_counted_though_it_could_not_be_kept(autojump_clock: MockClock) -> None:
+    desk = Desk(MemoryStore(down=True))
+    await desk.records.keep_record(record())
+    assert desk.metrics.registry.get_sample_value("triode_calls_total", {"disposition": "hang_up"}) == 1
+
+
+async def test_whatever_else_is_written_while_the_store_is_down_raises_nothing_and_is_counted(
+    autojump_clock: MockClock,
+) -> None:
+    desk = Desk(MemoryStore(down=True))
+    await desk.records.answered("CA1", CALLER, CALLED)
+    await desk.records.recording("RE1", "CA1", "https://api.example.com/RE1", 3, "completed")
+    await desk.records.promise_delivery("CA1", 10.0)
+    await desk.records.hasten_delivery("CA1", 1.0)
+    assert await desk.records.whole("CA1") == {}
+    assert {what: desk.failures(what) for what in ("answered", "recording", "delivery", "call")} == {
+        "answered": 1,
+        "recording": 1,
+        "delivery": 2,
+        "call": 1,
+    }
+
+
+async def test_what_is_known_of_a_call_is_told_whole(autojump_clock: MockClock) -> None:
+    desk = Desk()
+    assert await desk.records.whole("CA1") == {}
+    await desk.records.answered("CA1", CALLER, CALLED)
+    await desk.records.recording("RE1", "CA1", "https://api.example.com/RE1", 3, "completed")
+    await desk.records.promise_delivery("CA1", 50.0)
+    await desk.records.hasten_delivery("CA1", 10.0)
+    whole = await desk.records.whole("CA1")
+    assert (whole["caller"], whole["called"]) == (CALLER, CALLED)
+    assert [each["recording_sid"] for each in whole["recordings"]] == ["RE1"]
+    assert await desk.store.next_delivery() == 10.0
