@@ -28,6 +28,7 @@ from actors.messages import (
     LinkUp,
     MoveAway,
     ReplyOver,
+    SendText,
     SetPatience,
     TimerRang,
     ToolsCalled,
@@ -65,6 +66,10 @@ ERRAND_PATIENCE = 2.5
 """Seconds that the model waits for a tool before it is told that it takes longer: the caller hears nothing meanwhile."""
 BAD_CALLS_AT_MOST = 3
 """Replies in a row with tool calls of which none could be used; then the keypad takes over."""
+ROUNDS_AT_MOST = 8
+"""Replies with tool calls to one turn of the caller; a model that asks for more goes round in a circle."""
+TEXTS_AT_MOST = 2
+"""Text messages of the model's in one turn of the caller: the one they asked for, and one more try."""
 IDLE_AT_MOST = 3
 """Silences in a row that the flow minded, without a word or key of the caller; then the agent says goodbye."""
 DUE_AT_MOST = 64
@@ -145,6 +150,10 @@ class State:
     late: frozenset[str] = frozenset()
     """Errands whose outcome the model did not wait for."""
     bad_calls: int = 0
+    rounds: tuple[int, int] = (0, 0)
+    """A turn of the caller's, and how many replies with tool calls there were to it."""
+    texts: tuple[int, tuple[SendText, ...]] = (0, ())
+    """A turn of the caller's, and the text messages that the model sent in it."""
     guided: str = ""
     """The guidance that the model was given last."""
     items: tuple[str, ...] = ()
@@ -156,6 +165,8 @@ class State:
     extract_tries: int = 0
     extract_turn: int = 0
     """The turn that the model was asked about last."""
+    extract_slots: tuple[str, ...] = ()
+    """What it was asked for then."""
 
 
 def initial(flow: Flow) -> State:
@@ -197,9 +208,10 @@ class TellKeys:
 
 @attrs.frozen
 class TellModel:
-    """The model is told something that the caller does not hear."""
+    """The model is told something that the caller does not hear; `once`: for its next reply, and forgotten then."""
 
     text: str
+    once: bool = False
 
 
 @attrs.frozen

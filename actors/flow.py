@@ -27,7 +27,7 @@ from actors.messages import (
     TellWhenQuiet,
     TimerRang,
 )
-from actors.realtime_link import PROMPT_PREFIX
+from actors.realtime_link import ONCE_PREFIX, PROMPT_PREFIX
 
 QUEUE = 64
 """A silent dialogue is worse than a dead call: a full mailbox ends the call."""
@@ -75,6 +75,7 @@ class FlowActor:
         self._timers: dict[str, tuple[int, trio.CancelScope]] = {}
         self._settings = 0
         self._played = 0
+        self._told_once = 0
 
     async def run(self, began: CallBegan, neighbours: Neighbours) -> call_state.Leave:
         """Until the machine wants to leave; how is the result."""
@@ -116,7 +117,9 @@ class FlowActor:
             text = f"[The caller pressed these keys on the telephone: {effect.digits}{meaning}]"
             link.post(Tell(Role.CALLER, text))
         elif isinstance(effect, call_state.TellModel):
-            link.post(Tell(Role.OPERATOR, effect.text))
+            self._told_once += effect.once
+            item = f"{ONCE_PREFIX}{self._told_once}" if effect.once else ""
+            link.post(Tell(Role.OPERATOR, effect.text, item))
         elif isinstance(effect, call_state.Recall):
             for said in effect.said:
                 link.post(Tell(Role.CALLER if said.who == "caller" else Role.AGENT, said.words))

@@ -60,7 +60,9 @@ class FlowStep:
 
     def desk(self, state: State) -> Desk:
         """Who answers tool calls."""
-        return Desk(self.flow, state.caller, self.rules.transfer(), self.now)
+        turn, texts = state.texts
+        recent = texts if turn == state.dialogue.turn else ()
+        return Desk(self.flow, state.caller, self.rules.transfer(), self.now, recent)
 
     def silences(self, state: State) -> list[Effect]:
         """The timers of silence, set anew."""
@@ -96,7 +98,7 @@ class FlowStep:
             elif effect.do == "say":
                 effects.append(Say(effect.prompt))
             elif effect.do == "reply":
-                effects += [TellModel(f"[Say now: {self.filled(effect.text, one)}]")]
+                effects += [TellModel(f"[Say now: {self.filled(effect.text, one)}]", once=True)]
                 effects += [] if asked else [AskModel()]
             elif state.phase is Phase.TALKING:
                 state, leaving = self.leave_by(state, effect.do, effect.how, asked)
@@ -112,7 +114,8 @@ class FlowStep:
         if asked:  # the model is about to speak: let it say the last words
             leaving = attrs.evolve(state, phase=Phase.FAREWELL, going=going, why=why, last_words_asked=True)
             words = "Say goodbye" if going is Disposition.HANG_UP else "Say that you are handing them over"
-            return leaving, (TellModel(f"[{words}, in one short sentence. Call no tool.]"), farewell_timer())
+            told = TellModel(f"[{words}, in one short sentence. Call no tool.]", once=True)
+            return leaving, (told, farewell_timer())
         return go(state, going, why, Floor.FLOW, LAST_WORDS[going])
 
     def text(self, state: State, one: Done) -> list[Effect]:

@@ -47,6 +47,8 @@ class _Item:
     buffer: bytearray = attrs.field(factory=bytearray)
     received: int = 0
     complete: bool = False
+    broken_off: bool = False
+    """Whether there was more to be said: its words do not end with its audio."""
     end_mark: int | None = None
     """Number of the mark behind its last byte, once that is handed on."""
 
@@ -202,7 +204,9 @@ class Framer:
             return
         elif isinstance(message, ItemEnded):
             for item in self._items:
-                item.complete = item.complete or item.name == message.item
+                if item.name == message.item:
+                    item.complete = True
+                    item.broken_off = item.broken_off or message.broken_off
         elif isinstance(message, ReplyEnded):
             self._ended_replies.append(message.reply)
             for item in self._items:
@@ -227,7 +231,7 @@ class Framer:
         item = self._item(message.item, message.reply)
         if self._waiting > BUFFER_SECONDS * BYTES_PER_MS * 1000:
             self._muted.append(message.reply)
-            item.complete = True
+            item.complete = item.broken_off = True
             self._notebook.trouble("framer", f"a reply longer than {BUFFER_SECONDS} s was cut off")
             return
         item.buffer += message.audio
@@ -320,7 +324,8 @@ class Framer:
             self._playing -= 1
 
     def _heard_whole(self, item: _Item) -> None:
-        self._notebook.item_heard(item.name, item.words, item.received, item.received, complete=True, interrupted=False)
+        all_of_it, cut = item.received, item.broken_off
+        self._notebook.item_heard(item.name, item.words, all_of_it, all_of_it, complete=not cut, interrupted=cut)
 
     def _finish(self) -> None:
         """The utterance has been heard to its end."""
@@ -352,9 +357,8 @@ class Framer:
             whole = item.complete and played >= item.received
             if not whole and item.received:
                 cuts.append(Cut(item.name, played, item.received))
-            self._notebook.item_heard(
-                item.name, item.words, played, item.received, complete=item.complete, interrupted=not whole
-            )
+            complete, cut = item.complete and not item.broken_off, item.broken_off or not whole
+            self._notebook.item_heard(item.name, item.words, played, item.received, complete=complete, interrupted=cut)
         return cuts
 
     def _account(self, cutting: _Cutting, cleared: Cleared) -> None:

@@ -211,7 +211,7 @@ class _Step(ToolStep):
         if not told:  # the caller had said nothing yet: it is for them to speak
             return opened, begun
         text = "Go on with the next thing that is missing; name in a few words what you already have, and do not greet."
-        return opened, (*begun, TellModel(f"[The caller is back. {text}]"), AskModel())
+        return opened, (*begun, TellModel(f"[The caller is back. {text}]", once=True), AskModel())
 
     # ------------------------------------------------------------ keys and timers
 

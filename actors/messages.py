@@ -202,10 +202,11 @@ class ReplyWords:
 
 @attrs.frozen
 class ItemEnded:
-    """No more audio of `item` will come."""
+    """No more audio of `item` will come; `broken_off`: it had more to say, and its words may have run ahead."""
 
     reply: str
     item: str
+    broken_off: bool = False
 
 
 class CallState(enum.Enum):

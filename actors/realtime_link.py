@@ -76,6 +76,8 @@ CALLER_TURN_AT_MOST = 10.0
 """A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
 ECHO_TAIL = 0.3
 """Seconds that the agent's echo may still come back after its last frame."""
+CROSSING = 0.5
+"""Seconds that an item may be on its way to the model."""
 PAUSE_MARGIN = 0.3
 """Seconds past the model's own limit of a turn after which the caller's words count as over."""
 
@@ -84,6 +86,9 @@ PROMPT_PREFIX = "prompt_"
 
 GUIDE_PREFIX = "guide_"
 """The item that says where the conversation stands begins so."""
+
+ONCE_PREFIX = "once_"
+"""Items that are meant for the next reply begin so; they are taken out of the conversation when it is over."""
 
 LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience
 FramerInput = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded
@@ -132,6 +137,10 @@ class RealtimeLink:
         self._probed_at: float | None = None
         self._told: dict[str, Tell] = {}
         self._retold = 0
+        self._once: list[tuple[str, float]] = []
+        """Items for the next reply that no reply has seen yet, and when each was sent."""
+        self._seen_by: dict[str, list[tuple[str, float]]] = {}
+        """Those that a reply being made has seen."""
         self._guides = 0
         self._spoken: dict[str, int] = {}
         """Speech of the replies that are being made, in µ-law bytes."""
@@ -242,6 +251,8 @@ class RealtimeLink:
             for command in self._commands(await self.inbox.receive()):
                 if isinstance(command, Tell) and command.item.startswith(PROMPT_PREFIX):
                     self._told[command.item] = command
+                elif isinstance(command, Tell) and command.item.startswith(ONCE_PREFIX):
+                    self._once.append((command.item, trio.current_time()))
                 await session.send(command)
 
     def _commands(self, message: LinkMessage) -> list[ModelCommand]:
@@ -336,10 +347,10 @@ class RealtimeLink:
             return
         self._notebook.first_audio()
         self._voiced()
+        if event.reply in self._broken_off:
+            return
         before = self._spoken.get(event.reply, 0)
         room = round(self._limits.reply * BYTES_PER_MS * 1000) - before
-        if room <= 0:
-            return
         self._spoken[event.reply] = before + min(room, len(event.audio))
         self._heard_of = {
             event.item: self._heard_of.get(event.item, 0) + (len(event.audio) if len(event.audio) <= room else 0)
@@ -353,11 +364,12 @@ class RealtimeLink:
         """A reply that does not end: it is broken off, and the model is told how much of it was said."""
         self._notebook.trouble("reply", f"broken off after {self._limits.reply:g} s")
         said = self._heard_of.get(event.item, 0) + room
-        self._framer.post(attrs.evolve(event, audio=event.audio[:room]))
-        self._framer.post(ItemEnded(event.reply, event.item))
+        if room:
+            self._framer.post(attrs.evolve(event, audio=event.audio[:room]))
+        self._framer.post(ItemEnded(event.reply, event.item, broken_off=True))
         self._broken_off.add(event.reply)
         self.inbox.post(CancelReply(event.reply))
-        self.inbox.post(Truncate(event.item, said // BYTES_PER_MS))
+        self.inbox.post(Truncate(event.item, said // BYTES_PER_MS) if said >= BYTES_PER_MS else DropItem(event.item))
 
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
@@ -387,6 +399,10 @@ class RealtimeLink:
                 self._progressed()
             if not self._desk.began(event.reply):
                 self.inbox.post(CancelReply(event.reply))
+            # A reply that we did not ask for may have begun before it could know of what crossed it on the way.
+            known = math.inf if self._desk.was_asked(event.reply) else trio.current_time() - CROSSING
+            self._seen_by[event.reply] = [one for one in self._once if one[1] <= known]
+            self._once = [one for one in self._once if one[1] > known]
             self._notebook.reply_began()
             self._changed.set()
 
@@ -397,6 +413,12 @@ class RealtimeLink:
         if spoken := self._spoken.pop(event.reply, 0):
             self._notebook.reply_seconds(spoken / (BYTES_PER_MS * 1000))
         self._framer.post(event)
+        seen = self._seen_by.pop(event.reply, [])
+        if event.status is ReplyStatus.FAILED or not (spoke or event.status is ReplyStatus.CANCELLED):
+            self._once = [*seen, *self._once]  # it is still to be said
+        else:
+            for item, _ in seen:
+                self.inbox.post(DropItem(item))
         done = [call for call in event.calls if call.state is CallState.COMPLETED]
         ours = event.reply in self._broken_off
         self._broken_off.discard(event.reply)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import attrs
 
 from actors import details, dialogue
+from actors.call_state import TEXTS_AT_MOST
 from actors.dialogue import Dialogue, Due, Learned
 from actors.messages import Disposition, Errand, RunPython, SendText, ToolCall
 from actors.slots import read_back
@@ -38,6 +39,11 @@ class Answer:
     good: bool = True
     """Whether the arguments were such that something could be done with them."""
 
+    @property
+    def worked(self) -> bool:
+        """Whether something was done, or is being done."""
+        return self.result is None or bool(self.result.get("ok")) or bool(self.result.get("saved"))
+
 
 @attrs.frozen
 class Desk:
@@ -48,6 +54,8 @@ class Desk:
     transfer: Disposition
     """DIAL, DIAL_WARM, or VOICEMAIL if there is no human."""
     now: datetime.datetime
+    texts: tuple[SendText, ...] = ()
+    """What the model has sent since the caller last spoke."""
 
     def answer(self, call: ToolCall, dialogue_now: Dialogue, spoke: bool) -> Answer:
         """`spoke`: whether the reply that made the call had speech too; then no last words need to be asked for."""
@@ -63,8 +71,11 @@ class Desk:
             if isinstance(request, LookUp):
                 return Answer({"ok": True, "fact": self.flow.facts[request.topic]}, dialogue_now)
             if isinstance(request, SendSms):
-                to = self._number(request.to, dialogue_now)
-                return Answer(None, dialogue_now, errand=SendText(f"tool.{call.call_id}", "sms", to, request.text))
+                text = SendText(
+                    f"tool.{call.call_id}", "sms", self._number(request.to, dialogue_now), request.text
+                )
+                self._once(text, dialogue_now)
+                return Answer(None, dialogue_now, errand=text)
             if isinstance(request, RunTool):
                 arguments = attrs.asdict(request.arguments, recurse=False)
                 errand = RunPython(f"tool.{call.call_id}", request.tool.name, request.tool, arguments)
@@ -92,6 +103,14 @@ class Desk:
         if held.status is not dialogue.Status.CONFIRMED:
             raise BadArguments(f"{to} is not confirmed: read it back and have it confirmed first @ $.to")
         return held.text
+
+    def _once(self, text: SendText, dialogue_now: Dialogue) -> None:
+        """A model that repeats itself sends nothing twice: the caller has to have said something meanwhile. Raises
+        BadArguments."""
+        failed = dialogue_now.outcomes.get(text.name) == "failed"
+        the_same = any((sent.to, sent.text) == (text.to, text.text) for sent in self.texts)
+        if len(self.texts) >= TEXTS_AT_MOST or (the_same and not failed):
+            raise BadArguments("this message was sent already: say so, and do not send it again unless the caller asks")
 
     def _learn(self, request: SaveDetails | ConfirmDetails, dialogue_now: Dialogue) -> Answer:
         if isinstance(request, ConfirmDetails):

@@ -13,6 +13,7 @@ from actors.call_state import (
     ERRAND_PATIENCE,
     EXTRACT,
     EXTRACT_TRIES,
+    ROUNDS_AT_MOST,
     AskModel,
     Batch,
     Note,
@@ -58,12 +59,21 @@ class ToolStep(FlowStep):
         answers: list[Answer] = []
         due: list[Due] = []
         now = before
+        state = self.counted(state)
+        _, rounds = state.rounds
         for call in event.calls:
             answer = self.desk(state).answer(call, now, event.spoke)
             now = answer.dialogue
             due += answer.due
             answers.append(answer)
-        bad = 0 if any(answer.good for answer in answers) else state.bad_calls + 1
+            if isinstance(answer.errand, SendText):
+                turn, texts = state.texts
+                state = attrs.evolve(
+                    state, texts=(before.turn, (*(texts if turn == before.turn else ()), answer.errand))
+                )
+        # Values that cannot be read are the caller's; who sends them again without having asked has not understood.
+        useful = any(answer.good and (rounds == 1 or answer.worked) for answer in answers)
+        bad = 0 if useful else state.bad_calls + 1
         saved = before.turn if now.slots != before.slots or now.wish != before.wish else state.saved_turn
         state = attrs.evolve(state, dialogue=now, bad_calls=bad, saved_turn=saved, replied_turn=before.turn)
         state, effects = self.moved(state, tuple(due), asked=was_talking, since=before)
@@ -90,9 +100,11 @@ class ToolStep(FlowStep):
             answered = _answers(results, then_reply=not said)
             quiet = (ReportQuiet(),) if said else ()
             return leaving, (*errands, *effects, answered, farewell_timer(), *quiet)
-        if bad >= BAD_CALLS_AT_MOST:
+        if bad >= BAD_CALLS_AT_MOST or rounds > ROUNDS_AT_MOST:
             answered = _answers(results, then_reply=False)
             why = f"{bad} replies in a row with tool calls that could not be used"
+            if bad < BAD_CALLS_AT_MOST:
+                why = f"{rounds} replies with tool calls to one turn of the caller"
             after, leaving = go(state, Disposition.IVR, why, Floor.FLOW, "apology")
             promised = [effect for effect in effects if isinstance(effect, SendText | RunPython)]
             return after, (*promised, answered, Note(why), *leaving)
@@ -103,6 +115,12 @@ class ToolStep(FlowStep):
             waiting = attrs.evolve(state, batch=number, batches={**state.batches, number: batch})
             return waiting, (*errands, *effects, SetTimer(f"errands {number}", ERRAND_PATIENCE))
         return state, (*effects, _answers(results, then_reply=True))
+
+    def counted(self, state: State) -> State:
+        """One more reply with tool calls to the caller's present turn."""
+        turn, rounds = state.rounds
+        now = state.dialogue.turn
+        return attrs.evolve(state, rounds=(now, rounds + 1 if turn == now else 1))
 
     def errand_done(self, state: State, event: ErrandDone) -> Result:
         """An errand came back: the model waits for it, or did not wait any more, or it was the flow's own."""
@@ -171,23 +189,24 @@ class ToolStep(FlowStep):
             f"not say, nothing guessed. Keys: {wanted}."
         )
         text += f" Your last answer could not be used: {problem}." if problem else ""
-        asked = attrs.evolve(state, extract_tries=state.extract_tries + 1, extract_turn=state.dialogue.turn)
+        tries, turn = state.extract_tries + 1, state.dialogue.turn
+        asked = attrs.evolve(state, extract_tries=tries, extract_turn=turn, extract_slots=tuple(fields))
         return asked, (Extract(EXTRACT, text, state.items),)
 
     def extracted(self, state: State, event: Extracted) -> Result:
         """The answer: it is read like a tool call, and what cannot be read is asked for once more."""
         problem = event.problem
         if event.values is not None:
+            # Nobody asked for an intent, or for what another state asks for: such an answer moves nothing.
+            values = {name: value for name, value in event.values.items() if name in state.extract_slots}
+            if not any(value is not None for value in values.values()):
+                return state, ()  # there was nothing in it after all
             try:
-                told = told_details(event.values, self.flow)
+                told = told_details(values, self.flow)
             except BadArguments as error:
-                if not event.values:
-                    return state, ()  # there was nothing in it after all
                 problem = str(error)
             else:
                 after, report = details.save(state.dialogue, self.flow, told.values, self.now, told.confidence)
-                if told.intent:
-                    after = attrs.evolve(after, intent=told.intent, wish=told.intent)
                 if report.saved or not report.problems:
                     saved = attrs.evolve(state, saved_turn=state.dialogue.turn, unsaved=())
                     return self.learned(saved, after, report, asked=False)

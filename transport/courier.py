@@ -6,12 +6,13 @@ when the call ends. So whatever dies in between, it is delivered once somebody r
 """
 
 import datetime
+import difflib
 import hashlib
 import hmac
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -19,7 +20,7 @@ import structlog
 import trio
 
 from transport.metrics import Metrics
-from transport.store import FINAL, Delivery, Store, StoreDown
+from transport.store import FINAL, OPEN, Delivery, Store, StoreDown
 from transport.twilio_rest import Refused, Unreached, Unsure
 
 SECONDS = 10.0
@@ -38,6 +39,10 @@ TRIES_AT_MOST = 22
 """About eleven hours; then it is a dead letter, kept, listed and revived by hand."""
 SETTLE = 2.0
 """Seconds that a call which is over waits for its last callbacks."""
+ERRAND_SECONDS = 60.0
+"""Seconds after which nobody works on an errand any more: what came of it is not known then."""
+LOOK_AGAIN = 3.0
+"""Seconds until it is looked again whether a call's last errands have come out."""
 
 log = structlog.get_logger("triode.courier")
 
@@ -119,6 +124,10 @@ class Courier:
     async def _try(self, delivery: Delivery) -> None:
         try:
             call = await self._store.call(delivery.call_sid)
+            if call is not None and _under_way(call, self._clock()):
+                later = self._clock() + LOOK_AGAIN
+                await self._store.settle_delivery(delivery.call_sid, "open", later, "", self._clock())
+                return
             error = "nothing is known of this call" if call is None else await self._post(delivery, payload(call))
             if not error:
                 await self._settle(delivery, "delivered", 0.0, "")
@@ -181,24 +190,51 @@ def payload(call: Mapping[str, Any]) -> dict[str, Any]:
             name: {"value": held.get("text", ""), "status": held.get("status", "missing")}
             for name, held in slots.items()
         },
-        "transcript": [
-            {
-                "who": turn["who"],
-                "at": turn["began"],
-                "text": turn["text"],
-                "heard": turn["heard_text"],
-                "interrupted": turn["interrupted"],
-            }
-            for turn in call.get("turns") or []
-        ],
+        "transcript": _transcript(call.get("turns") or [], story.get("said") or []),
         "errands": [
-            {"name": each["name"], "status": each["status"], **each["detail"]} for each in call.get("errands") or []
+            {"name": each["name"], "status": "unknown" if each["status"] in OPEN else each["status"], **each["detail"]}
+            for each in call.get("errands") or []
         ],
         "recordings": [
             {"sid": each["recording_sid"], "url": each["url"], "seconds": each["seconds"]}
             for each in call.get("recordings") or []
         ],
     }
+
+
+def _under_way(call: Mapping[str, Any], now: float) -> bool:
+    """Whether something that was promised in the call is still being done."""
+    return any(each["status"] in OPEN and now - each["begun"] < ERRAND_SECONDS for each in call.get("errands") or [])
+
+
+def _transcript(turns: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The turns of all streams, in order. Of a stream whose process died there is no record, only what the story kept:
+    where the two differ, what is in either was said. A turn that only its words differ of is one; the record knows better.
+    """
+    kept = [
+        {
+            "who": turn["who"],
+            "at": turn["began"],
+            "text": turn["text"],
+            "heard": turn["heard_text"],
+            "interrupted": turn["interrupted"],
+        }
+        for turn in turns
+    ]
+    told = [
+        {"who": each["who"], "at": None, "text": each["words"], "heard": each["words"], "interrupted": False}
+        for each in said
+    ]
+
+    def spoken(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+        return [(entry["who"], entry["heard"]) for entry in entries]
+
+    merged: list[dict[str, Any]] = []
+    matcher = difflib.SequenceMatcher(None, spoken(told), spoken(kept), autojunk=False)
+    for what, t0, t1, k0, k1 in matcher.get_opcodes():
+        the_same = what == "equal" or [each["who"] for each in told[t0:t1]] == [each["who"] for each in kept[k0:k1]]
+        merged += kept[k0:k1] if the_same else [*told[t0:t1], *kept[k0:k1]]
+    return merged
 
 
 def _plain(value: object) -> str:

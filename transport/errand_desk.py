@@ -74,19 +74,17 @@ class ErrandDesk:
         earlier = await self.claim(call_sid, key, "sms")
         if earlier is not None:
             return _of_row(earlier)
-        outcome, reference, detail = await self._text(to, sender, text, self._callback_of(call_sid, key))
+        outcome, reference, detail = await self._text(to, sender, text, f"{call_sid}/{key}")
         await self.settle(call_sid, key, outcome, reference, detail)
         self._metrics.errands.labels("sms", outcome).inc()
         log.info("sms", outcome=outcome, to=to, message_sid=reference, **detail)
         return outcome, detail
 
-    def _callback_of(self, call_sid: str, key: str) -> str:
-        """Where news of a message go: they name the errand, since they may come before the answer that tells its SID."""
-        return f"{self._callback}?{urlencode({'errand': f'{call_sid}/{key}'})}"
-
-    async def _text(self, to: str, sender: str, text: str, callback: str) -> tuple[str, str, dict[str, object]]:
+    async def _text(self, to: str, sender: str, text: str, errand: str) -> tuple[str, str, dict[str, object]]:
         """Outcome, message SID, details."""
         reason = ""
+        # News of the message name the errand, since they may come before the answer that tells its SID.
+        callback = f"{self._callback}?{urlencode({'errand': errand})}"
         for pause in (*PAUSES, None):
             asked = trio.current_time()
             try:
@@ -101,12 +99,14 @@ class ErrandDesk:
                     return "failed", "", {"code": refused.code, "reason": WHY.get(refused.code, "it was refused")}
                 reason = "too many requests"
             except Unsure as error:
-                return await self._look_for(to, text, asked, str(error))
+                return await self._look_for(to, text, errand, asked, str(error))
             if pause is not None:
                 await trio.sleep(pause)
         return "failed", "", {"reason": reason}
 
-    async def _look_for(self, to: str, text: str, asked: float, error: str) -> tuple[str, str, dict[str, object]]:
+    async def _look_for(
+        self, to: str, text: str, errand: str, asked: float, error: str
+    ) -> tuple[str, str, dict[str, object]]:
         """The answer was lost. There is no idempotency key for messages: it is looked up, and never sent again.
 
         What was made before we asked, or is known as another errand's, is another message of the same words.
@@ -115,7 +115,8 @@ class ErrandDesk:
         try:
             since = trio.current_time() - asked + CLOCKS_DIFFER
             for sid in await self._rest.find_messages(to, text, since):
-                if await self._store.errand_by_reference(sid) is None:
+                known = await self._store.errand_by_reference(sid)
+                if known is None or known.key == errand:
                     return "done", sid, {}
         except (Refused, Unreached, Unsure):
             pass  # it is as unknown as before
@@ -156,12 +157,13 @@ class ErrandDesk:
             self._failed("message status", error)
 
     async def _known(self, full: str, call_sid: str, name: str) -> ErrandRow:
+        """What is known of an errand that this process has begun. Only read: a claim here might come before the first one's."""
         try:
-            row = await self._store.claim_errand(full, call_sid, name, self._clock())
+            rows = await self._store.errands(call_sid)
         except StoreDown as error:
             self._failed("claim", error)
-            row = None
-        return row or ErrandRow(full, call_sid, name, "begun", "", {})
+            rows = []
+        return next((row for row in rows if row.key == full), ErrandRow(full, call_sid, name, "begun", "", {}))
 
     async def _opted_out(self, number: str) -> bool:
         try:

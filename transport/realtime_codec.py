@@ -218,8 +218,10 @@ class EventReader:
         return None
 
     def _note_item(self, reply: str, item: Mapping[str, Any]) -> None:
-        call_id, name = _text(item, "call_id"), _text(item, "name")
-        if call_id and name:
+        call_id = _text(item, "call_id")
+        if call_id:  # without a name too: a call that is never answered holds the conversation up
+            known = self._calls.get(reply, {}).get(call_id)
+            name = _text(item, "name") or (known.name if known else "")
             self._note(reply, _tool_call(call_id, name, _text(item, "arguments"), _text(item, "status")))
 
     def _note(self, reply: str, call: ToolCall) -> None:

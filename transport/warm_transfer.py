@@ -212,7 +212,8 @@ class WarmTransfers:
         """The caller is here again, or gone for good: they are not to be taken back any more. Raises nothing."""
         for pause in (*TAKE_BACK_PAUSES, None):
             try:
-                return await self._arrived(key)
+                await self._arrived(key)
+                return
             except StoreDown as error:  # until it is known, `watch` may tear them out of their conversation
                 _failed(error)
             if pause is not None:

@@ -410,7 +410,11 @@ SPOKEN_TO = attrs.evolve(
     },
 )
 ASKS = attrs.evolve(RULES, flow=SPOKEN_TO)
-SILENT = Tell(Role.OPERATOR, "[Say now: Ask again.]")
+
+
+def silent(time: int = 1) -> Tell:
+    """What the model is told when it is silent for so many times; meant for one reply."""
+    return Tell(Role.OPERATOR, "[Say now: Ask again.]", f"once_{time}")
 
 
 async def test_what_the_flow_wants_reaches_those_who_do_it(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -495,7 +499,7 @@ async def test_silence_is_minded_on_time(autojump_clock: MockClock, nursery: tri
     await trio.sleep_until(dialogue.began + 9.9)
     assert dialogue.link.take_all() == []
     await trio.sleep(0.2)
-    assert dialogue.link.take_all() == [SILENT, AskReply()]
+    assert dialogue.link.take_all() == [silent(), AskReply()]
 
 
 async def test_silence_is_not_counted_while_the_agent_is_heard(
@@ -510,7 +514,7 @@ async def test_silence_is_not_counted_while_the_agent_is_heard(
     await trio.sleep_until(dialogue.began + 24.9)
     assert dialogue.link.take_all() == []
     await trio.sleep(0.2)
-    assert dialogue.link.take_all() == [SILENT, AskReply()]
+    assert dialogue.link.take_all() == [silent(), AskReply()]
 
 
 async def test_silence_is_not_counted_while_the_agent_is_heard_who_began_to_speak_after_it_was_set(
@@ -524,7 +528,7 @@ async def test_silence_is_not_counted_while_the_agent_is_heard_who_began_to_spea
     await trio.sleep_until(dialogue.began + 29.9)
     assert dialogue.link.take_all() == [], "the agent is asked whether anybody is there while it speaks"
     await trio.sleep(0.2)
-    assert dialogue.link.take_all() == [SILENT, AskReply()]
+    assert dialogue.link.take_all() == [silent(), AskReply()]
 
 
 async def test_a_caller_who_speaks_is_not_silent(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -535,7 +539,7 @@ async def test_a_caller_who_speaks_is_not_silent(autojump_clock: MockClock, nurs
     assert dialogue.link.take_all() == []
     await dialogue.post(CallerDone("u1"))
     await trio.sleep(10.1)
-    assert dialogue.link.take_all() == [SILENT, AskReply()]
+    assert dialogue.link.take_all() == [silent(), AskReply()]
 
 
 async def test_a_caller_who_is_not_there_is_asked_three_times_and_then_let_go(
@@ -543,9 +547,9 @@ async def test_a_caller_who_is_not_there_is_asked_three_times_and_then_let_go(
 ) -> None:
     dialogue = Dialogue(nursery, rules=ASKS)
     await dialogue.up()
-    for _ in range(3):
+    for time in (1, 2, 3):
         await trio.sleep(10.1)
-        assert dialogue.link.take_all() == [SILENT, AskReply()]
+        assert dialogue.link.take_all() == [silent(time), AskReply()]
         await dialogue.post(ReplyOver(True), AgentQuiet())
     await trio.sleep(10.1)
     assert [m.words for m in dialogue.framer.take_all() if isinstance(m, Play)] == [PROMPTS["goodbye"].text]

@@ -565,6 +565,17 @@ def test_whenever_the_floor_is_taken_the_books_agree_with_the_ear(moves: list[tu
 # ---------------------------------------------------------------- bounds
 
 
+async def test_of_a_reply_that_was_broken_off_the_record_has_no_words_that_nobody_heard(
+    autojump_clock: MockClock,
+) -> None:
+    words = "Our opening hours are from nine to five, and on Saturdays we are open from ten until two."
+    async with a_speaker() as s:
+        s.say("i1", ms(2000), words=words, end=False)
+        s.post(ItemEnded("r1", "i1", broken_off=True), ReplyEnded("r1", ReplyStatus.CANCELLED))
+        await s.heard()
+        assert s.turn("i1") == (2000, 2000, True, "Our opening hours are from nine")
+
+
 async def test_a_reply_too_long_to_keep_is_cut_off_and_noted_once(autojump_clock: MockClock) -> None:
     async with a_speaker() as speaker:
         for _ in range(BUFFER_SECONDS + 20):

@@ -526,6 +526,63 @@ async def test_latencies_count_the_patience_of_the_moment(autojump_clock: MockCl
     assert desk.notebook.item_began("i1").latency_ms["turn_detection"] == 1100
 
 
+# ---------------------------------------------------------------- what is meant for one reply
+
+ONCE = Tell(Role.OPERATOR, "[Say now: sorry.]", "once_1")
+
+
+async def test_what_is_meant_for_the_next_reply_is_taken_out_when_it_was_said(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(ONCE)
+    desk.link.inbox.post(AskReply())
+    await wait_all_tasks_blocked()
+    session.speak("r1", "i1", ms(400))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [ONCE, AskReply(), DropItem("once_1")]
+    session.speak("r2", "i2", ms(400))
+    await wait_all_tasks_blocked()
+    assert after_setup(session)[3:] == []
+
+
+async def test_a_reply_that_could_not_know_of_it_does_not_use_it_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(ReplyBegan("r1"))
+    await wait_all_tasks_blocked()
+    desk.link.inbox.post(ONCE)
+    desk.link.inbox.post(AskReply())
+    await wait_all_tasks_blocked()
+    session.push(ReplyAudio("r1", "i1", ms(100)), ReplyEnded("r1", ReplyStatus.COMPLETED))
+    await wait_all_tasks_blocked()
+    assert after_setup(session) == [ONCE, AskReply()]  # now that the other is over
+    session.speak("r2", "i2", ms(400))
+    await wait_all_tasks_blocked()
+    assert after_setup(session)[2:] == [DropItem("once_1")]
+
+
+async def test_what_was_not_said_after_all_stays_for_the_reply_that_says_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(ONCE)
+    desk.link.inbox.post(AskReply())
+    await wait_all_tasks_blocked()
+    session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.COMPLETED, calls=(a_tool_call("look_up"),)))
+    await wait_all_tasks_blocked()
+    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True}),), then_reply=True))
+    await wait_all_tasks_blocked()
+    assert DropItem("once_1") not in after_setup(session)
+    session.speak("r2", "i2", ms(400))
+    await wait_all_tasks_blocked()
+    assert after_setup(session)[-1] == DropItem("once_1")
+
+
 # ---------------------------------------------------------------- replies that do not end
 
 SHORT = attrs.evolve(LIMITS, reply=2.0)
@@ -557,8 +614,24 @@ async def test_a_reply_that_does_not_end_is_broken_off_where_it_was_passed_on(
     posted = desk.framer.take_all()
     heard = b"".join(m.audio for m in posted if isinstance(m, ReplyAudio))
     assert heard == ms(400, b"a") + ms(1000, b"b") + ms(600, b"c")
-    assert posted[-1] == ItemEnded("r1", "i1")
+    assert posted[-1] == ItemEnded("r1", "i1", broken_off=True)
     assert len(desk.troubles) == 1
+
+
+@pytest.mark.parametrize("next_item", ["i1", "i2"])
+async def test_a_reply_that_goes_on_after_a_piece_that_just_fits_is_broken_off_there(
+    next_item: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=SHORT)
+    session = await desk.up()
+    session.speak("r1", "i1", [ms(1000)] * 2, "one two three", end=False)
+    session.push(ReplyAudio("r1", next_item, ms(400)), ReplyAudio("r1", next_item, ms(400)))
+    await wait_all_tasks_blocked()
+    cut = Truncate("i1", 2000) if next_item == "i1" else DropItem("i2")
+    assert after_setup(session) == [CancelReply("r1"), cut]
+    posted = desk.framer.take_all()
+    assert sum(len(m.audio) for m in posted if isinstance(m, ReplyAudio)) == len(ms(2000))
+    assert posted[-1] == ItemEnded("r1", next_item, broken_off=True)
 
 
 async def test_what_comes_of_a_reply_that_was_broken_off_is_not_passed_on(

@@ -18,9 +18,11 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord, Turn
 from transport.courier import (
     AT_ONCE,
+    ERRAND_SECONDS,
     FIRST_RETRY,
     LAST_RETRY,
     LEASE,
+    LOOK_AGAIN,
     PAUSE,
     RECONCILE,
     SECONDS,
@@ -537,6 +539,64 @@ async def test_what_was_said_is_empty_if_transcripts_are_dropped(autojump_clock:
     await store.keep_record(record("CA1", turns=[Turn("agent", "i0", 0.05, "", "", 600, 1000, True, True)]))
     (turn,) = (await delivered(store))["transcript"]
     assert turn == {"who": "agent", "at": 0.05, "text": "", "heard": "", "interrupted": True}
+
+
+def said(*words: str) -> list[dict[str, str]]:
+    return [{"who": "caller" if number % 2 else "agent", "words": each} for number, each in enumerate(words)]
+
+
+def turn(number: int, words: str) -> Turn:
+    return Turn("caller" if number % 2 else "agent", f"i{number}", float(number), words, words, 600, 600, False, True)
+
+
+RECORDED = [turn(2, "which day?"), turn(3, "friday"), turn(4, "good")]
+STORIES = {
+    "of a stream that died all is told": (said("hello", "anna", "which day?"), [], ["hello", "anna", "which day?"]),
+    "a stream that died came before": (said("hello", "anna", "which day?", "friday"), RECORDED,
+                                       ["hello", "anna", "which day?", "friday", "good"]),
+    "a stream that died came after": (said("which day?", "friday", "good", "yes", "bye"), RECORDED,
+                                      ["which day?", "friday", "good", "yes", "bye"]),
+    "nothing died": (said("which day?", "friday", "good"), RECORDED, ["which day?", "friday", "good"]),
+    "the record knows it better": (said("which", "fri", "good"), RECORDED, ["which day?", "friday", "good"]),
+    "no words were kept": ([], RECORDED, ["which day?", "friday", "good"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STORIES)
+async def test_what_was_said_on_a_stream_whose_process_died_is_in_the_transcript(
+    what: str, autojump_clock: MockClock
+) -> None:
+    told, turns, expected = STORIES[what]
+    store = MemoryStore()
+    await store.answered("CA1", "", "")
+    if turns:
+        await store.keep_record(record("CA1", turns=list(turns)))
+    await store.keep_story("CA1", "", "", {"flow": "x", "said": told}, over=False, now=1.0)
+    body = await delivered(store)
+    assert [entry["heard"] for entry in body["transcript"]] == expected
+    assert all(entry.keys() == body["transcript"][0].keys() for entry in body["transcript"])
+
+
+async def test_a_delivery_waits_for_errands_that_are_still_under_way(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    await store.answered("CA1", "", "")
+    await store.claim_errand("CA1/sms", "CA1", "sms", now())
+    await store.promise_delivery("CA1", now())
+    async with a_desk(store=store) as desk:
+        desk.courier.hurry()
+        await trio.sleep(8)
+        assert desk.backend.deliveries == []
+        await store.settle_errand("CA1/sms", "done", "SM1", {})
+        await trio.sleep(LOOK_AGAIN + 1)
+        (delivery,) = desk.backend.deliveries
+    assert delivery.body["errands"] == [{"name": "sms", "status": "done"}]
+
+
+async def test_what_came_of_an_errand_whose_process_died_is_said_not_to_be_known(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    await store.answered("CA1", "", "")
+    await store.claim_errand("CA1/sms", "CA1", "sms", now() - ERRAND_SECONDS)
+    assert (await delivered(store))["errands"] == [{"name": "sms", "status": "unknown"}]
 
 
 @pytest.mark.parametrize("zone", [None, datetime.UTC, datetime.timezone(datetime.timedelta(hours=-5))])

@@ -355,11 +355,23 @@ def test_arguments_that_are_no_object_are_told_as_a_problem(arguments: str) -> N
     assert call.problem
 
 
+def test_a_call_without_a_name_is_told_so_that_it_can_be_answered() -> None:
+    nameless = {key: value for key, value in CALL_ITEM.items() if key != "name"}
+    done = {"type": "response.done", "response": {"id": "r", "status": "completed", "output": [nameless]}}
+    assert [(call.call_id, call.name) for call in calls_of(done)] == [(CALL_ITEM["call_id"], "")]
+
+
+def test_a_name_that_one_event_tells_is_not_lost_by_another_that_does_not() -> None:
+    nameless = {key: value for key, value in CALL_ITEM.items() if key != "name"} | {"call_id": "c"}
+    done = {"type": "response.done", "response": {"id": "r", "status": "completed", "output": [nameless]}}
+    assert [(call.call_id, call.name) for call in calls_of(arguments_done(), done)] == [("c", "f")]
+
+
 def test_a_call_without_arguments_has_none() -> None:
     assert calls_of(arguments_done(arguments=""), reply_done()) == (ToolCall("c", "f", {}),)
 
 
-@pytest.mark.parametrize("item", [{"call_id": None}, {"name": ""}, {"name": 3}, {"type": "message"}, {"type": []}])
+@pytest.mark.parametrize("item", [{"call_id": None}, {"call_id": ""}, {"type": "message"}, {"type": []}])
 def test_what_is_no_call_is_not_collected(item: dict[str, Any]) -> None:
     assert calls_of(item_done(**item), reply_done({**CALL_ITEM, **item}, [], "x", None)) == ()
 
