@@ -14,6 +14,7 @@ from actors.messages import (
     CallerDone,
     CallerSaid,
     CallerSpoke,
+    CallerWaits,
     Disposition,
     Errand,
     ErrandDone,
@@ -40,6 +41,7 @@ FlowEvent: TypeAlias = (
     CallBegan
     | LinkUp
     | LinkLost
+    | CallerWaits
     | CallerSpoke
     | CallerDone
     | CallerSaid
@@ -62,8 +64,10 @@ DIGITS_PAUSE = 2.0
 DIGITS_AT_MOST = 64
 FAREWELL_AT_MOST = 30.0
 """Seconds that last words may take; a goodbye is not a speech."""
-ERRAND_PATIENCE = 2.5
-"""Seconds that the model waits for a tool before it is told that it takes longer: the caller hears nothing meanwhile."""
+ERRAND_PATIENCE = 6.0
+"""Seconds that the model waits for a tool before it is told that it takes longer; the caller hears a filler meanwhile."""
+FILLERS = ("one_moment", "still_here")
+"""Recorded prompts for a caller who waits, the first time and after that."""
 BAD_CALLS_AT_MOST = 3
 """Replies in a row with tool calls of which none could be used; then the keypad takes over."""
 ROUNDS_AT_MOST = 8

@@ -21,6 +21,7 @@ from actors.call_state import (
     DIGITS_AT_MOST,
     DIGITS_PAUSE,
     END_KEY,
+    FILLERS,
     HUMAN_KEY,
     IDLE_AT_MOST,
     AskModel,
@@ -53,6 +54,7 @@ from actors.messages import (
     CallerDone,
     CallerSaid,
     CallerSpoke,
+    CallerWaits,
     Disposition,
     ErrandDone,
     Extracted,
@@ -142,6 +144,8 @@ class _Step(ToolStep):
             return attrs.evolve(state, link=Link.UP), (StopTimer("link"),)
         if isinstance(event, LinkLost):
             return lost(state, event.reason)
+        if isinstance(event, CallerWaits):
+            return state, (Say(FILLERS[min(event.times, len(FILLERS)) - 1], told=False),)
         if isinstance(event, KeyPressed):
             return self.key(state, event.digit)
         if isinstance(event, TimerRang):

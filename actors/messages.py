@@ -499,6 +499,13 @@ class ReplyOver:
 
 
 @attrs.frozen
+class CallerWaits:
+    """The caller waits for a voice that is due and does not come; `times`: how often that is told in this wait."""
+
+    times: int
+
+
+@attrs.frozen
 class CallerSpoke:
     """The caller began to speak."""
 

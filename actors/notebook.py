@@ -184,7 +184,10 @@ class Notebook:
         turn = self._open(Turn("agent", item, self.now(), text=words, state=self.state))
         if self.record.first_frame_ms is None:
             self.record.first_frame_ms = round(turn.began * 1000)
-        times, self._latency = self._latency, _Latency()
+        times = self._latency
+        if times.stopped is not None and times.first_audio is None:
+            return self._begun(turn)  # a filler: the answer is still to come
+        self._latency = _Latency()
         if times.stopped is not None and times.began is not None and times.first_audio is not None:
             # Each part is rounded from the same points, so that they add up to the total exactly.
             points = [round(t * 1000) for t in (times.stopped, times.began, times.first_audio, turn.began)]
@@ -192,7 +195,10 @@ class Notebook:
             turn.latency_ms = dict(zip(("model", "first_audio", "framing"), parts, strict=True))
             turn.latency_ms["turn_detection"] = times.vad_ms
             turn.latency_ms["total"] = times.vad_ms + sum(parts)
-        self.say("item_began", item=item, latency_ms=turn.latency_ms)
+        return self._begun(turn)
+
+    def _begun(self, turn: Turn) -> Turn:
+        self.say("item_began", item=turn.item, latency_ms=turn.latency_ms)
         return turn
 
     def item_heard(

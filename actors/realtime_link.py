@@ -17,6 +17,7 @@ from actors.messages import (
     CallerSaid,
     CallerSilence,
     CallerSpoke,
+    CallerWaits,
     CallerWords,
     CallState,
     CancelReply,
@@ -66,8 +67,10 @@ COMMANDS = 64
 FRAME_MS = 20
 BATCH = 50
 """Frames joined into one append after a delay: a second, 11 kB on the wire."""
-ASKS_IN_SILENCE = 3
-"""Replies that may be asked for, as after tools, before the caller's wait counts as one: a model can call tools for ever."""
+FILLER_SHARE = 0.625
+"""Share of the longest silence after which a caller who waits hears that somebody is there."""
+FILLERS_AT_MOST = 2
+"""Times in one wait; the silence after the last one is the last."""
 VOICELESS_AT_MOST = 2
 """Replies to turns that may follow each other without a word: one is how a model keeps silent on a noise."""
 RETRY_SECONDS = 0.4
@@ -92,7 +95,9 @@ ONCE_PREFIX = "once_"
 
 LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience
 FramerInput = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded
-FlowInput = LinkUp | LinkLost | CallerSpoke | CallerDone | CallerSaid | Extracted | ToolsCalled | ReplyOver
+FlowInput = (
+    LinkUp | LinkLost | CallerWaits | CallerSpoke | CallerDone | CallerSaid | Extracted | ToolsCalled | ReplyOver
+)
 WatcherInput = SpeechStarted | FloorTaken
 
 
@@ -151,9 +156,18 @@ class RealtimeLink:
         self._retries = 0
         self._voiceless = 0
         """Replies in a row that had neither voice nor wish."""
-        self._progress = -math.inf
-        """When the caller's present wait for a voice began, or was last excused."""
-        self._asks = 0
+        self._words_unanswered = False
+        """Whether the caller's last turn had words that no reply has answered."""
+        self._waits_since = -math.inf
+        """When the caller's present wait for a voice began, or they last heard in it that somebody is there."""
+        self._fillers = 0
+        """How often that was in this wait."""
+        self._silent_since = -math.inf
+        """When the silence began in which they heard it first."""
+        self._life = -math.inf
+        """When the model last said anything, or was asked for something."""
+        self._tools_out = False
+        """Whether the model waits for the results of its tools, and the caller for both."""
         self._changed = trio.Event()
         self._up = False
 
@@ -262,7 +276,9 @@ class RealtimeLink:
         if isinstance(message, StopTalking):
             return [CancelReply(reply) for reply in self._desk.hush()]
         if isinstance(message, AnswerTools):
-            return [*message.results, *(self._ask() if message.then_reply else [])]
+            asked = self._ask() if message.then_reply else []  # the caller's wait goes on
+            self._tools_out = False
+            return [*message.results, *asked]
         if isinstance(message, AskReply):
             return self._ask()
         if isinstance(message, Guide):
@@ -289,9 +305,9 @@ class RealtimeLink:
         return [Retune(turns)]
 
     def _ask(self) -> list[ModelCommand]:
-        self._asks += 1
-        if self._asks <= ASKS_IN_SILENCE:
-            self._progressed()
+        if not self._caller_waits:
+            self._wait_begins()
+        self._life = trio.current_time()
         self._changed.set()
         return [AskReply()] if self._desk.wish() else []
 
@@ -325,6 +341,7 @@ class RealtimeLink:
             event = await session.receive()
             self._ear.sign_of_life()
             self._probed_at = None
+            self._life = trio.current_time()
             if isinstance(event, ReplyAudio):
                 self._on_audio(event)
             elif isinstance(event, ReplyWords):
@@ -346,7 +363,8 @@ class RealtimeLink:
         if not self._desk.wanted(event.reply):
             return
         self._notebook.first_audio()
-        self._voiced()
+        self._words_unanswered = False
+        self._wait_begins()
         if event.reply in self._broken_off:
             return
         before = self._spoken.get(event.reply, 0)
@@ -381,22 +399,26 @@ class RealtimeLink:
             self._notebook.say("caller_speaks", item=event.item)
         elif isinstance(event, SpeechStopped):
             self._desk.speech_stopped()
+            self._words_unanswered = self._tools_out = False
             self._notebook.caller_stopped(event.item)
             self._flow.post(CallerDone(event.item))
-            self._voiced()
+            self._wait_begins()
         elif isinstance(event, TurnCommitted):
             self._notebook.caller_turn(event.item)
         elif isinstance(event, CallerWords):
             self._notebook.caller_words(event.item, event.text, event.final)
             if event.final and event.text.strip():
                 self._flow.post(CallerSaid(event.item, event.text, event.confidence))
+                self._words_unanswered = True
+                if self._voiceless and not self._caller_waits:
+                    self._answer_words()
         elif isinstance(event, Extracted):
             self._flow.post(event)
         elif isinstance(event, SessionAgreed) and event.agreed.turn_detection != self._turns:
             self._notebook.trouble("model", f"turns are detected otherwise than asked: {event.agreed.turn_detection}")
         elif isinstance(event, ReplyBegan):
-            if not self._desk.waiting:
-                self._progressed()
+            if not self._caller_waits:
+                self._wait_begins()
             if not self._desk.began(event.reply):
                 self.inbox.post(CancelReply(event.reply))
             # A reply that we did not ask for may have begun before it could know of what crossed it on the way.
@@ -442,17 +464,24 @@ class RealtimeLink:
             self._retries = self._voiceless = 0
         else:
             self._voiceless += 1
-            if asked or self._voiceless >= VOICELESS_AT_MOST:
+            if asked or self._voiceless >= VOICELESS_AT_MOST or self._words_unanswered:
                 self._notebook.trouble("reply", "there was no voice in it")
                 if self._retries:
                     raise ModelGone("replies without a voice")
                 self._try_again(nursery, 0)
                 return
         if done and not muted and event.status in {ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE}:
+            self._tools_out = True
             self._flow.post(ToolsCalled(tuple(done), spoke))
         else:
             self._flow.post(ReplyOver(spoke and not muted))
         self._changed.set()
+
+    def _answer_words(self) -> None:
+        """The model kept silent, as on a noise, and then it turned out that there were words."""
+        self._notebook.trouble("reply", "there was no voice in it, and the caller had said something")
+        self._words_unanswered = False
+        self.inbox.post(AskReply())
 
     def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
         """Asks once more; until that reply is over, none is."""
@@ -474,20 +503,26 @@ class RealtimeLink:
 
     # ------------------------------------------------------------ silence
 
-    def _voiced(self) -> None:
-        """Somebody spoke: from here the other may wait."""
-        self._asks = 0
-        self._progressed()
+    @property
+    def _caller_waits(self) -> bool:
+        """Whether the caller has reason to expect a voice."""
+        return self._desk.waiting or self._tools_out
 
-    def _progressed(self) -> None:
-        self._progress = trio.current_time()
+    def _wait_begins(self) -> None:
+        """Somebody speaks, or something was begun: from here the caller may wait."""
+        self._waits_since = trio.current_time()
+        self._fillers = 0
         self._changed.set()
 
     async def _watch_for_silence(self) -> None:
-        """Ends the link when a voice is due and does not come. Raises ModelGone."""
+        """A caller who waits hears now and then that somebody is there, and not for ever. Raises ModelGone.
+
+        The ladder: a filler, another one, the loss of the link; and the loss at once if the model gives no sign of life.
+        """
         while True:
             self._changed = trio.Event()
-            with trio.move_on_at(min(self._silence_due(), self._sign_of_life_due())):
+            due = (self._filler_due(), self._insist_due(), self._loss_due(), self._sign_of_life_due())
+            with trio.move_on_at(min(due)):
                 await self._changed.wait()
             now = trio.current_time()
             if now >= self._sign_of_life_due():
@@ -497,14 +532,17 @@ class RealtimeLink:
                     )
                 self._probed_at = now
                 self.inbox.post(Probe())  # not a reply: that it keeps silent on a noise is its right
-            elif now < self._silence_due():
-                continue
-            elif self._desk.wish_blocked_by_caller:
-                self._desk.insist()
-                self._progress = now
-                self.inbox.post(AskReply())
-            else:
+            elif now >= self._loss_due():
                 raise ModelGone(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
+            elif now >= self._insist_due():
+                self._desk.insist()
+                self._wait_begins()
+                self.inbox.post(AskReply())
+            elif now >= self._filler_due():
+                self._silent_since = self._silent_since if self._fillers else self._quiet_since()
+                self._fillers += 1
+                self._waits_since = now
+                self._flow.post(CallerWaits(self._fillers))
 
     def _sign_of_life_due(self) -> float:
         """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
@@ -514,12 +552,29 @@ class RealtimeLink:
         since = self._ear.unanswered_since
         return math.inf if since is None else since + self._turn_ends + self._limits.silence / 2
 
-    def _silence_due(self) -> float:
-        if not self._desk.waiting:
+    def _quiet_since(self) -> float:
+        """Since when, or from when on, the caller hears nothing."""
+        return max(self._waits_since, self._speech_until())
+
+    def _filler_due(self) -> float:
+        """The caller hears nothing, and the silence must not last."""
+        if not self._caller_waits or self._desk.wish_blocked_by_caller or self._fillers >= FILLERS_AT_MOST:
             return math.inf
-        if self._desk.wish_blocked_by_caller:
-            return self._progress + CALLER_TURN_AT_MOST
-        return max(self._progress, self._speech_until()) + self._limits.silence
+        return self._quiet_since() + self._limits.silence * FILLER_SHARE
+
+    def _insist_due(self) -> float:
+        """The caller does not stop speaking."""
+        return self._waits_since + CALLER_TURN_AT_MOST if self._desk.wish_blocked_by_caller else math.inf
+
+    def _loss_due(self) -> float:
+        """The model's voice will not come any more."""
+        if not self._caller_waits or self._desk.wish_blocked_by_caller:
+            return math.inf
+        at_last = self._quiet_since() if self._fillers >= FILLERS_AT_MOST else math.inf
+        # A filler is no sign of the model's life; while tools are carried out the model has nothing to say.
+        silent = self._silent_since if self._fillers else self._quiet_since()
+        lifeless = max(self._life, silent) if self._desk.waiting else math.inf
+        return min(at_last, lifeless) + self._limits.silence
 
 
 def disagreement(asked: SessionConfig, agreed: AgreedSession) -> str:

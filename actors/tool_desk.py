@@ -71,9 +71,7 @@ class Desk:
             if isinstance(request, LookUp):
                 return Answer({"ok": True, "fact": self.flow.facts[request.topic]}, dialogue_now)
             if isinstance(request, SendSms):
-                text = SendText(
-                    f"tool.{call.call_id}", "sms", self._number(request.to, dialogue_now), request.text
-                )
+                text = SendText(f"tool.{call.call_id}", "sms", self._number(request.to, dialogue_now), request.text)
                 self._once(text, dialogue_now)
                 return Answer(None, dialogue_now, errand=text)
             if isinstance(request, RunTool):

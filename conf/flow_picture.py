@@ -1,5 +1,6 @@
 """Draws a flow: as Mermaid text for documents, as SVG for eyes. States are boxes, transitions arrows with their conditions."""
 
+import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
@@ -99,17 +100,29 @@ def _shared(flow: Flow) -> list[str]:
 
 def mermaid(flow: Flow) -> str:
     """A state diagram in Mermaid's language."""
-    lines = ["stateDiagram-v2", f"    [*] --> {flow.start}"]
+    known = _names(flow)
+    lines = ["stateDiagram-v2", f"    [*] --> {known[flow.start]}"]
     for name, state in flow.states.items():
         text = "; ".join([*([f"asks for {', '.join(state.collects)}"] if state.collects else []), *_does(flow, name)])
-        lines.append(f"    {name}: {_plain(name + (chr(92) + 'n' + text if text else ''))}")
-    lines += [f"    {arrow.start} --> {arrow.end}: {_plain(arrow.label)}" for arrow in _arrows(flow)]
-    lines += [f"    {name} --> [*]" for name, state in flow.states.items() if state.final]
+        lines.append(f"    {known[name]}: {_plain(name + (chr(92) + 'n' + text if text else ''))}")
+    lines += [f"    {known[arrow.start]} --> {known[arrow.end]}: {_plain(arrow.label)}" for arrow in _arrows(flow)]
+    lines += [f"    {known[name]} --> [*]" for name, state in flow.states.items() if state.final]
     if flow.shared:
-        lines += [f"    note right of {flow.start}", "        In every state:"]
+        lines += [f"    note right of {known[flow.start]}", "        In every state:"]
         lines += [f"        {_plain(text)}" for text in _shared(flow)]
         lines.append("    end note")
     return "\n".join(lines) + "\n"
+
+
+def _names(flow: Flow) -> dict[str, str]:
+    """What each state goes by in the diagram: Mermaid takes letters, digits and underscores alone."""
+    names: dict[str, str] = {}
+    for state in flow.states:
+        name = re.sub(r"\W", "_", state)
+        while name in names.values() or (name != state and name in flow.states):
+            name += "_"
+        names[state] = name
+    return names
 
 
 def _plain(text: str) -> str:

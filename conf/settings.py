@@ -278,16 +278,21 @@ def config_path(environ: Mapping[str, str]) -> Path:
     return local if local.is_file() else Path(__file__).with_name("triode.toml")
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings of file and environment. Raises SettingsError for an unknown key, a wrong value, a missing secret."""
-    environ = os.environ if environ is None else environ
-    path = config_path(environ)
+def read_document(path: Path) -> dict[str, Any]:
+    """What a settings file says. Raises SettingsError if it cannot be read."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"The settings file {path} is not TOML: {error}.") from error
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of file and environment. Raises SettingsError for an unknown key, a wrong value, a missing secret."""
+    environ = os.environ if environ is None else environ
+    path = config_path(environ)
+    document = read_document(path)
     secrets: dict[str, str] = {}
     for field, variable in _SECRETS.items():
         secrets[field] = environ.get(variable, "").strip()

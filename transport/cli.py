@@ -88,13 +88,22 @@ def _check_flow(arguments: argparse.Namespace) -> int:
 
 def _show_flow(arguments: argparse.Namespace) -> int:
     from conf import flow_picture
-    from conf.flow_file import read_flow
+    from conf.flow_check import problems
+    from conf.flow_file import path_of, read_flow
 
     flow = read_flow(arguments.flow)
+    if found := problems(flow):
+        for problem in found:
+            print(f"{path_of(arguments.flow)}: {problem}", file=sys.stderr)
+        return 1
     if not arguments.svg:
         print(flow_picture.mermaid(flow), end="")
         return 0
-    Path(arguments.svg).write_text(flow_picture.svg(flow), "utf-8")
+    try:
+        Path(arguments.svg).write_text(flow_picture.svg(flow), "utf-8")
+    except OSError as error:
+        print(f"{arguments.svg} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     print(f"{arguments.svg}: {flow.name}, {len(flow.states)} states")
     return 0
 
@@ -104,15 +113,12 @@ def _show_flow(arguments: argparse.Namespace) -> int:
 
 def _with_store(work: Callable[..., Awaitable[int]]) -> int:
     """Runs `work` with the store of the settings; secrets are not needed for that."""
-    import tomllib
-
     import trio
 
     from transport.store import StoreDown, open_store
 
     path = settings.config_path(os.environ)
-    document = tomllib.loads(path.read_text("utf-8"))
-    url = settings.from_document(document, os.environ, str(path)).store.url
+    url = settings.from_document(settings.read_document(path), os.environ, str(path)).store.url
 
     async def run() -> int:
         async with open_store(url) as store:

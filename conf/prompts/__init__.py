@@ -11,6 +11,8 @@ WORDS = {
     "greeting": "Hello, you have reached the front desk. I am an AI assistant. How can I help you?",
     "goodbye": "Thank you for calling. Goodbye.",
     "transfer": "One moment please, I am connecting you with a colleague.",
+    "one_moment": "One moment, please.",
+    "still_here": "I am still working on it. Thank you for your patience.",
     "apology": "I am sorry, I am having trouble on my side. One moment please.",
     "resume": "Sorry, we were cut off for a moment. Please go on.",
     "reconnected": "Sorry, we were cut off for a moment.",

@@ -48,6 +48,7 @@ from actors.messages import (
     CallerDone,
     CallerSaid,
     CallerSpoke,
+    CallerWaits,
     Cut,
     Disposition,
     ErrandDone,
@@ -1126,6 +1127,11 @@ def test_patience_is_set_before_the_model_speaks() -> None:
 
 def texts(call_id: str, text: str = "Hi.") -> ToolCall:
     return a_tool_call("send_sms", call_id, text=text)
+
+
+@pytest.mark.parametrize(("times", "prompt"), [(1, "one_moment"), (2, "still_here"), (3, "still_here")])
+def test_a_caller_who_waits_hears_a_filler_of_which_the_model_is_not_told(times: int, prompt: str) -> None:
+    assert run(TALKING, CallerWaits(times)) == (TALKING, [Say(prompt, told=False)])
 
 
 def test_a_model_that_repeats_a_text_sends_it_once_until_the_caller_speaks() -> None:

@@ -9,6 +9,8 @@ from actors.messages import (
     AnswerTools,
     AskReply,
     CallerAudio,
+    CallerWaits,
+    CallerWords,
     Gravity,
     ModelEvent,
     ModelTrouble,
@@ -26,7 +28,7 @@ from actors.messages import (
     ToolCall,
     ToolResult,
 )
-from actors.realtime_link import CALLER_TURN_AT_MOST
+from actors.realtime_link import CALLER_TURN_AT_MOST, FILLER_SHARE
 from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import agreed_to
 
@@ -34,6 +36,7 @@ SILENCE = LIMITS.silence
 TURN_END = SESSION.turn_detection.silence_ms / 1000
 PROBE_AFTER = TURN_END + SILENCE / 2
 LOST_AFTER = TURN_END + SILENCE
+FILLER_AFTER = FILLER_SHARE * SILENCE
 FRAME = 0.02
 MANUAL = attrs.evolve(SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False))
 
@@ -73,7 +76,7 @@ async def test_only_a_voice_ends_the_callers_wait(autojump_clock: MockClock, nur
     await trio.sleep(SILENCE - 1)
     session.push(ReplyBegan("r1"))
     await desk.lost()
-    assert desk.ended_at == pytest.approx(SILENCE)
+    assert desk.ended_at == pytest.approx(2 * SILENCE - 1)  # it had given a sign of life; the caller heard fillers
 
 
 async def test_a_voice_that_breaks_off_is_waited_for_anew(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -102,7 +105,8 @@ async def test_a_model_that_calls_tools_for_ever_is_not_waited_for_for_ever(
             await trio.sleep(0.05)
             if desk.over.is_set():
                 break
-    assert desk.ended_at == pytest.approx(SILENCE, abs=0.5)
+    assert fillers(desk) == [1, 2]
+    assert desk.ended_at == pytest.approx(2 * FILLER_AFTER + SILENCE, abs=0.5)
 
 
 async def test_a_model_that_falls_silent_after_many_tools_is_noticed(
@@ -240,6 +244,91 @@ async def test_a_wish_is_insisted_on_when_the_caller_does_not_stop_speaking(
         assert asked == pytest.approx([3 + CALLER_TURN_AT_MOST])
         await desk.lost()  # and then it is due like any other
         assert desk.ended_at == pytest.approx(3 + CALLER_TURN_AT_MOST + SILENCE)
+
+
+# ---------------------------------------------------------------- a caller who waits hears that somebody is there
+
+
+def fillers(desk: LinkDesk) -> list[int]:
+    """What the flow was told of the caller's waiting."""
+    return [event.times for event in desk.flow.take_all() if isinstance(event, CallerWaits)]
+
+
+async def test_a_caller_who_waits_for_a_slow_reply_hears_a_filler_in_time(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    await trio.sleep(FILLER_AFTER - 0.1)
+    assert fillers(desk) == []
+    await trio.sleep(0.2)
+    assert fillers(desk) == [1]
+    session.push(ReplyBegan("r1"))
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(100)
+    assert fillers(desk) == []
+    assert not desk.over.is_set()
+
+
+async def test_while_tools_are_carried_out_the_caller_hears_fillers_and_the_model_is_not_blamed(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
+    session.push(ReplyEnded("r1", ReplyStatus.COMPLETED, (ToolCall("c1", "look_up", {}),)))
+    await trio.sleep(2 * FILLER_AFTER + 0.5)
+    assert fillers(desk) == [1, 2]
+    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True}),), then_reply=True))
+    await trio.sleep(1)
+    session.speak("r2", "i2", ms(200))
+    await trio.sleep(100)
+    assert not desk.over.is_set()
+
+
+async def test_each_wait_has_its_own_fillers_and_silence_counts_from_the_end_of_the_last_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for turn in (1, 2, 3):
+        session.push(SpeechStarted(f"u{turn}"), SpeechStopped(f"u{turn}"), ReplyBegan(f"r{turn}"))
+        await trio.sleep(FILLER_AFTER + 0.1)
+        desk.speech_until = trio.current_time() + 1.4  # the filler is heard
+        session.push(CallerWords(f"u{turn}", "well", False))  # a sign of life, but no voice
+        await trio.sleep(1.4 + FILLER_AFTER - 0.1)
+        assert fillers(desk) == [1]
+        session.speak(f"r{turn}", f"i{turn}", ms(200))
+        await trio.sleep(1)
+
+
+async def test_words_that_were_answered_with_nothing_are_answered_after_all(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    for words_first in (True, False):
+        desk = LinkDesk(nursery)
+        session = await desk.up()
+        words, nothing = CallerWords("u1", "What are your hours?", True), ReplyEnded("r1", ReplyStatus.COMPLETED)
+        session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
+        session.push(*((words, nothing) if words_first else (nothing, words)))
+        with trio.fail_after(1):
+            await session.told(AskReply, 1)
+        session.push(ReplyBegan("r2"))
+        session.speak("r2", "i2", ms(200))
+        await trio.sleep(100)
+        assert len(session.said(AskReply)) == 1
+        assert not desk.over.is_set()
+
+
+async def test_nothing_is_said_to_a_turn_without_words(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
+    session.push(ReplyEnded("r1", ReplyStatus.COMPLETED), CallerWords("u1", " ", True))
+    await trio.sleep(100)
+    assert session.said(AskReply) == []
+    assert fillers(desk) == []
 
 
 # ---------------------------------------------------------------- a model that has stopped

@@ -56,6 +56,8 @@ PROMPTS: Mapping[str, Words] = {
     "welcome_back": Words("Hello again.", ms(700, b"W")),
     "not_taken": Words("Nobody could take your call.", ms(900, b"N")),
     "message": Words("Please leave a message.", ms(750, b"M")),
+    "one_moment": Words("One moment.", ms(300, b"O")),
+    "still_here": Words("I am still here.", ms(350, b"I")),
     "apology": Words("I am having trouble.", ms(650, b"A")),
 }
 FLOW = Flow("desk", "Be brief.", facts={"hours": "nine to five"})

@@ -204,7 +204,7 @@ class MemoryStore:
         """See `transport.store.Store`."""
         await self._there()
         mine = (row for row in self.errand_rows.values() if row.name == name and row.begun >= since)
-        return [row for row in mine if row.status in OPEN]
+        return sorted((row for row in mine if row.status in OPEN), key=lambda row: row.begun)
 
     async def errand_by_reference(self, reference: str) -> ErrandRow | None:
         """See `transport.store.Store`."""
@@ -214,7 +214,7 @@ class MemoryStore:
     async def errands(self, call_sid: str) -> list[ErrandRow]:
         """See `transport.store.Store`."""
         await self._there()
-        return [row for row in self.errand_rows.values() if row.call_sid == call_sid]
+        return sorted((row for row in self.errand_rows.values() if row.call_sid == call_sid), key=lambda row: row.begun)
 
     async def opt_out(self, number: str, now: float) -> None:
         """See `transport.store.Store`."""
@@ -256,8 +256,8 @@ class MemoryStore:
     async def settle_delivery(self, call_sid: str, state: str, due: float, error: str, now: float) -> None:
         """See `transport.store.Store`."""
         await self._there()
-        row = self.delivery_rows[call_sid]
-        self.delivery_rows[call_sid] = attrs.evolve(row, state=state, due=due, error=error)
+        if row := self.delivery_rows.get(call_sid):
+            self.delivery_rows[call_sid] = attrs.evolve(row, state=state, due=due, error=error)
 
     async def deliveries(self, state: str = "") -> list[Delivery]:
         """See `transport.store.Store`."""
@@ -279,13 +279,19 @@ class MemoryStore:
         """See `transport.store.Store`."""
         await self._there()
         waiting = {row.call_sid for row in self.delivery_rows.values() if row.state == "open"}
-        ages = {sid: call.ended or call.answered for sid, call in self.calls.items() if sid not in waiting}
+        ages = {sid: self._age(sid, call) for sid, call in self.calls.items() if sid not in waiting}
         return self._forget([sid for sid, at in ages.items() if at is not None and at < before])
 
     async def forget_number(self, number: str) -> int:
         """See `transport.store.Store`."""
         await self._there()
         return self._forget([sid for sid, call in self.calls.items() if call.caller == number])
+
+    def _age(self, call_sid: str, call: StoredCall) -> datetime.datetime | None:
+        """When it ended; if that is not known, when it began, or was answered."""
+        records = self.of(call_sid)
+        ended = call.ended or next((r.ended for r in reversed(records) if r.ended), None)
+        return ended or (records[0].began if records else call.answered)
 
     def _forget(self, sids: list[str]) -> int:
         for sid in sids:

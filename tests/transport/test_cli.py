@@ -1,0 +1,342 @@
+"""The command line: what it prints, how it ends, and that a mistake is a sentence and no traceback."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import attrs
+import pytest
+import trio
+
+from conf import settings
+from conf.flow_file import FOLDER, load_flow
+from transport import cli
+from transport.store import Delivery, Store, open_store
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
+WRONG = """
+name = "wrong"
+instructions = "Be kind."
+start = "begin"
+
+[states.begin]
+goal = "Begin."
+transitions = [{ when.key = "1", goto = "nowhere" }, { when.key = "2", goto = "end" }]
+
+[states.end]
+goal = "End."
+final = true
+"""
+
+
+@attrs.frozen
+class Ran:
+    """How a command ended."""
+
+    status: object
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/calls.db"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, url: str) -> Run:
+    """Runs a command in an empty folder, with a store of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRIODE_STORE_URL", url)
+    for name in ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "OPENAI_API_KEY", "CRM_SECRET", "TRIODE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*words: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["triode", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        came = capsys.readouterr()
+        return Ran(ended.value.code, came.out, came.err)
+
+    return run
+
+
+def with_store(url: str, work: Callable[[Store], object]) -> None:
+    async def do() -> None:
+        with trio.fail_after(30):
+            async with open_store(url) as store:
+                await work(store)  # type: ignore[misc] # it is an async function
+
+    trio.run(do)
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    path = tmp_path / "wrong.toml"
+    path.write_text(WRONG, "utf-8")
+    return path
+
+
+# ---------------------------------------------------------------- flows
+
+
+@pytest.mark.parametrize("flow", ["", *SHIPPED])
+def test_a_shipped_flow_is_good(run: Run, flow: str) -> None:
+    ran = run("flow", "check", *([flow] if flow else []))
+    assert (ran.status, ran.err) == (0, "")
+    (line,) = ran.lines
+    assert line == f"{FOLDER / (flow or 'appointment')}.toml: good"
+
+
+def test_the_mistakes_of_a_flow_are_told_one_a_line_with_the_file(run: Run, wrong: Path) -> None:
+    ran = run("flow", "check", str(wrong))
+    assert ran.status == 1
+    *mistakes, last = ran.lines
+    assert mistakes
+    assert all(line.startswith(f"{wrong}: ") for line in ran.lines)
+    assert any("nowhere" in line and "states.begin" in line for line in mistakes)
+    assert last == f"{wrong}: {len(mistakes)} mistakes"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("name = ", "not TOML"), ('name = "x"', "instructions"), ("[states.a]\ngaol = 1", "gaol")]
+)
+def test_a_file_that_is_no_flow_is_one_mistake(run: Run, tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "flow.toml"
+    path.write_text(text, "utf-8")
+    ran = run("flow", "check", str(path))
+    assert ran.status == 1
+    assert says in ran.out
+    assert str(path) in ran.out
+
+
+def test_a_file_that_is_not_there_is_a_mistake(run: Run) -> None:
+    ran = run("flow", "check", "nowhere.toml")
+    assert ran.status == 1
+    assert "nowhere.toml" in ran.out
+    assert "cannot be read" in ran.out
+
+
+def test_a_flow_in_python_is_checked_too(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "flow.py"
+    path.write_text("raise ValueError('no flow today')", "utf-8")
+    ran = run("flow", "check", str(path))
+    assert ran.status == 1
+    assert "no flow today" in ran.out
+
+
+@pytest.mark.parametrize("flow", SHIPPED)
+def test_a_flow_is_shown_as_mermaid_with_every_state(run: Run, flow: str) -> None:
+    ran = run("flow", "show", flow)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.lines[0] == "stateDiagram-v2"
+    for state in load_flow(flow).states:
+        assert f"    {state}: {state}" in ran.out
+
+
+@pytest.mark.parametrize("flow", SHIPPED)
+def test_a_flow_is_drawn_into_a_file(run: Run, tmp_path: Path, flow: str) -> None:
+    ran = run("flow", "show", flow, "--svg", "flow.svg")
+    assert ran.status == 0
+    assert ran.lines == [f"flow.svg: {load_flow(flow).name}, {len(load_flow(flow).states)} states"]
+    assert ElementTree.fromstring((tmp_path / "flow.svg").read_text("utf-8")).tag.endswith("svg")
+
+
+def test_a_flow_that_cannot_be_read_is_not_shown_but_told(run: Run) -> None:
+    ran = run("flow", "show", "nowhere.toml")
+    assert (ran.status, ran.out) == (cli.BAD_CONFIG, "")
+    assert "nowhere.toml" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_a_flow_with_mistakes_is_shown_or_refused_with_a_sentence(run: Run, wrong: Path) -> None:
+    for words in ([], ["--svg", "flow.svg"]):
+        ran = run("flow", "show", str(wrong), *words)
+        assert ran.status in {0, 1, cli.BAD_CONFIG}
+        assert ran.out or ran.err
+
+
+def test_a_picture_that_cannot_be_written_is_told_with_a_sentence(run: Run) -> None:
+    ran = run("flow", "show", "--svg", "nowhere/flow.svg")
+    assert ran.status not in {0, None}
+    assert "nowhere/flow.svg" in ran.err
+    assert "Traceback" not in ran.err
+
+
+# ---------------------------------------------------------------- the outbox
+
+
+async def fill(store: Store) -> None:
+    for sid, state, due, error in (
+        ("CAopen", "open", 1_795_530_600.0, "HTTP 500"),
+        ("CAdead", "dead", 0.0, "HTTP 410"),
+        ("CAgone", "dead", 0.0, "HTTP 404"),
+        ("CAdone", "delivered", 0.0, ""),
+    ):
+        await store.answered(sid, "+14155550123", "+14155550100")
+        await store.promise_delivery(sid, due)
+        await store.take_deliveries(due, 60.0, 1)
+        await store.settle_delivery(sid, state, due, error, 0.0)
+
+
+def test_an_empty_outbox_prints_nothing(run: Run) -> None:
+    assert run("outbox") == Ran(0, "", "")
+
+
+def test_the_outbox_lists_each_delivery_with_its_state_its_time_and_its_error(run: Run, url: str) -> None:
+    with_store(url, fill)
+    ran = run("outbox")
+    assert ran.status == 0
+    rows = {line.split()[0]: line for line in ran.lines}
+    assert rows.keys() == {"CAopen", "CAdead", "CAgone", "CAdone"}
+    assert "open" in rows["CAopen"]
+    assert "2026-11-24 14:30:00" in rows["CAopen"]
+    assert "tries 1" in rows["CAopen"]
+    assert rows["CAopen"].endswith("HTTP 500")
+    assert "1970" not in ran.out  # what is not due has no time
+    for state, sids in (("open", {"CAopen"}), ("dead", {"CAdead", "CAgone"}), ("delivered", {"CAdone"})):
+        assert {line.split()[0] for line in run("outbox", state).lines} == sids
+
+
+def states(url: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+
+    async def look(store: Store) -> None:
+        found.update({each.call_sid: each.state for each in await store.deliveries()})
+
+    with_store(url, look)
+    return found
+
+
+def test_a_dead_letter_is_tried_again_when_asked_for(run: Run, url: str) -> None:
+    with_store(url, fill)
+    assert run("outbox", "--retry", "CAdead") == Ran(0, "1 to be tried again\n", "")
+    assert states(url) == {"CAopen": "open", "CAdead": "open", "CAgone": "dead", "CAdone": "delivered"}
+    revived: list[Delivery] = []
+
+    async def look(store: Store) -> None:
+        revived.extend(each for each in await store.deliveries("open") if each.call_sid == "CAdead")
+
+    with_store(url, look)
+    assert revived[0].tries == 0
+
+
+def test_all_dead_letters_are_tried_again_at_once(run: Run, url: str) -> None:
+    with_store(url, fill)
+    assert run("outbox", "--retry", "all") == Ran(0, "2 to be tried again\n", "")
+    assert set(states(url).values()) == {"open", "delivered"}
+    assert run("outbox", "--retry", "all") == Ran(0, "0 to be tried again\n", "")
+
+
+@pytest.mark.parametrize("sid", ["CAnobody", "CAdone", "CAopen"])
+def test_what_is_not_dead_is_not_tried_again_and_that_is_a_failure(run: Run, url: str, sid: str) -> None:
+    with_store(url, fill)
+    before = states(url)
+    assert run("outbox", "--retry", sid) == Ran(1, "0 to be tried again\n", "")
+    assert states(url) == before
+
+
+def test_an_unknown_state_is_refused(run: Run) -> None:
+    ran = run("outbox", "nonsense")
+    assert ran.status == 2
+    assert "nonsense" in ran.err
+
+
+# ---------------------------------------------------------------- forgetting
+
+
+def test_a_number_is_forgotten_and_no_other(run: Run, url: str) -> None:
+    async def calls(store: Store) -> None:
+        for sid, caller in (("CA1", "+15551110001"), ("CA2", "+15551110001"), ("CA3", "+15551110002")):
+            await store.answered(sid, caller, "+14155550100")
+
+    with_store(url, calls)
+    assert run("forget", "+15551110001") == Ran(0, "2 calls forgotten\n", "")
+    assert run("forget", "+15551110001") == Ran(0, "0 calls forgotten\n", "")
+
+    async def look(store: Store) -> None:
+        assert await store.call("CA1") is None
+        assert await store.call("CA3") is not None
+
+    with_store(url, look)
+
+
+# ---------------------------------------------------------------- settings and the rest
+
+
+def test_every_setting_is_listed_with_its_variable(run: Run) -> None:
+    ran = run("settings")
+    assert ran.status == 0
+    for section, field in settings.all_settings():
+        assert f"{section}.{field.name} = {field.default!r}" in ran.out
+        assert f"TRIODE_{section.upper()}_{field.name.upper()}: {field.metadata['doc']}" in ran.out
+    assert len(ran.lines) == 2 * len(list(settings.all_settings()))
+
+
+def test_a_store_that_cannot_be_opened_is_told_with_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIODE_STORE_URL", "sqlite:////proc/nowhere/calls.db")
+    for words in (["outbox"], ["forget", "+15551110001"]):
+        ran = run(*words)
+        assert (ran.status, ran.out) == (cli.BAD_CONFIG, "")
+        assert "the store cannot be used" in ran.err
+
+
+def test_a_wrong_setting_is_told_with_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIODE_STORE_URL", "mysql://nowhere")
+    ran = run("outbox")
+    assert ran.status == cli.BAD_CONFIG
+    assert "TRIODE_STORE_URL" in ran.err
+    assert "mysql://nowhere" in ran.err
+
+
+@pytest.mark.parametrize("text", [None, "[server"], ids=["not there", "no TOML"])
+def test_a_settings_file_that_cannot_be_used_is_told_with_a_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    path = tmp_path / "other.toml"
+    if text is not None:
+        path.write_text(text, "utf-8")
+    monkeypatch.setenv("TRIODE_CONFIG", str(path))
+    ran = run("outbox")
+    assert ran.status == cli.BAD_CONFIG
+    assert str(path) in ran.err
+
+
+@pytest.mark.parametrize("words", [[], ["flow"], ["dance"], ["forget"], ["flow", "show", "--svg"]])
+def test_a_command_that_does_not_exist_is_refused_with_its_usage(run: Run, words: list[str]) -> None:
+    ran = run(*words)
+    assert (ran.status, ran.out) == (2, "")
+    assert "usage: triode" in ran.err
+
+
+def test_an_interrupt_from_the_keyboard_ends_it_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "list_settings", interrupted)
+    assert run("settings") == Ran(130, "", "")
+
+
+def test_as_a_process_it_is_the_same(wrong: Path) -> None:
+    program = "from transport.cli import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "flow", "check", str(wrong)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert "nowhere" in ran.stdout
