@@ -57,6 +57,8 @@ def understand(kind: str, utterance: str, context: Context, before: str = "") ->
         return Unclear("that was too long: ask for this one value alone")
     if kind != "yes_no" and language.refusals.fullmatch(words_of(said)):
         return Declined()
+    if kind not in _ANSWERS and language.placeholders.fullmatch(said):
+        return Unclear("that is no value: leave it out if the caller did not say it, or pass their own words")
     try:
         understood = _understood(kind, said, context, _held(kind, before), language)
         _settled(kind, understood, context, language)

@@ -47,6 +47,7 @@ ENGLISH = Language(
     closing=english_answers.CLOSING,
     own_number=english_numbers.OWN_NUMBER,
     refusals=english_answers.REFUSALS,
+    placeholders=english_answers.PLACEHOLDERS,
     instead=english_answers.INSTEAD,
     agreement=english_answers.AGREEMENT,
     judgements=english_answers.JUDGEMENTS,

@@ -21,8 +21,18 @@ _REFUSALS = r"""
   | (?:i'll\ )?pass | next\ question | (?:that's\ |that\ is\ |it's\ )?none\ of\ your\ business
   | (?:that's\ |that\ is\ |it's\ )?(?:private|confidential)
   | (?:why\ do\ you\ need\ (?:that|it)\ )?i'm\ not\ telling\ you(?:\ that)?
+  | (?:the\ )?(?:caller\ |customer\ |they\ |he\ |she\ )?(?:has\ |have\ )?(?:declined|declines|refused|refuses)
+      (?:\ to\ (?:say|give|tell|share|answer|provide)\b.*)?
+  | (?:the\ )?(?:caller|customer|they|he|she)\ (?:does\ not|doesn't|don't|do\ not|did\ not|didn't)\ want\ to\b.*
+  | (?:(?:the\ )?(?:caller|customer|they|he|she)\ )?prefers?\ not\ to\b.*
   )
   (?:\ (?:please|thanks|thank\ you|sorry|now|right\ now|if\ that's\ okay|if\ you\ don't\ mind))*
+"""
+_PLACEHOLDERS = r"""
+  (?: none | n/a | n\.\ ?a\.? | unknown | null | nil | undefined | unspecified | tbd | blank | empty | missing | n/k
+  | not\ (?:yet\ )?(?:provided|given|known|specified|available|applicable|mentioned|stated|said|sure)
+  | (?:\W|_)+
+  )
 """
 _FIRM = r"it's|its|it\ is|that's|that\ is|thats|that\ would\ be|i\ said|i\ meant|i\ mean|should\ be|it\ should\ be"
 _LOOSE = r"no|nope|nah|sorry|actually|wait|hang\ on|hold\ on|okay|ok|alright|well" + (
@@ -70,6 +80,7 @@ def _answers() -> dict[str, bool]:
 
 OPENING: re.Pattern[str] = re.compile(_OPENING, re.VERBOSE | re.IGNORECASE)
 CLOSING: re.Pattern[str] = re.compile(_CLOSING, re.VERBOSE | re.IGNORECASE)
+PLACEHOLDERS: re.Pattern[str] = re.compile(_PLACEHOLDERS, re.VERBOSE | re.IGNORECASE)
 REFUSALS: re.Pattern[str] = re.compile(_REFUSALS, re.VERBOSE)
 INSTEAD: re.Pattern[str] = re.compile(r"\b(?:not|instead of|rather than)\b")
 AGREEMENT: Phrases[bool] = Phrases(_answers())

@@ -87,7 +87,9 @@ class Language:
     own_number: re.Pattern[str]
     """Fits the words of a caller who means the telephone that is being used."""
     refusals: re.Pattern[str]
-    """Fits the words of an utterance in which the caller will not give the value."""
+    """Fits the words of an utterance in which the caller will not give the value, or of who reports that."""
+    placeholders: re.Pattern[str]
+    """Fits what is written where there is no value: nobody said it, and it is no refusal."""
     instead: re.Pattern[str]
     """Between the new and the old: "not", "instead of"."""
     agreement: Phrases[bool]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.slots import Context, Unclear, understand
+from actors.slots import Context, Declined, Unclear, Understood, understand
 from tests.actors.slots.reading import NOW, UNCLEAR, Case, read
 from tests.actors.slots.spoken_answers import ANSWERS
 from tests.actors.slots.spoken_emails import EMAILS
@@ -106,3 +106,46 @@ def test_who_means_the_telephone_in_use_is_asked_to_say_its_digits(said: str) ->
     reading = understand("phone", said, Context(NOW))
     assert isinstance(reading, Unclear)
     assert "digit by digit" in reading.why
+
+
+# ---------------------------------------------------------------- what models write where there is no value
+
+NO_VALUE = [
+    "none",
+    "None",
+    "N/A",
+    "n.a.",
+    "unknown",
+    "Unknown",
+    "null",
+    "not provided",
+    "not yet given",
+    "-",
+    "?",
+    "--",
+]
+
+
+@pytest.mark.parametrize("kind", ["person_name", "email", "phone", "date", "time", "date_time", "number"])
+@pytest.mark.parametrize("said", NO_VALUE)
+def test_what_stands_for_no_value_is_neither_a_value_nor_a_refusal(kind: str, said: str) -> None:
+    reading = understand(kind, said, Context(NOW))
+    assert isinstance(reading, Unclear)
+
+
+@pytest.mark.parametrize("said", ["none", "unknown", "n/a"])
+def test_where_every_word_may_count_it_is_an_answer(said: str) -> None:
+    assert isinstance(understand("text", said, Context(NOW)), Understood)
+    assert isinstance(understand("choice", said, Context(NOW, choices={said: (), "something": ()})), Understood)
+
+
+REPORTED = [
+    "declined", "refused", "The caller declined.", "they refused to say", "the caller does not want to give it",
+    "customer doesn't want to share that", "prefers not to say", "caller prefers not to answer", "She declined to say.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["person_name", "email", "phone", "date", "number"])
+@pytest.mark.parametrize("said", REPORTED)
+def test_a_refusal_that_is_reported_is_one(kind: str, said: str) -> None:
+    assert isinstance(understand(kind, said, Context(NOW)), Declined)
