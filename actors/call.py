@@ -30,6 +30,7 @@ from actors.messages import (
     KeyPressed,
     MoveAway,
     ReplyOver,
+    Role,
     SessionConfig,
     TimerRang,
     ToolsCalled,
@@ -161,7 +162,8 @@ class Call:
         """The conversation scope: when the dialogue is over, however, the model's link ends with it."""
         async with trio.open_nursery() as conversation:
             flow, framer = self._flow.inbox, self._framer.inbox
-            conversation.start_soon(self._link.run, framer, flow, self._watcher.inbox, self._framer.speech_until)
+            outlets = (framer, flow, self._watcher.inbox)
+            conversation.start_soon(self._link.run, *outlets, self._framer.speech_until, self._recall)
             conversation.start_soon(self._watcher.run, self._framer.yield_floor)
             neighbours = Neighbours(
                 framer,
@@ -186,6 +188,12 @@ class Call:
         self.notebook.reply_asked = flow.states[at].seconds or flow.reply_seconds
         if isinstance(event, TURNS):
             self._keeper.inbox.post(None)
+
+    def _recall(self) -> list[tuple[Role, str, str]]:
+        """What was heard so far, for a session of the model that was not there: by whom, the words, the item."""
+        before = [(Role(said.who), said.words, "") for said in self._said_before]
+        turns = [turn for turn in self.notebook.record.turns if turn.heard_text and turn.over]
+        return [*before, *((Role(turn.who), turn.heard_text, turn.item) for turn in turns)][-TURNS_KEPT:]
 
     def _story(self, leave: call_state.Leave | None = None) -> Story:
         """What must be known to go on with this call."""

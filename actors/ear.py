@@ -27,6 +27,7 @@ class Ear:
     _loud_ms: int = 0
     _last_loud: float = -math.inf
     _first_end: float | None = None
+    _began: float = -math.inf
 
     def listen(self, payload: str, now: float) -> bool:
         """Takes in a frame that arrived at `now`; whether it was the one that made an utterance of it."""
@@ -35,6 +36,8 @@ class Ear:
             return False
         if now - self._last_loud > self.pause and self._first_end is None:
             self._first_end = self.unanswered_since
+        if not self._loud_ms:
+            self._began = now
         before, self._last_loud = self._loud_ms, now
         self._loud_ms += len(audio) // BYTES_PER_MS
         return before < SPEECH_MS <= self._loud_ms
@@ -43,6 +46,11 @@ class Ear:
         """The model said something: what the caller said before is no question that it left open."""
         self._loud_ms = 0
         self._first_end = None
+
+    @property
+    def unanswered_from(self) -> float | None:
+        """When that began which the model has said nothing to; None if there is no such utterance."""
+        return None if self.unanswered_since is None else self._began
 
     @property
     def unanswered_since(self) -> float | None:

@@ -1,12 +1,15 @@
-"""RealtimeLink: the connection to the model over its whole life: connect, configure, speak, lose."""
+"""RealtimeLink: the connection to the model over its whole life: connect, configure, speak, lose, replace."""
 
 import math
-from collections.abc import Callable
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
 
 from actors.ear import Ear
+from actors.handover import Handover
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
     AgreedSession,
@@ -23,6 +26,7 @@ from actors.messages import (
     CancelReply,
     Configure,
     DropItem,
+    Extract,
     Extracted,
     Floor,
     FloorTaken,
@@ -79,6 +83,16 @@ CALLER_TURN_AT_MOST = 10.0
 """A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
 ECHO_TAIL = 0.3
 """Seconds that the agent's echo may still come back after its last frame."""
+BACK_OFF = (0.0, 0.25, 0.5, 1.0, 2.0)
+"""Seconds between rounds of the places where a model may be, with jitter."""
+MUTE_AT_MOST = 1
+"""Sessions that are replaced one after the other without a word of the model's: a third would do no better."""
+LOSSES_AT_MOST = 6
+LOSSES_WITHIN = 60.0
+"""Seconds in which so many lost sessions are too many, whatever they said."""
+ROLL_OVER_EARLY, ROLL_OVER_AT_LAST = 0.05, 0.005
+"""Shares of a session's time before its end: from the one on a quiet moment is used to replace it, at the other any moment.
+Of an hour they are three minutes, and 18 seconds."""
 CROSSING = 0.5
 """Seconds that an item may be on its way to the model."""
 PAUSE_MARGIN = 0.3
@@ -92,6 +106,8 @@ GUIDE_PREFIX = "guide_"
 
 ONCE_PREFIX = "once_"
 """Items that are meant for the next reply begin so; they are taken out of the conversation when it is over."""
+
+GO_ON = "[You were cut off in the middle of what you said last. Go on from there; repeat nothing and do not greet.]"
 
 LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience
 FramerInput = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded
@@ -115,6 +131,8 @@ class LinkLimits:
     """Caller audio kept while there is no session."""
     reply: float = 60.0
     """Speech of one reply; what is longer is broken off there."""
+    replace: float = 0.0
+    """For another session to be had when one was lost; 0: none is tried."""
 
 
 class RealtimeLink:
@@ -124,6 +142,10 @@ class RealtimeLink:
     (commands; wait for a session too). Out: `framer`, `flow`, `watcher`; the reader only posts, so it never waits for
     anyone and the socket is always drained. Ended by cancelling it; when the model cannot be had or is lost it tells the
     flow `LinkLost`, once, and is over.
+
+    A session that is lost is replaced inside the call, if that is possible in time: the next one is told what was heard,
+    what is being heard, and what the caller said that nobody has answered. `recall` gives the turns that were heard, as
+    (role, words, item). Until there is one the caller hears fillers, as in any other wait.
     """
 
     def __init__(self, model: ModelPort, config: SessionConfig, limits: LinkLimits, notebook: Notebook) -> None:
@@ -135,13 +157,51 @@ class RealtimeLink:
         self._config = config
         self._limits = limits
         self._notebook = notebook
-        self._desk = ReplyDesk(config.turn_detection.create_response, config.turn_detection.interrupt_response)
         self._turns = config.turn_detection
         self._turn_ends = self._turns.silence_ms / 1000
-        self._ear = Ear(self._turn_ends + PAUSE_MARGIN)
-        self._probed_at: float | None = None
         self._told: dict[str, Tell] = {}
+        """Speech that the model was told of as text, by the item that is played."""
         self._retold = 0
+        self._guided = ""
+        """What the model is to know of where the conversation stands."""
+        self._losses: deque[float] = deque(maxlen=LOSSES_AT_MOST)
+        self._mute = 0
+        """Sessions lost since the model last spoke."""
+        self._owed = False
+        """Whether a voice is due that a session which is gone has not given."""
+        self._end: tuple[trio.CancelScope, str] | None = None
+        """The session that is up, and why it is ended by us."""
+        self._unfinished: dict[str, str] = {}
+        """What the lost session was saying."""
+        self._tool_names: dict[str, str] = {}
+        self._renewed = False
+        """Whether the session is not the first one."""
+        self._fresh()
+        self._left = self._handover
+        """What the lost session leaves."""
+        self._waits_since = -math.inf
+        """When the caller's present wait for a voice began, or they last heard in it that somebody is there."""
+        self._fillers = 0
+        """How often that was in this wait."""
+        self._silent_since = -math.inf
+        """When the silence began in which they heard it first."""
+        self._tools_out = False
+        """Whether the model waits for the results of its tools, and the caller for both."""
+        self._changed = trio.Event()
+
+    def _fresh(self) -> None:
+        """What is known of a session when it begins."""
+        turns = self._config.turn_detection
+        self._desk = ReplyDesk(turns.create_response, turns.interrupt_response)
+        self._ear = Ear(self._turn_ends + PAUSE_MARGIN)
+        self._handover = Handover(int(self._limits.hold_back * 1000) // FRAME_MS)
+        self._probed_at: float | None = None
+        self._expires = self._lasts = math.inf
+        """When the session will be over, and how long it was to be."""
+        self._items: set[str] = set()
+        """Items of the conversation that this session knows; others can be neither cut nor taken out."""
+        self._calls: set[str] = set()
+        """Tool calls of this session; results of others are told as text."""
         self._once: list[tuple[str, float]] = []
         """Items for the next reply that no reply has seen yet, and when each was sent."""
         self._seen_by: dict[str, list[tuple[str, float]]] = {}
@@ -158,17 +218,8 @@ class RealtimeLink:
         """Replies in a row that had neither voice nor wish."""
         self._words_unanswered = False
         """Whether the caller's last turn had words that no reply has answered."""
-        self._waits_since = -math.inf
-        """When the caller's present wait for a voice began, or they last heard in it that somebody is there."""
-        self._fillers = 0
-        """How often that was in this wait."""
-        self._silent_since = -math.inf
-        """When the silence began in which they heard it first."""
         self._life = -math.inf
         """When the model last said anything, or was asked for something."""
-        self._tools_out = False
-        """Whether the model waits for the results of its tools, and the caller for both."""
-        self._changed = trio.Event()
         self._up = False
 
     async def run(
@@ -177,47 +228,151 @@ class RealtimeLink:
         flow: Outbox[FlowInput],
         watcher: Outbox[WatcherInput],
         speech_until: Callable[[], float],
+        recall: Callable[[], Sequence[tuple[Role, str, str]]] = tuple,
     ) -> None:
         """Until cancelled, or until `LinkLost` has been told. `speech_until`: when the speech received will be over."""
         self._framer, self._flow, self._watcher, self._speech_until = framer, flow, watcher, speech_until
-        reason = "no model is configured"
-        for endpoint in range(self._model.endpoints):
-            try:
-                await self._live(endpoint)
-            except* ModelGone as gone:
-                reason = "; ".join(str(e) for e in _leaves(gone))
-            self._notebook.trouble("model", reason)
-            if self._up:
-                break
-        for reply in self._desk.abandon():
-            framer.post(ReplyEnded(reply, ReplyStatus.FAILED))  # nothing more will come; what there is may be heard
+        self._recall = recall
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_for_silence)
+            reason = await self._from_session_to_session()
+            nursery.cancel_scope.cancel("there is no model any more")
         flow.post(LinkLost(reason))
+
+    # ------------------------------------------------------------ from session to session
+
+    async def _from_session_to_session(self) -> str:
+        """Until no session can be had any more; why."""
+        reason = "no model is configured"
+        places = deque(range(self._model.endpoints))
+        until, rounds = math.inf, iter(BACK_OFF)
+        tried = 0
+        while places and trio.current_time() < until:
+            place, first = places[0], until == math.inf
+            reason, fatal = await self._one_session(place, until, first=first)
+            self._notebook.trouble("model", reason)
+            if fatal:
+                places.popleft()  # it never works until an operator acts
+            else:
+                places.rotate(-1)
+            if self._up:
+                if not self._let_go():
+                    break
+                until, rounds, tried = trio.current_time() + self._limits.replace, iter(BACK_OFF), 0
+            else:
+                tried += 1
+                if first and tried >= self._model.endpoints:
+                    break
+            if not first and tried % max(1, len(places)) == 0:
+                await trio.sleep(next(rounds, BACK_OFF[-1]) * (0.5 + random.random()))
+        for reply in self._desk.abandon():
+            self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
+        return reason
+
+    async def _one_session(self, place: int, until: float, *, first: bool) -> tuple[str, bool]:
+        """A session from the opening of its connection to its end: why it ended, and whether no other would do better."""
+        self._up = False
+        gone: list[ModelGone] = []
+        try:
+            await self._live(place, until, first=first)
+        except* ModelGone as errors:
+            gone = _leaves(errors)
+        return "; ".join(str(error) for error in gone), any(error.fatal for error in gone)
+
+    def _let_go(self) -> bool:
+        """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
+        now = trio.current_time()
+        waited = self._caller_waits
+        if (began := self._ear.unanswered_from) is not None:
+            self._handover.unnoticed_since(began)
+        unfinished = self._handover.unfinished()
+        for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
+            self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
+        self._owed = waited and not self._tools_out
+        self._left, self._unfinished, self._renewed = self._handover, unfinished, True
+        self._fresh()
+        self._mute += 1
+        self._losses.append(now)
+        too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
+        return self._mute <= MUTE_AT_MOST and not too_many
+
+    async def _live(self, endpoint: int, until: float, *, first: bool) -> None:
+        """One connection from its opening to its end. Raises ModelGone, alone or in a group."""
+        scope = trio.CancelScope()
+        with trio.move_on_at(min(trio.current_time() + self._limits.connect, until)) as opening:
+            async with self._model.connect(endpoint) as session:
+                opening.deadline = until
+                await self._configure(session)
+                opening.deadline = math.inf
+                if not first:
+                    await self._brief(session)
+                self._up, self._end = True, (scope, "")
+                self._flow.post(LinkUp())
+                self._changed.set()
+                with scope:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._send_audio, session)
+                        nursery.start_soon(self._send_commands, session)
+                        await self._read(session, nursery)
+        if opening.cancelled_caught:
+            raise ModelGone(f"no connection within {self._limits.connect:g} s")
+        raise ModelGone(self._end[1] if self._end else "")
+
+    def _end_session(self, why: str) -> None:
+        """The session that is up is given up."""
+        if self._end is not None:
+            self._end = (self._end[0], why)
+            self._end[0].cancel(why)
+
+    async def _brief(self, session: ModelSession) -> None:
+        """A session that takes the place of another is told what that one knew. It never greets again."""
+        known = self._recall()
+        over = {item for _, _, item in known}
+        tells = [Tell(role, words) for role, words, _ in known]
+        playing = {item: tell for item, tell in self._told.items() if item not in over}
+        self._told = {}
+        for item, tell in playing.items():
+            tells.append(attrs.evolve(tell, first=False))
+            self._told[item] = tells[-1]
+        for item, words in self._unfinished.items():
+            if words and item not in over:
+                self._retold += 1
+                tells.append(Tell(Role.AGENT, words, f"{PROMPT_PREFIX}told_{self._retold}"))
+                self._told[item] = tells[-1]
+        if self._guided:
+            self._guides += 1
+            tells.append(Tell(Role.OPERATOR, self._guided, f"{GUIDE_PREFIX}{self._guides}"))
+        unheard = self._left.unheard()
+        asks = self._owed and not unheard
+        if asks and self._unfinished:
+            self._retold += 1
+            told = Tell(Role.OPERATOR, GO_ON, f"{ONCE_PREFIX}back_{self._retold}")
+            self._once.append((told.item, trio.current_time()))
+            tells.append(told)
+        for tell in tells:
+            await session.send(tell)
+            self._items.add(tell.item)
+        waiting = self.audio.take_all()
+        for event in (*unheard, *waiting):  # in the order in which it was spoken
+            self.audio.post(event)
+        self._life = trio.current_time()
+        for command in self._ask() if asks else ():  # the caller's wait goes on
+            await session.send(command)
+        self._owed = False
 
     # ------------------------------------------------------------ connect, configure
 
-    async def _live(self, endpoint: int) -> None:
-        """One connection from its opening to its end. Raises ModelGone, alone or in a group."""
-        with trio.move_on_after(self._limits.connect) as opening:
-            async with self._model.connect(endpoint) as session:
-                opening.deadline = math.inf
-                await self._configure(session)
-                self._up = True
-                self._flow.post(LinkUp())
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._send_audio, session)
-                    nursery.start_soon(self._send_commands, session)
-                    nursery.start_soon(self._watch_for_silence)
-                    await self._read(session, nursery)
-        raise ModelGone(f"no connection within {self._limits.connect:g} s")
-
     async def _configure(self, session: ModelSession) -> None:
-        await self._answer(session, SessionCreated)
-        await session.send(Configure(self._config))
+        created = await self._answer(session, SessionCreated)
+        if isinstance(created, SessionCreated) and created.expires_in is not None:
+            self._expires, self._lasts = trio.current_time() + created.expires_in, created.expires_in
+        config = attrs.evolve(self._config, turn_detection=self._turns)
+        await session.send(Configure(config))
         answer = await self._answer(session, SessionAgreed)
         assert isinstance(answer, SessionAgreed)
-        if wrong := disagreement(self._config, answer.agreed):
+        if wrong := disagreement(config, answer.agreed):
             raise ModelGone(f"the session is not what was asked for: {wrong}", fatal=True)
-        if answer.agreed.turn_detection != self._config.turn_detection:
+        if answer.agreed.turn_detection != config.turn_detection:
             self._notebook.trouble("model", f"turns are detected otherwise than asked: {answer.agreed.turn_detection}")
 
     async def _answer(self, session: ModelSession, kind: type[SessionCreated] | type[SessionAgreed]) -> ModelEvent:
@@ -237,6 +392,7 @@ class RealtimeLink:
         while True:
             waiting = [await self.audio.receive(), *self.audio.take_all()]
             self._listen(waiting)
+            self._handover.sent(waiting, trio.current_time())
             while waiting:
                 payloads: list[str] = []
                 silence = 0
@@ -262,12 +418,36 @@ class RealtimeLink:
 
     async def _send_commands(self, session: ModelSession) -> None:
         while True:
-            for command in self._commands(await self.inbox.receive()):
+            for command in self._known(self._commands(await self.inbox.receive())):
+                if isinstance(command, Tell):
+                    self._items.add(command.item)
                 if isinstance(command, Tell) and command.item.startswith(PROMPT_PREFIX):
                     self._told[command.item] = command
                 elif isinstance(command, Tell) and command.item.startswith(ONCE_PREFIX):
                     self._once.append((command.item, trio.current_time()))
                 await session.send(command)
+
+    def _known(self, commands: list[ModelCommand]) -> list[ModelCommand]:
+        """Those that mean something to this session: of what another one knew it would only complain."""
+        if not self._renewed:
+            return commands
+        kept: list[ModelCommand] = []
+        for command in commands:
+            if isinstance(command, Truncate | DropItem) and command.item not in self._items:
+                continue
+            if isinstance(command, CancelReply) and not self._desk.knows(command.reply):
+                continue
+            if isinstance(command, ToolResult) and command.call_id not in self._calls:
+                told = ", ".join(f"{name}: {value}" for name, value in command.output.items())
+                tool = self._tool_names.get(command.call_id, "a tool")
+                kept.append(Tell(Role.OPERATOR, f"[The result of {tool}, which you asked for earlier: {told}]"))
+                continue
+            if isinstance(command, Extract):
+                command = attrs.evolve(command, items=tuple(item for item in command.items if item in self._items))
+                if not command.items:
+                    continue
+            kept.append(command)
+        return kept
 
     def _commands(self, message: LinkMessage) -> list[ModelCommand]:
         """What `message` means on the wire."""
@@ -289,6 +469,7 @@ class RealtimeLink:
 
     def _guide(self, text: str) -> list[ModelCommand]:
         """One item at the tail says where the conversation stands; the one before is taken away."""
+        self._guided = text
         before = [DropItem(f"{GUIDE_PREFIX}{self._guides}")] if self._guides else []
         self._guides += 1
         return [*before, Tell(Role.OPERATOR, text, f"{GUIDE_PREFIX}{self._guides}")]
@@ -317,7 +498,7 @@ class RealtimeLink:
         for cut in interrupted.cuts:
             told = self._told.pop(cut.item, None)
             if told is not None:  # a recorded prompt, told as text: tell it again, as far as it was heard
-                commands.append(DropItem(cut.item))
+                commands.append(DropItem(told.item))
                 if words := heard_words(told.text, cut.heard, cut.received, complete=True):
                     self._retold += 1
                     commands.append(Tell(told.role, words, f"{told.item}_h{self._retold}", told.first))
@@ -346,6 +527,7 @@ class RealtimeLink:
                 self._on_audio(event)
             elif isinstance(event, ReplyWords):
                 if self._desk.wanted(event.reply) and event.reply not in self._broken_off:
+                    self._handover.spoken(event.reply, event.item, words=event.text)
                     self._framer.post(event)
             elif isinstance(event, ItemEnded):
                 self._framer.post(event)
@@ -364,6 +546,10 @@ class RealtimeLink:
             return
         self._notebook.first_audio()
         self._words_unanswered = False
+        self._mute = 0
+        self._items.add(event.item)
+        self._handover.spoken(event.reply, event.item, audio=len(event.audio))
+        self._handover.turn_answered()
         self._wait_begins()
         if event.reply in self._broken_off:
             return
@@ -393,6 +579,8 @@ class RealtimeLink:
         if isinstance(event, SpeechStarted):
             for reply in self._desk.speech_started():
                 self.inbox.post(CancelReply(reply))
+            self._items.add(event.item)
+            self._handover.turn_began(event.item, trio.current_time())
             self._watcher.post(event)
             self._flow.post(CallerSpoke())
             self._notebook.caller_turn(event.item)
@@ -410,6 +598,7 @@ class RealtimeLink:
             if event.final and event.text.strip():
                 self._flow.post(CallerSaid(event.item, event.text, event.confidence))
                 self._words_unanswered = True
+                self._handover.turn_written(event.item)
                 if self._voiceless and not self._caller_waits:
                     self._answer_words()
         elif isinstance(event, Extracted):
@@ -429,6 +618,9 @@ class RealtimeLink:
             self._changed.set()
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
+        self._handover.reply_over(event.reply)
+        self._calls |= {call.call_id for call in event.calls}
+        self._tool_names |= {call.call_id: call.name for call in event.calls}
         asked = self._desk.was_asked(event.reply)
         muted, spoke = self._desk.ended(event.reply, event.status)
         self._notebook.record.tokens += event.tokens
@@ -452,6 +644,7 @@ class RealtimeLink:
         elif event.status is ReplyStatus.FAILED:
             self._notebook.trouble("reply", f"failed: {event.reason}")
             if event.gravity is not Gravity.RETRY or self._retries:
+                self._owed = True
                 raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
             self._try_again(nursery, RETRY_SECONDS)
             return
@@ -467,6 +660,7 @@ class RealtimeLink:
             if asked or self._voiceless >= VOICELESS_AT_MOST or self._words_unanswered:
                 self._notebook.trouble("reply", "there was no voice in it")
                 if self._retries:
+                    self._owed = True
                     raise ModelGone("replies without a voice")
                 self._try_again(nursery, 0)
                 return
@@ -506,7 +700,7 @@ class RealtimeLink:
     @property
     def _caller_waits(self) -> bool:
         """Whether the caller has reason to expect a voice."""
-        return self._desk.waiting or self._tools_out
+        return self._desk.waiting or self._tools_out or self._owed
 
     def _wait_begins(self) -> None:
         """Somebody speaks, or something was begun: from here the caller may wait."""
@@ -515,25 +709,32 @@ class RealtimeLink:
         self._changed.set()
 
     async def _watch_for_silence(self) -> None:
-        """A caller who waits hears now and then that somebody is there, and not for ever. Raises ModelGone.
+        """A caller who waits hears now and then that somebody is there, and not for ever.
 
-        The ladder: a filler, another one, the loss of the link; and the loss at once if the model gives no sign of life.
+        The ladder: a filler, another one, the loss of the session; and its loss at once if it gives no sign of life.
         """
         while True:
             self._changed = trio.Event()
-            due = (self._filler_due(), self._insist_due(), self._loss_due(), self._sign_of_life_due())
+            due = (self._filler_due(), self._insist_due(), self._loss_due(), self._sign_of_life_due(), self._roll_due())
             with trio.move_on_at(min(due)):
                 await self._changed.wait()
             now = trio.current_time()
             if now >= self._sign_of_life_due():
                 if self._probed_at is not None:
-                    raise ModelGone(
+                    self._owed = True
+                    self._end_session(
                         f"the model gave no sign of life for {self._limits.silence:g} s after the caller spoke"
                     )
+                    await self._changed.wait()
+                    continue
                 self._probed_at = now
                 self.inbox.post(Probe())  # not a reply: that it keeps silent on a noise is its right
             elif now >= self._loss_due():
-                raise ModelGone(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
+                self._end_session(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
+                await self._changed.wait()
+            elif now >= self._roll_due():
+                self._end_session("it is replaced before its time is over")
+                await self._changed.wait()
             elif now >= self._insist_due():
                 self._desk.insist()
                 self._wait_begins()
@@ -547,6 +748,8 @@ class RealtimeLink:
     def _sign_of_life_due(self) -> float:
         """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
         answer to a probe."""
+        if not self._up:
+            return math.inf
         if self._probed_at is not None:
             return self._probed_at + self._limits.silence / 2
         since = self._ear.unanswered_since
@@ -568,13 +771,22 @@ class RealtimeLink:
 
     def _loss_due(self) -> float:
         """The model's voice will not come any more."""
-        if not self._caller_waits or self._desk.wish_blocked_by_caller:
+        if not self._up or not self._caller_waits or self._desk.wish_blocked_by_caller:
             return math.inf
         at_last = self._quiet_since() if self._fillers >= FILLERS_AT_MOST else math.inf
         # A filler is no sign of the model's life; while tools are carried out the model has nothing to say.
         silent = self._silent_since if self._fillers else self._quiet_since()
         lifeless = max(self._life, silent) if self._desk.waiting else math.inf
         return min(at_last, lifeless) + self._limits.silence
+
+    def _roll_due(self) -> float:
+        """A session does not last for ever: a quiet moment near its end is used to replace it."""
+        if not self._up or self._expires == math.inf:
+            return math.inf
+        at_last = self._expires - ROLL_OVER_AT_LAST * self._lasts
+        if self._caller_waits or self._desk.caller_speaks:
+            return at_last
+        return max(self._expires - ROLL_OVER_EARLY * self._lasts, min(self._speech_until(), at_last))
 
 
 def disagreement(asked: SessionConfig, agreed: AgreedSession) -> str:

@@ -46,6 +46,15 @@ class ReplyDesk:
         """Whether a wish waits only because the caller is speaking."""
         return self._wished and self._caller_speaks and not self._asked and not self._active
 
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether the model hears the caller speak."""
+        return self._caller_speaks
+
+    def knows(self, reply: str) -> bool:
+        """Whether `reply` is being made."""
+        return reply in self._active
+
     def wanted(self, reply: str) -> bool:
         """Whether audio of `reply` is to be played: of one that was muted, or is over, it is not."""
         active = self._active.get(reply)

@@ -120,7 +120,8 @@ class Desk:
         result = self.told(after, report)
         after, due = dialogue.happen(after, Learned(report.corrected), self.flow, self.now)
         named = request.slots if isinstance(request, ConfirmDetails) else request.values
-        good = not report.problems or any(name in self.flow.slots for name in named)
+        intent = isinstance(request, SaveDetails) and bool(request.intent)
+        good = not report.problems or intent or any(name in self.flow.slots for name in named)
         return Answer(result, after, due, good=good)
 
     def told(self, after: Dialogue, report: details.Report) -> dict[str, object]:

@@ -150,6 +150,12 @@ class Model:
     vad_silence_ms: int = _number(500, 100, 5000, "Silence that ends a caller's turn, ms.")
     connect_timeout: float = _number(4.0, 0.1, 60, "Seconds for TCP, TLS and the WebSocket handshake.")
     session_timeout: float = _number(3.0, 0.1, 60, "Seconds for each answer while the session is being set up.")
+    replace_seconds: float = _number(
+        8.0,
+        0,
+        60,
+        "Seconds in which a session that was lost may be replaced inside the call; 0: the keypad menu at once.",
+    )
 
 
 @attrs.frozen

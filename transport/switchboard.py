@@ -75,6 +75,7 @@ def plan(settings: Settings, flow: Flow) -> CallPlan:
             call.max_silence,
             call.hold_back_seconds,
             flow.reply_seconds_at_most,
+            model.replace_seconds,
         ),
     )
 

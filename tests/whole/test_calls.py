@@ -1,11 +1,15 @@
 """Whole calls on the mock clock: ring, greeting, talk, barge-in, tools, keys, trouble, and how each of them ends."""
 
+import itertools
+
+import attrs
 import pytest
 import trio
 
 from actors.messages import BYTES_PER_MS, Disposition
 from actors.realtime_link import FILLER_SHARE
 from conf.prompts import load_prompt
+from conf.settings import Model
 from tests.transport import wire_kit
 from tests.whole.world import a_world, heard_audio, heard_ms
 from transport.demo_calls import AFTER_HOURS
@@ -202,6 +206,7 @@ async def test_keys_reach_the_model_as_text_and_are_answered_once(monkeypatch, a
     assert heard_audio(call).endswith(line("agent_key").audio + line("agent_bye").audio)
 
 
+NO_SECOND_SESSION = attrs.evolve(wire_kit.settings_for(), model=Model(replace_seconds=0))
 TROUBLE = {
     "refused": Faults(refuse_status=503),
     "no handshake": Faults(silent_accept=True),
@@ -222,7 +227,8 @@ TROUBLE = {
 @pytest.mark.parametrize("trouble", TROUBLE)
 async def test_a_caller_whose_model_fails_reaches_the_keypad_menu_in_time(monkeypatch, autojump_clock, trouble):
     script = Script(turns=(Reply((say("agent_saturday"),)),) * 9)
-    async with a_world(monkeypatch, LoopbackModel(script, faults=TROUBLE[trouble])) as world:
+    model = LoopbackModel(script, faults=TROUBLE[trouble])
+    async with a_world(monkeypatch, model, settings=NO_SECOND_SESSION) as world:
         # Speaks after the greeting, presses 2 in the menu, leaves a message.
         call = await world.call(AwaitQuiet(), HELLO, Wait(15), Press("2"))
         record = world.record(call)
@@ -240,6 +246,42 @@ async def test_a_caller_whose_model_fails_reaches_the_keypad_menu_in_time(monkey
     assert silence <= 4 + 0.6
 
 
+ONCE = {
+    "closed while the caller spoke": Faults(close_after_ms=7000),
+    "dropped while the caller spoke": Faults(drop_after_ms=7000),
+    "dropped before its answer": Faults(drop_after_ms=8600),
+    "dropped in the middle of its answer": Faults(drop_after_ms=10_500),
+    "stalled while the caller spoke": Faults(stall_after_ms=7000),
+    "stalled before its answer": Faults(stall_after_ms=8600),
+    "failing": Faults(fail_codes=("server_error", "server_error")),
+    "expired": Faults(session_seconds=8),
+}
+
+
+@pytest.mark.parametrize("trouble", ONCE)
+async def test_a_session_that_is_lost_is_replaced_and_the_caller_gets_their_answer(
+    monkeypatch, autojump_clock, trouble
+):
+    answered = Reply((say("agent_saturday"),))
+    script = Script(said=("What about Saturday?",) * 9)
+    model = LoopbackModel(script, brain=lambda prompted: answered, faults=(ONCE[trouble], Faults()))
+    async with a_world(monkeypatch, model) as world:
+        call = await world.call(AwaitQuiet(), HELLO, Wait(12), AwaitQuiet(), HangUp())
+        record = world.record(call)
+    assert record.disposition is Disposition.HANG_UP, record.reason
+    assert len(world.models[0].sessions) == 2
+    heard = heard_audio(call)
+    assert heard.count(load_prompt("greeting").audio) == 1, "nobody is greeted twice"
+    assert line("agent_saturday").audio in heard or "middle" in trouble
+    assert not any(isinstance(verb, Gather) for verb in call.verbs)
+    assert world.models[0].sessions[1].errors == [], "what another session knew is not spoken of"
+    stream = call.streams[0]
+    spans = sorted((piece.at, piece.at + len(piece.audio) / 8000) for piece in stream.playback.heard)
+    spoke = call.said[-1].at
+    gaps = [later[0] - max(earlier[1], spoke) for earlier, later in itertools.pairwise(spans) if later[0] > spoke]
+    assert max(gaps) <= 4 + 0.6, "the caller is never left in silence"
+
+
 async def test_a_model_that_keeps_silent_on_a_noise_is_asked_whether_it_lives_and_kept(monkeypatch, autojump_clock):
     noise = Speak((bytes([0x30, 0xB0] * 80) + bytes([0xFF] * 480)) * 20)  # loud for 20 ms of every 80: no speech to it
     async with a_world(monkeypatch, LoopbackModel(Script(turns=(GOODBYE,)))) as world:
@@ -255,7 +297,8 @@ async def test_a_model_that_lives_and_does_not_answer_is_left_in_time(monkeypatc
     # Either no reply begins though the turn is over, or one begins and says nothing.
     never = Reply((say("agent_saturday"),), delay_ms=3_600_000)
     faults = Faults() if begun else Faults(no_replies=True)
-    async with a_world(monkeypatch, LoopbackModel(brain=lambda prompted: never, faults=faults)) as world:
+    model = LoopbackModel(brain=lambda prompted: never, faults=faults)
+    async with a_world(monkeypatch, model, settings=NO_SECOND_SESSION) as world:
         call = await world.call(AwaitQuiet(), HELLO, Wait(8), Press("2"))
         record = world.record(call)
     assert record.disposition is Disposition.IVR

@@ -3,15 +3,16 @@
 import copy
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import attrs
 import trio
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
+from transport.log import mask_text
 from transport.store import FINAL, OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
-from transport.store_rules import settled
+from transport.store_rules import record_details, settled, turn_rows
 
 
 @attrs.define
@@ -114,43 +115,51 @@ class MemoryStore:
     async def keep_record(self, record: CallRecord) -> None:
         """See `transport.store.Store`."""
         await self._there(record.call_sid)
-        if record.stream_sid not in {known.stream_sid for known in self.records}:
-            self.records.append(record)
+        if record.stream_sid in {known.stream_sid for known in self.records}:
+            return
+        self.records.append(record)
+        if self._newest(record.call_sid) is record and not self.dispositions.get(record.call_sid):
+            self.dispositions[record.call_sid] = record.disposition
 
     async def keep_recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
         """See `transport.store.Store`."""
-        await self._there(call_sid)
+        await self._there()  # a message alone makes no call
         if self.recordings.get(recording_sid, {}).get("status") != "completed":
             values = {"recording_sid": recording_sid, "call_sid": call_sid, "url": url, "seconds": seconds}
-            self.recordings[recording_sid] = {**values, "status": status}
+            at = self.recordings.get(recording_sid, {}).get("at") or datetime.datetime.now(datetime.UTC)
+            self.recordings[recording_sid] = {**values, "status": status, "at": at}
 
     async def call(self, call_sid: str) -> dict[str, Any] | None:
-        """See `transport.store.Store`."""
+        """See `transport.store.Store`. The row is that of the other stores: they keep no time zone."""
         await self._there()
         call = self.calls.get(call_sid)
         if call is None:
             return None
-        records = self.of(call_sid)
-        newest = records[-1] if records else None
-        decided = self.dispositions.get(call_sid) or (newest.disposition if newest else None)
+        records, newest, decided = self.of(call_sid), self._newest(call_sid), self.dispositions.get(call_sid)
+        turns = [row for record in records for row in turn_rows(record)]
         return {
             "call_sid": call_sid,
             "stream_sid": newest.stream_sid if newest else "",
             "caller": call.caller,
             "called": call.called,
-            "answered": call.answered,
-            "began": records[0].began if records else None,
-            "ended": call.ended or (newest.ended if newest else None),
-            "seconds": sum(record.seconds for record in records),
+            "answered": _bare(call.answered),
+            "began": _bare(records[0].began) if records else None,
+            "ended": _bare(self._ended(call_sid, call)),
+            "seconds": sum(round(record.seconds, 3) for record in records) if records else None,
             "disposition": decided.value if decided else None,
-            "reason": newest.reason if newest else "",
+            "reason": mask_text(newest.reason) if newest else "",
             "status": call.status,
+            "status_sequence": call.sequence,
+            "reopened": self.reopened.get(call_sid, 0),
             "streams": len(records),
             "tokens": sum(record.tokens for record in records),
-            "turns": [attrs.asdict(turn) for record in records for turn in record.turns],
+            "details": copy.deepcopy(record_details(newest)) if newest else {},
+            "turns": [{"id": number, **copy.deepcopy(row)} for number, row in enumerate(turns, 1)],
             "story": copy.deepcopy(self.stories[call_sid].story) if call_sid in self.stories else None,
-            "errands": [attrs.asdict(row) for row in self.errand_rows.values() if row.call_sid == call_sid],
-            "recordings": [dict(row) for row in self.recordings.values() if row["call_sid"] == call_sid],
+            "errands": [attrs.asdict(row) for row in self._errands(call_sid)],
+            "recordings": [
+                {**row, "at": _bare(row["at"])} for row in self.recordings.values() if row["call_sid"] == call_sid
+            ],
         }
 
     # ------------------------------------------------------------ stories
@@ -214,6 +223,9 @@ class MemoryStore:
     async def errands(self, call_sid: str) -> list[ErrandRow]:
         """See `transport.store.Store`."""
         await self._there()
+        return self._errands(call_sid)
+
+    def _errands(self, call_sid: str) -> list[ErrandRow]:
         return sorted((row for row in self.errand_rows.values() if row.call_sid == call_sid), key=lambda row: row.begun)
 
     async def opt_out(self, number: str, now: float) -> None:
@@ -280,7 +292,7 @@ class MemoryStore:
         await self._there()
         waiting = {row.call_sid for row in self.delivery_rows.values() if row.state == "open"}
         ages = {sid: self._age(sid, call) for sid, call in self.calls.items() if sid not in waiting}
-        return self._forget([sid for sid, at in ages.items() if at is not None and at < before])
+        return self._forget([sid for sid, at in ages.items() if at is not None and at < _bare(before)])
 
     async def forget_number(self, number: str) -> int:
         """See `transport.store.Store`."""
@@ -290,8 +302,16 @@ class MemoryStore:
     def _age(self, call_sid: str, call: StoredCall) -> datetime.datetime | None:
         """When it ended; if that is not known, when it began, or was answered."""
         records = self.of(call_sid)
-        ended = call.ended or next((r.ended for r in reversed(records) if r.ended), None)
-        return ended or (records[0].began if records else call.answered)
+        return _bare(self._ended(call_sid, call) or (records[0].began if records else call.answered))
+
+    def _ended(self, call_sid: str, call: StoredCall) -> datetime.datetime | None:
+        """A record knows it better than the status callback, which comes later."""
+        newest = self._newest(call_sid)
+        return (newest.ended if newest else None) or call.ended
+
+    def _newest(self, call_sid: str) -> CallRecord | None:
+        """The record of the stream that began last; of two that began together, the one that was kept last."""
+        return max(reversed(self.of(call_sid)), key=lambda record: _bare(record.began), default=None)
 
     def _forget(self, sids: list[str]) -> int:
         for sid in sids:
@@ -305,3 +325,14 @@ class MemoryStore:
 
 def _due(row: Delivery) -> float:
     return row.due
+
+
+@overload
+def _bare(at: datetime.datetime) -> datetime.datetime: ...
+@overload
+def _bare(at: None) -> None: ...
+@overload
+def _bare(at: datetime.datetime | None) -> datetime.datetime | None: ...
+def _bare(at: datetime.datetime | None) -> datetime.datetime | None:
+    """UTC, without saying so."""
+    return at.replace(tzinfo=None) if at else None

@@ -10,7 +10,8 @@ import math
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -38,21 +39,24 @@ SURE = 0.9
 
 
 class LoopbackModel:
-    """The server. `sessions` holds the log of each connection; a brain may be given instead of a script."""
+    """The server. `sessions` holds the log of each connection; a brain may be given instead of a script.
+
+    `faults` may be several, one for each connection in turn; the last one holds for all that come after.
+    """
 
     def __init__(
         self,
         script: Script | None = None,
         *,
         brain: Brain | None = None,
-        faults: Faults | None = None,
+        faults: Faults | Sequence[Faults] | None = None,
         api_key: str = "sk-loopback",
         seed: int = 0,
     ) -> None:
         self.sessions: list[SessionLog] = []
         self._script = script or Script()
         self._brain = brain
-        self.faults = faults or Faults()
+        self._faults = deque([faults] if isinstance(faults, Faults) else faults or [Faults()])
         self._api_key = api_key
         self._random = random.Random(seed)
 
@@ -79,26 +83,29 @@ class LoopbackModel:
 
     async def handle_stream(self, stream: trio.abc.Stream) -> None:
         """One connection over any stream, until it is closed or given up."""
-        if self.faults.silent_accept:
+        faults = self._faults.popleft() if len(self._faults) > 1 else self._faults[0]
+        if faults.silent_accept:
             await trio.sleep_forever()
         async with trio.open_nursery() as nursery:
             try:
                 request = await wrap_server_stream(nursery, stream)
-                if self.faults.refuse_status:
-                    await request.reject(self.faults.refuse_status)
+                if faults.refuse_status:
+                    await request.reject(faults.refuse_status)
                 else:
                     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in request.headers}
                     log = SessionLog(request.path, headers)
                     self.sessions.append(log)
-                    await self._converse(await request.accept(), stream, log)
+                    await self._converse(await request.accept(), stream, log, faults)
             except* (ConnectionClosed, OSError, trio.BrokenResourceError):
                 pass  # the client is gone
             nursery.cancel_scope.cancel("the connection is over")
         await trio.aclose_forcefully(stream)  # a client that was given up is not told by a close frame
 
-    async def _converse(self, socket: WebSocketConnection, stream: trio.abc.Stream, log: SessionLog) -> None:
+    async def _converse(
+        self, socket: WebSocketConnection, stream: trio.abc.Stream, log: SessionLog, faults: Faults
+    ) -> None:
         brain = self._brain or self._script.brain()
-        session = _Session(log, self.faults, brain, self._script, random.Random(self._random.random()))
+        session = _Session(log, faults, brain, self._script, random.Random(self._random.random()))
         if refusal := _refusal(log, self._api_key):
             code, close_code = refusal
             session.error(Problem(code, None, f"The connection is refused: {code}."))

@@ -1,6 +1,6 @@
 """The store in memory keeps the promises of the others: their own tests, with it in the place of SQLite and Redis.
 
-It keeps records as they came, so the tests of rows (`test_store.py`) are not for it. What is true of it alone comes after.
+What is true of it alone comes after.
 """
 
 import contextlib
@@ -15,13 +15,15 @@ import trio
 from trio.testing import MockClock
 
 from actors.messages import Disposition
-from tests.transport import store_kit, test_store_promises
+from tests.transport import store_kit, test_store, test_store_promises
 from tests.transport.store_kit import ANN, BOB, US, a_record
 from transport.loopback.memory_store import MemoryStore
 from transport.store import Store, StoreDown
 
-SUITE = (test_store_promises,)
+SUITE = (test_store, test_store_promises)
 ELSEWHERE = {
+    "test_what_one_process_keeps_another_knows": "it ends with its process",
+    "test_old_rows_stay_when_the_store_is_opened_again": "it ends with its process",
     "test_what_one_process_took_or_claimed_another_does_not_get": "it ends with its process",
     "test_no_key_of_a_forgotten_call_is_left_in_redis": "of Redis alone",
 }
@@ -80,7 +82,7 @@ async def test_it_promises_what_the_other_stores_promise(
 def test_the_suite_is_there() -> None:
     names = {name for module in SUITE for name in vars(module) if name.startswith("test_")}
     assert names >= ELSEWHERE.keys()
-    assert len(list(promises())) > 35
+    assert len(list(promises())) > 55
 
 
 # ---------------------------------------------------------------- what is true of it alone

@@ -1,0 +1,101 @@
+"""The handover: what a session of the model leaves to the one that takes its place in the same call.
+
+Pure, told the time. A session knows the conversation by what went over its own connection; when that is gone, somebody must
+still have the caller's last words as sound, and the agent's half sentence.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import attrs
+
+from actors.messages import CallerAudio, CallerSilence
+from actors.mulaw import BYTES_PER_MS
+from actors.notebook import heard_words
+
+ONSET = 1.0
+"""Seconds before a turn was noticed that may belong to it."""
+
+
+@attrs.frozen
+class Sent:
+    """Audio of the caller's, and when it went to the model."""
+
+    at: float
+    event: CallerAudio | CallerSilence
+
+
+@attrs.define
+class _Speech:
+    """An item of the reply that is being made: its words, and its audio in µ-law bytes."""
+
+    words: str = ""
+    audio: int = 0
+
+
+@attrs.define
+class Handover:
+    """What is known of one session. `frames`: how much of the caller's audio is kept at most."""
+
+    frames: int
+    _sent: deque[Sent] = attrs.field(init=False)
+    _turn: str = ""
+    """The caller's turn that is not written down yet."""
+    _turn_from: float = float("inf")
+    _items: dict[str, _Speech] = attrs.field(factory=dict[str, _Speech])
+    _reply: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        self._sent = deque(maxlen=self.frames)
+
+    # ------------------------------------------------------------ what happened
+
+    def sent(self, events: Sequence[CallerAudio | CallerSilence], now: float) -> None:
+        """Audio of the caller's went to the model."""
+        self._sent.extend(Sent(now, event) for event in events)
+
+    def turn_began(self, item: str, now: float) -> None:
+        """The model heard the caller begin to speak."""
+        if not self._turn:  # else the turn before was never written down: both are kept
+            self._turn_from = now - ONSET
+        self._turn = item
+
+    def unnoticed_since(self, began: float) -> None:
+        """The caller has been speaking since then, and the model took no notice."""
+        self._turn_from = min(self._turn_from, began - ONSET)
+
+    def turn_written(self, item: str) -> None:
+        """The words of the turn are known, as text."""
+        if item == self._turn:
+            self._turn, self._turn_from = "", float("inf")
+
+    def turn_answered(self) -> None:
+        """The model has answered by voice: it had heard what was said."""
+        self._turn, self._turn_from = "", float("inf")
+
+    def spoken(self, reply: str, item: str, audio: int = 0, words: str = "") -> None:
+        """A piece of the reply that is being made."""
+        if reply != self._reply:
+            self._reply, self._items = reply, {}
+        speech = self._items.setdefault(item, _Speech())
+        speech.audio += audio
+        speech.words += words
+
+    def reply_over(self, reply: str) -> None:
+        """The reply was made to its end."""
+        if reply == self._reply:
+            self._reply, self._items = "", {}
+
+    # ------------------------------------------------------------ what is left
+
+    def unheard(self) -> list[CallerAudio | CallerSilence]:
+        """What the caller said that nobody has answered or written down, as it was sent."""
+        return [sent.event for sent in self._sent if sent.at >= self._turn_from]
+
+    def unfinished(self) -> dict[str, str]:
+        """The items of a reply that was broken off by the loss, and the words of each that are heard at most."""
+        return {
+            item: heard_words(speech.words, speech.audio, speech.audio, complete=False)
+            for item, speech in self._items.items()
+            if speech.audio >= BYTES_PER_MS
+        }

@@ -1,0 +1,401 @@
+"""RealtimeLink replaces a lost session inside the call: the next one knows what was heard, greets nobody, loses no word."""
+
+from collections.abc import Sequence
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors.messages import (
+    AnswerTools,
+    AskReply,
+    CallerAudio,
+    CallerWaits,
+    CallerWords,
+    CancelReply,
+    Configure,
+    Cut,
+    DropItem,
+    Floor,
+    Gravity,
+    Guide,
+    Interrupted,
+    LinkLost,
+    LinkUp,
+    ModelTrouble,
+    ReplyAudio,
+    ReplyBegan,
+    ReplyEnded,
+    ReplyStatus,
+    ReplyWords,
+    Role,
+    SessionCreated,
+    SetPatience,
+    SpeechStarted,
+    SpeechStopped,
+    Tell,
+    ToolCall,
+    ToolResult,
+    Truncate,
+)
+from actors.ports import ModelGone
+from actors.realtime_link import (
+    FILLER_SHARE,
+    GO_ON,
+    LOSSES_AT_MOST,
+    MUTE_AT_MOST,
+    ROLL_OVER_AT_LAST,
+    ROLL_OVER_EARLY,
+)
+from tests.kit.calls import LIMITS, LOUD, QUIET, LinkDesk, ms
+from tests.kit.model import FakeModel, FakeSession, Place
+
+REPLACING = attrs.evolve(LIMITS, replace=8.0)
+SAID = [(Role.AGENT, "Hello.", "prompt_greeting_1"), (Role.CALLER, "Hi, I am Anna.", "u0")]
+
+
+class Desk(LinkDesk):
+    """A link that replaces sessions, in a call in which SAID was heard."""
+
+    def __init__(self, nursery: trio.Nursery, *places: Place, said: Sequence[tuple[Role, str, str]] = SAID) -> None:
+        self.said = said
+        super().__init__(nursery, *places, limits=REPLACING)
+
+    async def _run(self) -> None:
+        with self.scope:
+            outlets = (self.framer, self.flow, self.watcher)
+            await self.link.run(*outlets, lambda: self.speech_until, lambda: self.said)
+        self.ended_at = self.now()
+        self.over.set()
+
+    async def next(self, number: int = 2) -> FakeSession:
+        """The session that took the place of another, briefed."""
+        with trio.fail_after(100):
+            session = await self.model.session(number)
+            await trio.sleep(0.01)
+            await wait_all_tasks_blocked()
+        return session
+
+
+def told(session: FakeSession) -> list[str]:
+    return [tell.text for tell in session.said(Tell)]
+
+
+async def test_the_next_session_knows_what_was_heard_and_where_the_conversation_stands(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    desk.link.inbox.post(Guide("[Now: ask for the day.]"))
+    desk.link.inbox.post(SetPatience(1100))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert told(second) == ["Hello.", "Hi, I am Anna.", "[Now: ask for the day.]"]
+    assert [tell.role for tell in second.said(Tell)] == [Role.AGENT, Role.CALLER, Role.OPERATOR]
+    (configured,) = second.said(Configure)
+    assert configured.config.turn_detection.silence_ms == 1100
+    assert second.said(AskReply) == [], "nobody waits for anything"
+    assert [type(event) for event in desk.flow.take_all()] == [LinkUp]
+    desk.link.inbox.post(Guide("[Now: say goodbye.]"))
+    await wait_all_tasks_blocked()
+    assert second.said(DropItem) == [DropItem("guide_1")]
+    assert not desk.over.is_set()
+
+
+async def test_an_answer_that_was_due_is_asked_for_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Which day?", True), ReplyBegan("r1"))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert len(second.said(AskReply)) == 1
+    assert second.heard == [], "its words are told as text"
+    second.speak("r2", "i2", ms(200))
+    await trio.sleep(100)
+    assert not desk.over.is_set()
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["a turn nobody wrote down", "in the middle of a word"])
+async def test_what_the_caller_was_saying_is_said_to_the_next_session(
+    stopped: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    for number in range(200):
+        desk.link.audio.post(CallerAudio(f"{number:04}", number * 20))
+        if number == 99:
+            first.push(SpeechStarted("u1"))
+        await trio.sleep(0.02)
+    if stopped:
+        first.push(SpeechStopped("u1"), ReplyBegan("r1"))
+    await wait_all_tasks_blocked()
+    first.lose()
+    desk.link.audio.post(CallerAudio("late", 0))
+    second = await desk.next()
+    heard = second.heard
+    assert heard[-3:] == ["0198", "0199", "late"]
+    assert "0099" in heard, "the onset of the turn"
+    assert "0010" not in heard, "what was long over"
+    assert heard == [f"{number:04}" for number in range(200 - len(heard) + 1, 200)] + ["late"]
+    assert second.said(AskReply) == [], "the model answers what it hears by itself"
+
+
+async def test_what_the_caller_said_to_a_session_that_had_stopped_is_said_to_the_next_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    await desk.up()
+    await desk.caller(2000, QUIET)
+    await desk.caller(1000, LOUD)  # and the model takes no notice
+    second = await desk.next()
+    assert second.heard.count(LOUD) == 50
+    assert second.heard.count(QUIET) <= 55
+    assert second.said(AskReply) == []
+
+
+@pytest.mark.parametrize("way", ["failed", "without a voice"])
+async def test_a_reply_that_failed_is_asked_for_in_the_next_session(
+    way: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    for number in (1, 2):
+        status = ReplyStatus.FAILED if way == "failed" else ReplyStatus.COMPLETED
+        first.push(ReplyBegan(f"r{number}"), ReplyEnded(f"r{number}", status, gravity=Gravity.RETRY))
+        await trio.sleep(1)
+    second = await desk.next()
+    assert len(second.said(AskReply)) == 1
+
+
+async def test_words_that_were_answered_are_not_said_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    for _ in range(50):
+        desk.link.audio.post(CallerAudio("word", 0))
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    first.speak("r1", "i1", ms(200))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert second.heard == []
+    assert second.said(AskReply) == []
+
+
+async def test_a_reply_that_broke_off_is_gone_on_with_and_can_be_cut_where_it_was_heard(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hours?", True), ReplyBegan("r1"))
+    first.push(ReplyWords("r1", "i1", "We are open from nine to five, and on"), ReplyAudio("r1", "i1", ms(2000)))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert told(second)[2:] == ["We are open from nine to five,", GO_ON]
+    assert len(second.said(AskReply)) == 1
+    assert ReplyEnded("r1", ReplyStatus.FAILED) in desk.framer.take_all(), "what there is may be heard"
+    # The caller interrupts what is still being heard of it.
+    desk.link.inbox.post(Interrupted(0.0, Floor.SPEECH, (Cut("i1", len(ms(1000)), len(ms(2000))),), 20))
+    await wait_all_tasks_blocked()
+    commands = [command for _, command in second.commands][-2:]
+    assert commands[0] == DropItem(second.said(Tell)[2].item)
+    assert isinstance(commands[1], Tell)
+    assert commands[1].text == "We are open"
+    assert second.said(Truncate) == []
+
+
+async def test_what_only_the_lost_session_knew_is_not_spoken_of(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(400))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    for command in (CancelReply("r1"), Truncate("i1", 100), DropItem("i1"), DropItem("once_9")):
+        desk.link.inbox.post(command)
+    desk.link.inbox.post(Interrupted(0.0, Floor.SPEECH, (Cut("i1", 800, 1600),), 20))
+    await wait_all_tasks_blocked()
+    assert {type(command) for _, command in second.commands} == {Configure, Tell}
+
+
+async def test_the_result_of_a_tool_that_was_called_before_is_told_as_text(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "When?", True), ReplyBegan("r1"))
+    first.push(ReplyEnded("r1", ReplyStatus.COMPLETED, (ToolCall("c1", "free_times", {}),)))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert second.said(AskReply) == []
+    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True, "times": ["nine"]}),), then_reply=True))
+    await wait_all_tasks_blocked()
+    assert second.said(ToolResult) == []
+    assert "free_times" in told(second)[-1]
+    assert "nine" in told(second)[-1]
+    assert len(second.said(AskReply)) == 1
+
+
+# ---------------------------------------------------------------- when none can be had
+
+
+async def test_until_there_is_another_session_a_caller_who_waits_hears_fillers(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, Place(opens_after=0.1), Place(opens_after=3.5))
+    first = await desk.up()
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    await trio.sleep(1)
+    first.lose()
+    await trio.sleep(FILLER_SHARE * LIMITS.silence - 1 + 0.1)
+    assert CallerWaits(1) in desk.flow.take_all()
+    second = await desk.next()
+    assert [at for at, _ in desk.model.tried][1] == pytest.approx(desk.model.tried[0][0] + 1.1, abs=0.01)
+    assert len(second.said(AskReply)) == 1
+
+
+class Closing(FakeModel):
+    """A model that takes one session, and then no more: for a while, or for good."""
+
+    def __init__(self, opens_again: float) -> None:
+        super().__init__(Place())
+        self.opens_again = opens_again
+
+    def connect(self, endpoint: int):  # type: ignore[no-untyped-def] # as its base
+        at = trio.current_time()
+        closed = self.sessions and at < self.opens_again
+        self.places = (Place(refuses=ModelGone("HTTP 503")),) if closed else (Place(),)
+        return super().connect(endpoint)
+
+
+async def test_it_is_tried_again_with_growing_pauses_until_the_time_is_over(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    desk.model = desk.link._model = Closing(1e9)
+    first = await desk.up()
+    await trio.sleep(5)
+    lost_at = desk.now()
+    first.lose()
+    assert "503" in (await desk.lost()).reason
+    assert desk.ended_at is not None
+    assert lost_at + REPLACING.replace <= desk.ended_at <= lost_at + REPLACING.replace + 3
+    tries = [at - desk.began for at, _ in desk.model.tried][1:]
+    assert 4 <= len(tries) <= 12
+
+
+async def test_a_model_that_comes_back_in_time_is_taken(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = Desk(nursery)
+    desk.model = desk.link._model = Closing(4.0)
+    first = await desk.up()
+    await trio.sleep(1)
+    first.lose()
+    await desk.next()
+    assert 4.0 <= desk.now() <= 7.0
+    assert not desk.over.is_set()
+
+
+async def test_a_fatal_error_is_not_tried_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.push(ModelTrouble("invalid_api_key", "no", Gravity.FATAL))
+    await desk.lost()
+    assert desk.now() < 0.1
+    assert len(desk.model.tried) == 1
+
+
+async def test_after_a_fatal_error_another_place_is_tried(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = Desk(nursery, Place(), Place())
+    first = await desk.up()
+    first.push(ModelTrouble("insufficient_quota", "no", Gravity.FATAL))
+    second = await desk.next()
+    second.speak("r2", "i2", ms(200))
+    await trio.sleep(1)
+    second.lose()
+    await desk.next(3)
+    assert [place for _, place in desk.model.tried] == [0, 1, 1]
+
+
+async def test_sessions_that_never_speak_are_not_replaced_for_ever(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    assert "silent" in (await desk.lost()).reason
+    assert len(desk.model.sessions) == 1 + MUTE_AT_MOST
+    assert desk.ended_at is not None
+    assert desk.ended_at <= (1 + MUTE_AT_MOST) * (LIMITS.silence + 1)
+
+
+async def test_sessions_that_are_lost_again_and_again_are_given_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    with trio.move_on_after(100):
+        for number in range(1, 100):
+            session = await desk.next(number)
+            session.speak(f"r{number}", f"i{number}", ms(200))
+            await trio.sleep(1)
+            session.lose()
+            await wait_all_tasks_blocked()
+            if desk.over.is_set():
+                break
+    assert len(desk.model.sessions) == LOSSES_AT_MOST
+
+
+# ---------------------------------------------------------------- a session's time is over
+
+
+EARLY, AT_LAST = 3600 * ROLL_OVER_EARLY, 3600 * ROLL_OVER_AT_LAST
+
+
+def expiring(seconds: float) -> Place:
+    return Place(greets_with=SessionCreated("sess_1", seconds))
+
+
+async def test_a_session_near_its_end_is_replaced_in_a_quiet_moment(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, expiring(3600))
+    await desk.up()
+    desk.speech_until = trio.current_time() + 3600 - EARLY + 20  # the agent speaks just then
+    await trio.sleep(3600 - EARLY + 19)
+    assert len(desk.model.sessions) == 1
+    await trio.sleep(2)
+    assert len(desk.model.sessions) == 2
+    assert not any(isinstance(event, LinkLost) for event in desk.flow.take_all())
+
+
+async def test_a_session_that_never_has_a_quiet_moment_is_replaced_before_it_ends(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, expiring(3600))
+    first = await desk.up()
+    await trio.sleep(3600 - EARLY - 10)
+    first.push(SpeechStarted("u1"))  # a caller who does not stop
+    await trio.sleep(EARLY - AT_LAST + 9)
+    assert len(desk.model.sessions) == 1
+    await trio.sleep(2)
+    assert len(desk.model.sessions) == 2
+
+
+async def test_a_loud_line_is_heard_by_every_session(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    await desk.caller(1000)
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    first.speak("r1", "i1", ms(200))
+    await trio.sleep(1)
+    first.lose()
+    second = await desk.next()
+    await desk.caller(500)
+    await wait_all_tasks_blocked()
+    assert second.heard == [LOUD] * 25
