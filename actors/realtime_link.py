@@ -93,8 +93,12 @@ LOSSES_WITHIN = 60.0
 ROLL_OVER_EARLY, ROLL_OVER_AT_LAST = 0.05, 0.005
 """Shares of a session's time before its end: from the one on a quiet moment is used to replace it, at the other any moment.
 Of an hour they are three minutes, and 18 seconds."""
+SAME_BREATH = 0.05
+"""Seconds in which a reply is asked for that goes with the results of tools."""
 CROSSING = 0.5
 """Seconds that an item may be on its way to the model."""
+PROBE_PATIENCE = 0.5
+"""Seconds in which a model that lives answers a probe."""
 PAUSE_MARGIN = 0.3
 """Seconds past the model's own limit of a turn after which the caller's words count as over."""
 
@@ -187,6 +191,8 @@ class RealtimeLink:
         """When the silence began in which they heard it first."""
         self._tools_out = False
         """Whether the model waits for the results of its tools, and the caller for both."""
+        self._tools_back = -math.inf
+        """When they came back."""
         self._changed = trio.Event()
 
     def _fresh(self) -> None:
@@ -356,7 +362,7 @@ class RealtimeLink:
         for event in (*unheard, *waiting):  # in the order in which it was spoken
             self.audio.post(event)
         self._life = trio.current_time()
-        for command in self._ask() if asks else ():  # the caller's wait goes on
+        for command in self._ask() if asks else ():
             await session.send(command)
         self._owed = False
 
@@ -456,9 +462,9 @@ class RealtimeLink:
         if isinstance(message, StopTalking):
             return [CancelReply(reply) for reply in self._desk.hush()]
         if isinstance(message, AnswerTools):
-            asked = self._ask() if message.then_reply else []  # the caller's wait goes on
-            self._tools_out = False
-            return [*message.results, *asked]
+            if self._tools_out:
+                self._tools_out, self._tools_back = False, trio.current_time()
+            return [*message.results, *(self._ask() if message.then_reply else [])]
         if isinstance(message, AskReply):
             return self._ask()
         if isinstance(message, Guide):
@@ -486,9 +492,10 @@ class RealtimeLink:
         return [Retune(turns)]
 
     def _ask(self) -> list[ModelCommand]:
-        if not self._caller_waits:
+        now = trio.current_time()
+        if not self._caller_waits and now > self._tools_back + SAME_BREATH:  # else the caller's wait goes on
             self._wait_begins()
-        self._life = trio.current_time()
+        self._life, self._owed = now, False
         self._changed.set()
         return [AskReply()] if self._desk.wish() else []
 
@@ -678,8 +685,9 @@ class RealtimeLink:
         self.inbox.post(AskReply())
 
     def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
-        """Asks once more; until that reply is over, none is."""
+        """Asks once more; until that reply is over, none is. The caller's wait goes on."""
         self._retries += 1
+        self._owed = True
         self._changed.set()
 
         async def ask_later() -> None:
@@ -740,7 +748,8 @@ class RealtimeLink:
                 self._wait_begins()
                 self.inbox.post(AskReply())
             elif now >= self._filler_due():
-                self._silent_since = self._silent_since if self._fillers else self._quiet_since()
+                if not self._fillers:
+                    self._silent_since = self._quiet_since()
                 self._fillers += 1
                 self._waits_since = now
                 self._flow.post(CallerWaits(self._fillers))
@@ -761,6 +770,8 @@ class RealtimeLink:
 
     def _filler_due(self) -> float:
         """The caller hears nothing, and the silence must not last."""
+        if self._probed_at is not None and not self._fillers:  # it took no notice of their words
+            return self._probed_at + PROBE_PATIENCE
         if not self._caller_waits or self._desk.wish_blocked_by_caller or self._fillers >= FILLERS_AT_MOST:
             return math.inf
         return self._quiet_since() + self._limits.silence * FILLER_SHARE

@@ -32,6 +32,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="print the call's record as JSON and nothing else")
     demo.add_argument("--flow", default="", help="appointment (the default) or after_hours")
     demo.set_defaults(run=_demo)
+    sim = commands.add_parser("sim", help="simulate whole calls from seeds, with faults; status 1 if one goes wrong")
+    sim.add_argument("--seeds", type=int, default=100, metavar="N", help="how many (100)")
+    sim.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of them (0)")
+    sim.add_argument("--faults", default="", metavar="KIND,…", help="only these kinds of fault; `list` names them")
+    sim.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (one a processor)")
+    sim.set_defaults(run=_simulate)
     listing = commands.add_parser("settings", help="list every setting with its default, its bounds and its meaning")
     listing.set_defaults(run=lambda _: list_settings())
 
@@ -58,6 +64,12 @@ def _demo(arguments: argparse.Namespace) -> int:
     from transport import demo  # the server's libraries, only for those who need them
 
     return demo.run(arguments.json, arguments.flow)
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from transport.loopback import sim_report
+
+    return sim_report.run(arguments.first, arguments.seeds, arguments.faults, arguments.jobs)
 
 
 def list_settings() -> int:

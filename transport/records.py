@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import structlog
@@ -21,12 +21,19 @@ STORY_PATIENCE = 0.3
 CLAIM_PATIENCE = 0.2
 """Seconds that a caller's first word waits for the store; a token is then used once as far as this process knows."""
 
+LATER_AT_MOST = 5000
+"""Writes that wait for the store to come back; older ones are given up."""
+TRY_AGAIN = 2.0
+"""Seconds between tries while it is down."""
+
 V = TypeVar("V")
+Write = Callable[[], Awaitable[None]]
 log = structlog.get_logger("triode.records")
 
 
 class Records:
-    """Writes through to the store; a write that fails is counted and logged, and remembered here as far as it matters."""
+    """Writes through to the store; a write that fails is counted and logged, and made later by `catch_up`, which somebody has to
+    run. What a call needs at once is remembered here too."""
 
     def __init__(
         self,
@@ -48,6 +55,35 @@ class Records:
         """And whether the store has it: then another worker may have undone it there."""
         self._tokens: OrderedDict[str, None] = OrderedDict()
         self._reopened: OrderedDict[str, int | None] = OrderedDict()
+        self._later: OrderedDict[str, Write] = OrderedDict()
+        self._news = trio.Event()
+
+    async def catch_up(self) -> None:
+        """Makes the writes that failed, in the order in which they should have been made, until cancelled."""
+        while True:
+            while not self._later:
+                self._news = trio.Event()
+                await self._news.wait()
+            await trio.sleep(TRY_AGAIN)
+            for key, write in list(self._later.items()):
+                try:
+                    await write()
+                except StoreDown:
+                    break
+                self._later.pop(key, None)
+
+    async def _write(self, what: str, key: str, write: Write) -> None:
+        """Makes a write, now or later."""
+        try:
+            if self._later:  # what should have been made before it comes first
+                raise StoreDown("writes are waiting")
+            await write()
+        except StoreDown as error:
+            self._failed(what, error)
+            self._later[f"{what} {key}"] = write
+            while len(self._later) > LATER_AT_MOST:
+                self._later.popitem(last=False)
+            self._news.set()
 
     async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
         """See `RecordPort`."""
@@ -65,10 +101,7 @@ class Records:
         if not self._keep_transcripts:
             for turn in record.turns:
                 turn.text = turn.heard_text = ""
-        try:
-            await self._store.keep_record(record)
-        except StoreDown as error:
-            self._failed("record", error)
+        await self._write("record", record.stream_sid, lambda: self._store.keep_record(record))
         if record.disposition is Disposition.HANG_UP:
             self._call_over(record.call_sid)
 
@@ -122,17 +155,11 @@ class Records:
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
         """The call is to be delivered, at `due` at the latest."""
-        try:
-            await self._store.promise_delivery(call_sid, due)
-        except StoreDown as error:
-            self._failed("delivery", error)
+        await self._write("delivery", call_sid, lambda: self._store.promise_delivery(call_sid, due))
 
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
         """The call is over."""
-        try:
-            await self._store.hasten_delivery(call_sid, due)
-        except StoreDown as error:
-            self._failed("delivery", error)
+        await self._write("haste", call_sid, lambda: self._store.hasten_delivery(call_sid, due))
 
     async def disposition(self, call_sid: str) -> Disposition | None:
         """What was decided for the caller, here or by another worker."""
@@ -174,26 +201,20 @@ class Records:
 
     async def answered(self, call_sid: str, caller: str, called: str) -> None:
         """A call rings."""
-        try:
-            await self._store.answered(call_sid, caller, called)
-        except StoreDown as error:
-            self._failed("answered", error)
+        await self._write("answered", call_sid, lambda: self._store.answered(call_sid, caller, called))
 
     async def status(self, call_sid: str, status: str, sequence: int) -> None:
         """A status callback came."""
-        try:
-            await self._store.status(call_sid, status, sequence)
-        except StoreDown as error:
-            self._failed("status", error)
+        await self._write("status", f"{call_sid} {sequence}", lambda: self._store.status(call_sid, status, sequence))
         if status in FINAL:
             self._call_over(call_sid)
 
     async def recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
         """A voicemail message, or news of one."""
-        try:
-            await self._store.keep_recording(recording_sid, call_sid, url, seconds, status)
-        except StoreDown as error:
-            self._failed("recording", error)
+        key = f"{recording_sid} {status}"
+        await self._write(
+            "recording", key, lambda: self._store.keep_recording(recording_sid, call_sid, url, seconds, status)
+        )
 
     def _failed(self, what: str, error: StoreDown | trio.TooSlowError) -> None:
         self._metrics.store_failures.labels(what).inc()

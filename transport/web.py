@@ -133,6 +133,7 @@ def create_app(
             switchboard = Switchboard(settings, call_plan, connect, records, desk, tokens, metrics, listener, clock)
             transfers = WarmTransfers(store, rest, documents, clock)
             nursery.start_soon(transfers.watch)
+            nursery.start_soon(records.catch_up)
             houses.append(House(switchboard, records, store, desk, transfers, nursery))
             app.extensions["triode"] = houses[0]
             if courier is not None:
@@ -211,8 +212,11 @@ def create_app(
             log.warning("no_room", calls=house.switchboard.active, draining=house.switchboard.draining)
             return twiml(documents.menu("busy"))
         caller, called = form.get("From", ""), form.get("To", "")
-        before = Before.NOTHING
-        with trio.move_on_after(STORE_PATIENCE):
+        before, noted = Before.NOTHING, trio.Event()
+
+        async def note() -> None:
+            """Whatever the caller's patience, the call is written down, and its delivery promised."""
+            nonlocal before
             await house.records.answered(sid, caller, called)
             if settings.crm.url:
                 await house.records.promise_delivery(sid, clock() + settings.call.max_seconds + DELIVERED_WITHIN)
@@ -220,6 +224,11 @@ def create_app(
             if caller.startswith("+") and settings.call.resume_minutes:
                 back = await house.records.continue_call(sid, caller, called, since)
                 before = Before.CALLED_BACK if back else before
+            noted.set()
+
+        house.nursery.start_soon(note)
+        with trio.move_on_after(STORE_PATIENCE):
+            await noted.wait()
         log.info("call_answered", caller=caller, called=called, before=before.value)
         return twiml(documents.stream(tokens.make(sid, before=before, caller=caller, called=called)))
 

@@ -17,7 +17,7 @@ from actors.slots.number import number_of, understand_number
 from actors.slots.person_name import spoken_name, understand_name
 from actors.slots.phone import spoken_phone, understand_phone
 from actors.slots.reading import KINDS, Context, Declined, Puzzled, Reading, SlotValue, Unclear, Understood
-from actors.slots.tokens import words_of
+from actors.slots.tokens import plain, words_of
 from actors.slots.when import understand_when
 from actors.slots.when_clock import spoken_time
 from actors.slots.when_day import spoken_day
@@ -38,6 +38,9 @@ __all__ = [
 
 _ANSWERS = frozenset({"yes_no", "choice", "text"})
 """Kinds in which every word may count."""
+_NO_VALUE = (
+    "that is no value: leave the key out if the caller did not say it, or pass the caller's own words if they did"
+)
 MOST_CHARACTERS = 1000
 """Longer utterances are not read: nobody says a value that long, and reading stays quick."""
 
@@ -55,20 +58,56 @@ def understand(kind: str, utterance: str, context: Context, before: str = "") ->
         return Unclear("nothing was heard: ask again")
     if len(said) > MOST_CHARACTERS:
         return Unclear("that was too long: ask for this one value alone")
-    if kind != "yes_no" and language.refusals.fullmatch(words_of(said)):
+    if _declines(kind, said, context, language):
         return Declined()
-    if kind not in _ANSWERS and language.placeholders.fullmatch(said):
-        return Unclear("that is no value: leave it out if the caller did not say it, or pass their own words")
+    new = said != before
+    if new and _stands_for_none(kind, said, language):
+        return Unclear(_NO_VALUE)
     try:
         understood = _understood(kind, said, context, _held(kind, before), language)
         _settled(kind, understood, context, language)
     except Puzzled as puzzled:
-        return Unclear(str(puzzled))
+        return Unclear(_NO_VALUE if language.placeholders.fullmatch(plain(said)) else str(puzzled))
     except OverflowError:
         return Unclear("that is out of range: ask again")
+    named = kind == "person_name" and not _spells(said, understood.text)
+    if new and named and _stands_for_none(kind, understood.text, language):  # "my name is Unknown"
+        return Unclear(_NO_VALUE)
     if understood.spoken:
         return understood
     return attrs.evolve(understood, spoken=read_back(kind, understood.text))
+
+
+def _declines(kind: str, said: str, context: Context, language: Language) -> bool:
+    """Whether the caller gives no value; not if the same words are the answer to the question that was asked."""
+    words = words_of(said)
+    if kind == "yes_no" or (kind == "choice" and _is_choice(said, context, language)):
+        return False
+    if language.refusals.fullmatch(words):
+        return True
+    lack = language.lacks.fullmatch(words)
+    if lack is None or kind == "text":  # "Any allergies?" "I don't have any."
+        return False
+    return kind != "number" or not (lack["count"] or lack["none"])  # "How many children?" "I have none."
+
+
+def _is_choice(said: str, context: Context, language: Language) -> bool:
+    """Whether it is nothing but one of the choices, which may be called "none" or "private"."""
+    words = words_of(unframed(said, language))
+    return any(words_of(phrase) == words for name, others in context.choices.items() for phrase in (name, *others))
+
+
+def _stands_for_none(kind: str, text: str, language: Language) -> bool:
+    """Whether a model wrote that where it heard nothing: no value, and no refusal either, since nobody refused."""
+    if kind == "text":
+        return language.unsaid.fullmatch(plain(text)) is not None
+    return kind not in _ANSWERS and language.placeholders.fullmatch(plain(text)) is not None
+
+
+def _spells(said: str, text: str) -> bool:
+    """Whether a name is spelled, so that it is one even if it looks like no value: "N U L L"."""
+    words, name = words_of(said), text.casefold()
+    return name not in words or " ".join(name) in words
 
 
 def _known(kind: str) -> None:

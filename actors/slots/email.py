@@ -76,8 +76,8 @@ def composed(pieces: Sequence[Piece], language: Language) -> str:
     if not ats:
         heard = joined(pieces)[:60]
         raise Puzzled(f'the at sign is missing in "{heard}": ask for what comes after the at sign')
-    local = joined(_respelled(pieces[: ats[0]]))
-    domain = domain_of(joined(_respelled(pieces[ats[0] + 1 :])), language)
+    local = joined(_named(_respelled(pieces[: ats[0]]), True, language))
+    domain = domain_of(joined(_named(_respelled(pieces[ats[0] + 1 :]), False, language)), language)
     if not local:
         raise Puzzled(f"the part before the at sign is missing: ask what comes before at {domain or 'the domain'}")
     if not domain:
@@ -104,6 +104,7 @@ def _no_sentence(pieces: Sequence[Piece], language: Language) -> None:
 
 def _content(pieces: Sequence[Piece], language: Language) -> list[Piece]:
     """Without fillers. A filler that may belong to the address is not dropped silently."""
+    pieces = _worded(pieces, language)
     kept: list[Piece] = []
     for place, piece in enumerate(pieces):
         if piece.kind != "filler":
@@ -113,6 +114,55 @@ def _content(pieces: Sequence[Piece], language: Language) -> list[Piece]:
         loose = piece.text not in _MAYBE_ADDRESS or piece.pause or after is None or after.pause
         if not loose and after is not None and after.kind == "word" and after.text.casefold() not in language.providers:
             raise Puzzled(f'it is not clear whether "{piece.text}" belongs to the address: ask for it letter by letter')
+    return kept
+
+
+def _worded(pieces: Sequence[Piece], language: Language) -> list[Piece]:
+    """With the numbers as words that are said to be written so: "the word eleven", "forty two, written out"."""
+    kept = list(pieces)
+    for place, piece in enumerate(pieces):
+        if piece.kind != "digits" or not _in_words(piece):
+            continue
+        lead = pieces[place - 1] if place else None
+        trail = pieces[place + 1] if place + 1 < len(pieces) else None
+        led = lead is not None and lead.kind == "filler" and lead.text in language.word_leads
+        trailed = trail is not None and trail.kind == "filler" and trail.text in language.word_trails
+        if trailed and not led and lead is not None and lead.kind == "digits" and _in_words(lead):
+            raise Puzzled(_written_how(f"{lead.spoken} {piece.spoken}"))
+        if led or trailed:
+            kept[place] = Piece("word", piece.spoken.replace(" ", ""), pause=piece.pause)
+    return kept
+
+
+def _in_words(digits: Piece) -> bool:
+    return digits.spoken.replace(" ", "").isalpha()
+
+
+def _written_how(number: str) -> str:
+    return f'it is not clear whether "{number}" is written in figures or in letters: ask for it character by character'
+
+
+def _named(pieces: Sequence[Piece], local: bool, language: Language) -> list[Piece]:
+    """With the number of a name as a word: "7 eleven". Raises Puzzled where a figure and a word may be either.
+
+    Who writes numbers down writes the large ones in figures and the small ones perhaps not: "19 ninety", "42 seven" are
+    numbers. A lone figure before a larger number in words is not written so, unless that word is meant.
+    """
+    kept = list(pieces)
+    for place, piece in enumerate(pieces):
+        large = piece.spoken in language.teens or piece.spoken.split(" ")[0] in language.tens
+        if piece.kind != "digits" or not large or (place + 1 < len(pieces) and pieces[place + 1].kind == "digits"):
+            continue
+        hyphen = place > 0 and pieces[place - 1].spoken == "-"
+        at = place - 2 if hyphen else place - 1
+        figure = pieces[at] if at >= 0 else None
+        if figure is None or not (figure.spoken.isdigit() and len(figure.text) == 1):
+            continue
+        if at and pieces[at - 1].kind == "digits":
+            continue
+        if hyphen or at or not local or f"{figure.text} {piece.spoken}" not in language.number_names:
+            raise Puzzled(_written_how(f"{figure.text} {piece.spoken}"))
+        kept[place] = Piece("word", piece.spoken)
     return kept
 
 
@@ -131,7 +181,9 @@ def _respelled(pieces: Sequence[Piece]) -> list[Piece]:
         while end < len(pieces) and pieces[end].kind == "letter":
             end += 1
         spelled = "".join(piece.text for piece in pieces[place:end])
-        if len(spelled) >= 3 and kept and kept[-1].kind == "word" and similarity(kept[-1].text, spelled) >= 0.6:
+        said = kept[-1].spoken if kept and kept[-1].kind == "digits" else kept[-1].text if kept else ""
+        known = bool(kept) and kept[-1].kind in {"word", "digits"}
+        if len(spelled) >= 3 and known and similarity(said, spelled) >= 0.6:
             kept.pop()
         kept += pieces[place : max(end, place + 1)]
         place = max(end, place + 1)

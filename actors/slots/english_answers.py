@@ -6,33 +6,71 @@ from actors.slots.english_lists import lines, words
 from actors.slots.tokens import Phrases
 
 _REFUSALS = r"""
-  (?:no\ |sorry\ |well\ |um\ |uh\ |actually\ |honestly\ |oh\ )*
+  (?:no\ |nope\ |none\ |n\ a\ |sorry\ |well\ |um\ |uh\ |actually\ |honestly\ |oh\ )*
   (?:
     (?:i'd|i\ would|i'll|i)\ (?:really\ )?(?:rather|prefer)\ not(?:\ to)?(?:\ (?:say|tell|give|share|answer)\b.*)?
   | (?:rather|prefer)\ not(?:\ to)?(?:\ say)?
   | (?:i'm\ |i\ am\ )?not\ (?:going\ to|gonna|willing\ to|comfortable)\ (?:say|tell|give|giv|shar|answer|with|tell).*
   | (?:i\ )?(?:do\ not|don't)\ (?:want|wanna|like|wish)\ (?:to\ )?(?:say|give|tell|share|answer|leave|provide|that).*
   | (?:i\ )?(?:will\ not|won't)\ (?:say|give|tell|share|answer|provide).*
-  | i(?:\ do\ not|\ don't)\ (?:have|use|own|got)\ (?:one|any|an?\ (?:e\ ?mail|phone|number|mobile|cell)(?:\ \w+)?|e\ ?mail)
-  | i(?:'ve|\ have)\ (?:got\ )?no\ (?:e\ ?mail|phone|number)(?:\ \w+)?
-  | i\ haven't\ got\ (?:one|any|an?\ \w+)
   | no\ (?:thanks|thank\ you|e\ ?mail|email\ address|phone|phone\ number|comment)
-  | (?:can\ we\ |let's\ |let\ us\ |please\ |just\ |i'll\ )*skip(?:\ (?:it|that|this|that\ one|this\ one|the\ question))?
+  | (?:i'm\ |i\ am\ )?not\ telling(?:\ you)?(?:\ (?:that|it))?
+  | (?:just\ |please\ |can\ (?:you|we)\ )*leave\ (?:it|that|this)(?:\ one)?\ (?:out|blank|empty|open)
+  | (?:(?:can|could|may)\ (?:we|i)\ |let's\ |let\ us\ |please\ |just\ |i'll\ |i'd\ like\ to\ |i\ want\ to\ )*
+      skip(?:\ (?:it|that|this|that\ one|this\ one|the\ question))?
   | (?:i'll\ )?pass | next\ question | (?:that's\ |that\ is\ |it's\ )?none\ of\ your\ business
-  | (?:that's\ |that\ is\ |it's\ )?(?:private|confidential)
+  | (?:that's\ |that\ is\ |it's\ )(?:private|confidential)
   | (?:why\ do\ you\ need\ (?:that|it)\ )?i'm\ not\ telling\ you(?:\ that)?
-  | (?:the\ )?(?:caller\ |customer\ |they\ |he\ |she\ )?(?:has\ |have\ )?(?:declined|declines|refused|refuses)
+  | (?:the\ )?(?:caller\ |customer\ |user\ |they\ |he\ |she\ )?(?:has\ |have\ )?(?:declined|declines|refused|refuses)
       (?:\ to\ (?:say|give|tell|share|answer|provide)\b.*)?
-  | (?:the\ )?(?:caller|customer|they|he|she)\ (?:does\ not|doesn't|don't|do\ not|did\ not|didn't)\ want\ to\b.*
-  | (?:(?:the\ )?(?:caller|customer|they|he|she)\ )?prefers?\ not\ to\b.*
+  | (?:the\ )?(?:caller|customer|user|they|he|she)\ (?:does\ not|doesn't|don't|do\ not|did\ not|didn't)\ want\ to\b.*
+  | (?:(?:the\ )?(?:caller|customer|user|they|he|she)\ )?prefers?\ not\ to\b.*
   )
   (?:\ (?:please|thanks|thank\ you|sorry|now|right\ now|if\ that's\ okay|if\ you\ don't\ mind))*
 """
-_PLACEHOLDERS = r"""
-  (?: none | n/a | n\.\ ?a\.? | unknown | null | nil | undefined | unspecified | tbd | blank | empty | missing | n/k
-  | not\ (?:yet\ )?(?:provided|given|known|specified|available|applicable|mentioned|stated|said|sure)
-  | (?:\W|_)+
+_LACKS = r"""
+  (?:no\ |nope\ |none\ |n\ a\ |sorry\ |well\ |um\ |uh\ |actually\ |honestly\ |oh\ |i'm\ afraid\ |afraid\ )*
+  (?: (?: (?:i|we)\ (?:do\ not|don't)\ (?:have|use|own|got) | don't\ (?:have|use|own) | (?:i\ |we\ )?haven't\ got
+      | (?:i\ |we\ )?ain't\ got | there\ (?:isn't|is\ not|ain't) )
+      \ (?: (?P<count>any(?:\ of\ (?:those|them|that))?)
+        | one | an?\ (?:e\ ?mail|phone|number|mobile|cell)(?:\ \w+)? | e\ ?mail )
+  | i\ haven't\ got\ an?\ \w+ | private | confidential
+  | (?:i'|i\ ha|we'|we\ ha)ve\ (?:got\ )?no\ (?:e\ ?mail|phone|number)(?:\ \w+)?
+  | (?P<none>(?: i(?:'ve|\ have)?(?:\ got)? | we(?:'ve|\ have)(?:\ got)? | got | there\ is | there's )
+      \ none(?:\ of\ (?:those|them|that))?)
   )
+  (?:\ (?:please|thanks|thank\ you|sorry|now|right\ now|at\ the\ moment|to\ give|i'm\ afraid))*
+"""
+_REPORTED = (
+    r"provided|given|known|specified|mentioned|stated|said|supplied|stored|disclosed|asked|shared|heard|available"
+)
+_DETAILS = (
+    r"(?:(?:first|last|full|caller|customer)\ )?(?:name|e-?\ ?mail|address|phone|number|date|time|day|value|data|answer"
+    r"|info|information|response|input)(?:\ (?:address|number))?"
+)
+_UNSAID = rf"""
+  (?:\W|_)+
+  | [\s"'`(\[{{<*_]*
+    (?: null | undefined | (?-i:NaN|nan|NAN) | unspecified | placeholder | (?:to\ be\ determined|tbd)
+    | (?:{_DETAILS}\ (?:was\ |is\ )?)?not\ (?:yet\ )?(?:provided|given|specified|mentioned|stated|said|supplied)
+      (?:\ yet)?(?:\ by\ (?:the\ )?(?:caller|customer|user))?
+    | (?:none|no|no\ {_DETAILS})\ (?:was\ |yet\ )?(?:{_REPORTED})
+    | (?:the\ )?(?:caller|customer|user)\ (?:(?:has|did)\ not|(?:has|did)n't)\ (?:yet\ )?
+      (?:say|said|give|given|provide|provided|mention|mentioned|specify|specified|state|stated)\b.*
+    )
+    [\s"'`)\]}}>*_.,;!?]*
+"""
+_PLACEHOLDERS = rf"""
+  {_UNSAID}
+  | [\s"'`(\[{{<*_]*
+    (?: none(?:\ (?:yet|so\ far))? | n\s?/\s?[ak] | n\.\ ?a\.? | (?-i:NA|na) | nil | tbc | blank | empty | missing
+    | skipped | omitted | anonymous | withheld | undisclosed | unavailable | left\ (?:blank|empty) | leave\ (?:blank|empty)
+    | (?:unknown\ )?(?:{_DETAILS}|caller) (?:\ is|\ was)?\ unknown | unknown(?:\ (?:{_DETAILS}|caller))?
+    | no\ (?:value|data|answer|info|information|response|input)
+    | (?:(?:does|did)\ not|(?:does|did)n't)\ apply
+    | (?:{_DETAILS}\ (?:was\ |is\ )?)?not\ (?:yet\ )?(?:applicable|{_REPORTED})(?:\ yet)?
+    )
+    [\s"'`)\]}}>*_.,;!?]*
 """
 _FIRM = r"it's|its|it\ is|that's|that\ is|thats|that\ would\ be|i\ said|i\ meant|i\ mean|should\ be|it\ should\ be"
 _LOOSE = r"no|nope|nah|sorry|actually|wait|hang\ on|hold\ on|okay|ok|alright|well" + (
@@ -82,6 +120,8 @@ OPENING: re.Pattern[str] = re.compile(_OPENING, re.VERBOSE | re.IGNORECASE)
 CLOSING: re.Pattern[str] = re.compile(_CLOSING, re.VERBOSE | re.IGNORECASE)
 PLACEHOLDERS: re.Pattern[str] = re.compile(_PLACEHOLDERS, re.VERBOSE | re.IGNORECASE)
 REFUSALS: re.Pattern[str] = re.compile(_REFUSALS, re.VERBOSE)
+LACKS: re.Pattern[str] = re.compile(_LACKS, re.VERBOSE)
+UNSAID: re.Pattern[str] = re.compile(_UNSAID, re.VERBOSE | re.IGNORECASE)
 INSTEAD: re.Pattern[str] = re.compile(r"\b(?:not|instead of|rather than)\b")
 AGREEMENT: Phrases[bool] = Phrases(_answers())
 JUDGEMENTS: frozenset[str] = words("right correct wrong incorrect true false")

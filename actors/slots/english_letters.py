@@ -145,6 +145,11 @@ FILLERS: Phrases[bool] = Phrases.of(
         thanks
         thank you
         again
+        as a word
+        written as a word
+        spelled as a word
+        in letters
+        written out
         spelled
         spelt
         spelling
@@ -190,6 +195,10 @@ FILLERS: Phrases[bool] = Phrases.of(
         but
         speaking
         actually"""),
+)
+WORD_LEADS: frozenset[str] = frozenset({"the word"})
+WORD_TRAILS: frozenset[str] = frozenset(
+    ["as a word", "written as a word", "spelled as a word", "in letters", "written out", "spelled out"]
 )
 HESITATIONS: frozenset[str] = words("um uh er erm uhm umm hmm mm ah then")
 EDITS: Phrases[bool] = Phrases(

@@ -38,9 +38,15 @@ TITLES: frozenset[str] = words("mr mrs ms miss mister missus doctor dr prof prof
 PARTICLES: frozenset[str] = words(
     "van von der den de la los las del della di da dos das du des ter ten zu zum zur bin ibn al el af av y e"
 )
+SURNAME_TITLES: frozenset[str] = TITLES - words("sir madam")
+NAME_PREFIXES: frozenset[str] = words("mc mac fitz le la de di du")
+NAME_SUFFIXES: frozenset[str] = words("junior jr senior sr esquire")
+COPULAS: frozenset[str] = words("is was")
 NAME_PARTS: Phrases[str] = Phrases(
     {
         **dict.fromkeys(["first name", "my first name", "given name", "my given name", "forename"], "first"),
+        **dict.fromkeys(["first name's", "my first name's", "first initial", "my first initial", "initial"], "first"),
+        **dict.fromkeys(["last name's", "my last name's", "surname's", "my surname's"], "last"),
         **dict.fromkeys(
             ["last name", "my last name", "surname", "my surname", "family name", "my family name"], "last"
         ),
@@ -59,7 +65,7 @@ NO_NAMES: frozenset[str] = words(
     where which who whose why with would yeah yep yes you your okay ok hello hi hey sorry wait sure right
     correct wrong exactly nobody anyone anything question morning afternoon evening monday tuesday wednesday
     thursday friday saturday sunday dot com gmail spell spelled again already just maybe never about hold also any
-    been before after letter letters first second third fourth fifth last middle all very much actually com underscore"""
+    been before after letter letters first second third fourth fifth last middle all very much actually com underscore capital"""
 ) - words("mail e")
 RESPELLED: frozenset[str] = words("that's spelled spelt spelling spell it's that")
 EMAIL_LEADS: Phrases[bool] = Phrases.of(
@@ -127,6 +133,7 @@ PROVIDERS: Mapping[str, str] = {
     },
     **{name: name for name in items("verizon zoho yandex ymail btinternet sbcglobal")},
 }
+NUMBER_NAMES: frozenset[str] = frozenset({"7 eleven"})
 ENDINGS: frozenset[str] = words(
     """photography design studio agency media news blog live life world group company solutions
     services cloud email club shopping vip one top link work zone space fun today digital

@@ -31,6 +31,10 @@ class Language:
     fillers: Phrases[bool]
     hesitations: frozenset[str]
     """Fillers that do not even end a run of letters."""
+    word_leads: frozenset[str]
+    """Fillers after which a number is a word and no figures: "the word"."""
+    word_trails: frozenset[str]
+    """Fillers before which it is: "as a word"."""
     edits: Phrases[bool]
     """Words by which callers take back what they just said; True: all of it."""
     sounds_alike: tuple[str, ...]
@@ -52,9 +56,17 @@ class Language:
     # people
     name_leads: Phrases[bool]
     titles: frozenset[str]
+    surname_titles: frozenset[str]
+    """Those that a surname follows: "Mr.", but not "Sir"."""
     particles: frozenset[str]
+    name_prefixes: frozenset[str]
+    """Beginnings of a name after which it goes on with a capital: "Mc"."""
+    name_suffixes: frozenset[str]
+    """What may follow a surname: "Junior"."""
     name_parts: Phrases[str]
     """Names of the parts of a name: "first", "middle", "last"."""
+    copulas: frozenset[str]
+    """Between a part of a name and what it is: "Garcia is my last name"."""
     no_names: frozenset[str]
     """Words that show that a sentence is not somebody's name."""
     respelled: frozenset[str]
@@ -65,6 +77,8 @@ class Language:
     no_email: frozenset[str]
     providers: Mapping[str, str]
     """What the first part of a provider's domain may sound like, and what it is."""
+    number_names: frozenset[str]
+    """Names of a figure and a number that is written as a word: "7 eleven"."""
     endings: frozenset[str]
     ending_slips: Mapping[str, str]
     symbol_names: Mapping[str, str]
@@ -88,8 +102,13 @@ class Language:
     """Fits the words of a caller who means the telephone that is being used."""
     refusals: re.Pattern[str]
     """Fits the words of an utterance in which the caller will not give the value, or of who reports that."""
+    lacks: re.Pattern[str]
+    """Fits the words of a caller who has nothing to give, which may be an answer to an open question. The groups `count`
+    and `none` fit where it may be a number as well: "I have none"."""
     placeholders: re.Pattern[str]
     """Fits what is written where there is no value: nobody said it, and it is no refusal."""
+    unsaid: re.Pattern[str]
+    """Fits those placeholders that are no caller's words, and so not even an open answer: "null", not "none"."""
     instead: re.Pattern[str]
     """Between the new and the old: "not", "instead of"."""
     agreement: Phrases[bool]

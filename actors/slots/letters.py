@@ -24,7 +24,8 @@ class Piece:
     pause: bool = False
     """Whether punctuation stands before it."""
     spoken: str = ""
-    """A letter's own word ("Kilo", "see"), which it becomes again where nothing else is spelled."""
+    """A letter's own word ("Kilo", "see"), which it becomes again where nothing else is spelled; and how digits and
+    symbols were said or written ("eleven", "-")."""
     sure: bool = True
     """Whether it can only be a letter."""
 
@@ -66,12 +67,15 @@ def _piece_at(tokens: Sequence[Token], place: int, language: Language) -> tuple[
         return Piece("filler", " ".join(word.word for word in tokens[place : filler[1]])), filler[1]
     symbol = language.symbols.at(tokens, place)
     if symbol is not None:
-        return Piece("symbol", symbol[0]), symbol[1]
+        return Piece("symbol", symbol[0], spoken=token.word), symbol[1]
     if letter is not None:
         return letter
+    if place and token.is_word and token.glued and tokens[place - 1].is_number:  # "7eleven"
+        return Piece("word", token.text), place + 1
     digits = digits_at(tokens, place, language)
     if digits is not None:
-        return Piece("digits", digits[0]), digits[1]
+        said = " ".join(token.word for token in tokens[place : digits[1]])
+        return Piece("digits", digits[0], spoken=said), digits[1]
     if token.is_word:
         return Piece("word", token.text), place + 1
     if token.is_pause:

@@ -7,12 +7,14 @@ import attrs
 
 from actors.slots.corrections import exchange, language_words, letter_edit, placed_letter, split_instead
 from actors.slots.language import Language
-from actors.slots.letters import Piece, pieces_of
+from actors.slots.letters import Piece, letter_at, pieces_of
 from actors.slots.mending import mended, similarity
 from actors.slots.reading import Puzzled, Understood
 from actors.slots.tokens import Token, plain, tokens_of
 
 _MOST_PARTS = 6
+_CAPITALS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Between the words of "JohnSmith" and "JSmith"."""
 
 
 @attrs.frozen
@@ -24,6 +26,8 @@ class Part:
     respells: bool = False
     """Whether the caller announced that this spells what was said before."""
     said_as: str = ""
+    titled: bool = False
+    """Whether it is the surname after a title: "Mr. Smith"."""
 
 
 def understand_name(utterance: str, before: str, language: Language) -> Understood:
@@ -31,19 +35,22 @@ def understand_name(utterance: str, before: str, language: Language) -> Understo
     said = plain(utterance)
     if "@" in said:
         raise Puzzled("that is an e-mail address and not a name: ask for the name")
-    tokens = _without_lead(tokens_of(said), language)
+    tokens = tokens_of(said)
+    titled = _titled(tokens, language)
+    tokens = _without_lead(tokens, language)
     if before:
         corrected = _corrected(tokens, before, language)
         if corrected is not None:
             return _understood(corrected)
     tokens, clause = _without_clause(tokens, language)
     if clause:
-        name = _written(_spelled_in(_parts(tokens, language)), language)
+        name = _written(_spelled_in(_parts(tokens, language), language), language)
         edited = letter_edit(clause, name, language)
         if edited is None:
             raise Puzzled(f'it is not clear how "{name}" is spelled: ask for it letter by letter')
         tokens = tokens_of(edited)
-    parts = _spelled_in(_parts(tokens, language))
+    parts = _spelled_in(_marked(_parts(tokens, language), titled), language)
+    parts = _ordered(parts, before, language)
     return _understood(_written(_into(before, parts) if before else parts, language))
 
 
@@ -89,6 +96,72 @@ def _without_lead(tokens: list[Token], language: Language) -> list[Token]:
     return kept
 
 
+def _titled(tokens: Sequence[Token], language: Language) -> str | None:
+    """The surname that follows a title, "van Dyke"; "" if it is spelled at once; None if there is none."""
+    title = next((at for at, token in enumerate(tokens) if token.word in language.surname_titles), None)
+    if title is None:
+        return None
+    place = title + 2 if title + 1 < len(tokens) and tokens[title + 1].text == "." else title + 1
+    words: list[str] = []
+    while place < len(tokens) and not language.fillers.at(tokens, place) and not language.edits.at(tokens, place):
+        token = tokens[place]
+        letter = letter_at(tokens, place, language)
+        hyphen = token.text == "-" and token.glued and place + 1 < len(tokens) and tokens[place + 1].glued
+        if letter is not None and letter[0].sure:
+            return "" if not words else " ".join(words)
+        if hyphen and words:
+            words[-1] += f"-{tokens[place + 1].text}"
+            place += 1
+        elif token.is_word:
+            words.append(token.text)
+        else:
+            break
+        place += 1
+    if not words or any(word.casefold() not in language.particles for word in words[:-1]):
+        return None
+    return " ".join(words)
+
+
+def _marked(parts: list[Part], titled: str | None) -> list[Part]:
+    """With the surname after a title marked as such, where the name begins with it."""
+    if titled is None:
+        return parts
+    words = titled.split()
+    if not words:
+        spelled = parts[0].spelled and len(parts[0].text) > 2
+        return [attrs.evolve(parts[0], titled=True), *parts[1:]] if spelled else parts
+    if [part.text for part in parts[: len(words)]] != words:
+        return parts
+    return [attrs.evolve(part, titled=at < len(words)) for at, part in enumerate(parts)]
+
+
+def _ordered(parts: list[Part], before: str, language: Language) -> list[Part]:
+    """The parts as they are written, the surname last: "Mr. Smith, John", "Smith, first name John"."""
+    surname = [part for part in parts if part.titled]
+    loose = [part for part in parts if not part.said_as]
+    if len(loose) == len(parts):
+        given = [part for part in parts if not part.titled]
+        if surname and _ends_with(given, surname[-1]):
+            given = given[:-1]
+        if not surname or not given or parts[0] != surname[0] or given[0].text.casefold() in language.name_suffixes:
+            return parts
+        return [*given, *surname]
+    first, middle, last = ([part for part in parts if part.said_as == label] for label in ("first", "middle", "last"))
+    after = [part for at, part in enumerate(last) if at and last[at - 1].spelled and not part.spelled]
+    if after and not (first or loose or before):
+        raise Puzzled(
+            f'it is not clear whether "{after[0].text}" is the first name or belongs to the last: '
+            "ask for the first name alone"
+        )
+    again = {part.text.casefold() for part in (*first, *middle, *last)}
+    loose = [part for part in loose if part.text.casefold() not in again]
+    if first:
+        return [*first, *middle, *loose, *last]
+    if last or len(loose) < 2:
+        return [*loose, *middle, *last]
+    return [loose[0], *middle, *loose[1:]]
+
+
 def _parts(tokens: Sequence[Token], language: Language) -> list[Part]:
     parts: list[Part] = []
     start, said_as = 0, ""
@@ -96,12 +169,22 @@ def _parts(tokens: Sequence[Token], language: Language) -> list[Part]:
         label = language.name_parts.at(tokens, place) if place >= start else None
         if label is None and place < len(tokens):
             continue
-        parts += _labelled(tokens[start:place], said_as, language)
+        said = tokens[start:place]
+        if label is not None and not said_as and _is_about(said, language):
+            parts += _labelled(said, label[0], language)
+            start = label[1]
+            continue
+        parts += _labelled(said, said_as, language)
         if label is not None:
             said_as, start = label[0], label[1]
     if not parts:
         raise Puzzled("no name was heard: ask for the name")
     return parts
+
+
+def _is_about(said: Sequence[Token], language: Language) -> bool:
+    """Whether the label that follows is of what was said before it: "Garcia is", "my last name"."""
+    return bool(said) and said[-1].word in language.copulas and bool(language_words(said, language))
 
 
 def _labelled(tokens: Sequence[Token], said_as: str, language: Language) -> list[Part]:
@@ -110,8 +193,9 @@ def _labelled(tokens: Sequence[Token], said_as: str, language: Language) -> list
     pieces = [piece for at, piece in enumerate(pieces) if not _repeated(pieces, at)]
     announced = False
     glue = ""
-    spelling = False
-    for piece in pieces:
+    spelling = chunk = False
+    earlier: Piece | None = None
+    for place, piece in enumerate(pieces):
         if piece.kind == "filler":
             if piece.text in {"but", "actually"} and parts:
                 raise Puzzled("more than one name was heard: ask which one to use")
@@ -121,18 +205,71 @@ def _labelled(tokens: Sequence[Token], said_as: str, language: Language) -> list
             raise Puzzled(f'"{piece.text}" is not part of a name: ask for the name again')
         elif piece.kind == "symbol":
             if piece.text in {"'", "-"} and parts:
-                glue = piece.text
+                glue = "'" if "'" in {glue, piece.text} else piece.text  # "O-'-N"
             elif piece.text not in {" ", "."}:
                 raise Puzzled(f'"{piece.text}" is not part of a name: ask for the name again')
             spelling = spelling and piece.text not in {" ", "."}
+            chunk = False
         else:
             letter = piece.kind == "letter"
-            if glue or (letter and spelling and parts):
-                parts[-1] = attrs.evolve(parts[-1], text=parts[-1].text + glue + piece.text)
+            if letter and earlier is not None and spelling and _may_be_chunk(earlier, piece, pieces[place + 1 :]):
+                raise Puzzled(_unparted(piece.spoken))
+            more = bool(parts) and not glue and not letter and _goes_on(parts[-1], earlier, piece, spelling, language)
+            if chunk and not letter and not piece.pause and piece.text.islower():
+                raise Puzzled(_unparted(piece.text))
+            again = chunk and letter and (piece.text.isupper() or piece.spoken.islower())
+            prefix = letter and earlier is not None and _is_prefix(earlier, piece, language)
+            if glue or more or again or prefix or (letter and spelling and parts):
+                parts[-1] = _longer(parts[-1], glue + piece.text, language)
             else:
                 parts.append(Part(piece.text, letter, announced and letter, said_as))
-            glue, spelling = "", letter
+            glue, spelling, chunk, earlier = "", letter, more, piece
     return [_checked(part, language) for part in parts]
+
+
+def _longer(part: Part, text: str, language: Language) -> Part:
+    """The part with more letters. A capital further on shows that the first letter is one, too, but in "deLuca"."""
+    start = part.text
+    if text.lstrip("'-")[:1].isupper() and part.spelled and start.casefold() not in language.particles:
+        start = start[:1].upper() + start[1:]
+    return attrs.evolve(part, text=start + text)
+
+
+def _is_prefix(word: Piece, letter: Piece, language: Language) -> bool:
+    """Whether a capital goes on with the word before it: "Mc", "capital D"; but not "Mac", "capital M"."""
+    prefix = word.text.casefold()
+    capital = letter.text[:1].isupper() and letter.text.casefold() != prefix[:1]
+    return word.kind == "word" and prefix in language.name_prefixes and capital
+
+
+def _goes_on(part: Part, letter: Piece | None, word: Piece, spelling: bool, language: Language) -> bool:
+    """Whether a word is the rest of what is being spelled: "capital D", "onald". Raises Puzzled."""
+    if letter is None or letter.kind != "letter" or not spelling:
+        return False
+    whole = re.split(r"['-]", part.text)[-1]
+    prefixed = whole[:1].isupper() and whole.casefold() in language.name_prefixes
+    if prefixed or not word.text.islower():
+        return prefixed
+    if part.text[-2:-1] == "'":
+        return True
+    if not letter.text.isupper():
+        if _CAPITALS.search(whole) and letter.spoken.islower():
+            raise Puzzled(_unparted(word.text))
+        return False
+    if letter.spoken.isupper() or whole[:-1].casefold() in language.name_prefixes:
+        return True
+    raise Puzzled(_unparted(word.text))
+
+
+def _may_be_chunk(capital: Piece, letter: Piece, later: Sequence[Piece]) -> bool:
+    """Whether what sounds like a letter may be the rest of a name: "capital K", "ay"."""
+    last = not later or later[0].kind != "letter"
+    alone = capital.text.isupper() and len(capital.spoken) == 1
+    return last and alone and not letter.sure and len(letter.spoken) > 1
+
+
+def _unparted(word: str) -> str:
+    return f'it is not clear whether "{word[:40]}" is a name or the end of one: ask for it letter by letter'
 
 
 def _repeated(pieces: Sequence[Piece], place: int) -> bool:
@@ -150,14 +287,49 @@ def _checked(part: Part, language: Language) -> Part:
     return part
 
 
-def _spelled_in(parts: Sequence[Part]) -> list[Part]:
+def _apart(part: Part, words: Sequence[Part], language: Language) -> list[Part]:
+    """The words of "JohnSmith", unless it is one that was said, or goes on after a prefix ("McDonald")."""
+    if not part.spelled:
+        return [part]
+    texts: list[str] = []
+    for text in _CAPITALS.split(part.text):
+        if texts and texts[-1].casefold() in language.name_prefixes:
+            texts[-1] += text
+        else:
+            texts.append(text)
+    parts = [attrs.evolve(part, text=text) for text in texts]
+    if len(parts) == 1:
+        return [attrs.evolve(part, text=texts[0])]
+    whole = max((_likeness([word], part) for word in words), default=0.0)
+    if whole >= 0.5 and all(_likeness([word], one) <= whole for word in words for one in parts):
+        return [part]
+    if any(len(text) == 2 and not text.isupper() for text in texts[:-1]):
+        raise Puzzled(f'it is not clear whether "{part.text[:40]}" is one name or two: ask which')
+    return parts
+
+
+def _of_others(word: Part, spelled: Part) -> bool:
+    """Whether the caller named different parts of the name for the two."""
+    return bool(word.said_as and spelled.said_as) and word.said_as != spelled.said_as
+
+
+def _ends_with(later: Sequence[Part], part: Part) -> bool:
+    """Whether the name that is said later ends with what is spelled before: "S M Y T H", "John Smith"."""
+    if len(later) < 2 or len(part.text) < 3 or later[-1].spelled:
+        return False
+    return _likeness(later[-1:], part) >= 0.75
+
+
+def _spelled_in(given: Sequence[Part], language: Language) -> list[Part]:
     """Spelled parts take the place of the words they spell."""
+    spoken = [part for part in given if not part.spelled]
+    parts = [one for part in given for one in _apart(part, spoken, language)]
     kept: list[Part] = []
-    for part in parts:
+    for place, part in enumerate(parts):
         if not part.spelled:
             kept.append(part)
             continue
-        words = [at for at, other in enumerate(kept) if not other.spelled]
+        words = [at for at, other in enumerate(kept) if not other.spelled and not _of_others(other, part)]
         spans = [(at, at + 1) for at in words] + [(at, at + 2) for at in words if at + 1 in words]
         likest = max(spans, key=lambda span: _likeness(kept[span[0] : span[1]], part), default=None)
         likeness = _likeness(kept[likest[0] : likest[1]], part) if likest else 0.0
@@ -169,7 +341,9 @@ def _spelled_in(parts: Sequence[Part]) -> list[Part]:
                 raise Puzzled(
                     f"the letters {part.text.upper()} spell none of the names that were said: ask what they spell"
                 )
-            kept[words[0]] = part
+            kept[words[0]] = attrs.evolve(part, titled=kept[words[0]].titled)
+        elif not kept and _ends_with(parts[place + 1 :], part):
+            parts[-1] = attrs.evolve(part, respells=False, said_as=parts[-1].said_as)
         elif short and len(parts) > 1:
             kept += [Part(letter, False) for letter in (part.text if len(part.text) == 1 else part.text.upper())]
         else:
@@ -183,6 +357,7 @@ def _likeness(words: Sequence[Part], spelled: Part) -> float:
 
 def _divided(words: Sequence[Part], spelled: Part) -> list[Part]:
     """A run of letters that spells two words, cut where it fits them best."""
+    spelled = attrs.evolve(spelled, titled=all(word.titled for word in words))
     if len(words) == 1:
         return [spelled]
     text = spelled.text

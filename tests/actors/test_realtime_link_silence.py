@@ -28,7 +28,7 @@ from actors.messages import (
     ToolCall,
     ToolResult,
 )
-from actors.realtime_link import CALLER_TURN_AT_MOST, FILLER_SHARE
+from actors.realtime_link import CALLER_TURN_AT_MOST, FILLER_SHARE, PROBE_PATIENCE
 from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import agreed_to
 
@@ -287,6 +287,22 @@ async def test_while_tools_are_carried_out_the_caller_hears_fillers_and_the_mode
     assert not desk.over.is_set()
 
 
+async def test_results_of_tools_and_a_second_try_do_not_restart_the_wait(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
+    session.push(ReplyEnded("r1", ReplyStatus.COMPLETED, (ToolCall("c1", "look_up", {}),)))
+    await trio.sleep(1)
+    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True}),), then_reply=False))
+    desk.link.inbox.post(AskReply())  # as the flow does when the guidance changes in between
+    await trio.sleep(0.5)
+    session.push(ReplyBegan("r2"), ReplyEnded("r2", ReplyStatus.FAILED, gravity=Gravity.RETRY))
+    await trio.sleep(FILLER_AFTER - 1.5 + 0.1)
+    assert fillers(desk) == [1]
+
+
 async def test_each_wait_has_its_own_fillers_and_silence_counts_from_the_end_of_the_last_one(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -345,6 +361,21 @@ async def test_a_caller_whom_the_model_does_not_hear_leads_to_one_probe_and_then
     assert "no sign of life" in (await desk.lost()).reason
     assert [at - desk.began for at in session.times(Probe)] == pytest.approx([last_word + PROBE_AFTER])
     assert desk.ended_at == pytest.approx(last_word + LOST_AFTER)
+
+
+async def test_a_caller_whom_the_model_does_not_hear_hears_a_filler_before_the_session_is_given_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await desk.caller(1000)
+    last_word = trio.current_time() - FRAME
+    await session.told(Probe)
+    await trio.sleep(PROBE_PATIENCE + 0.01)
+    assert fillers(desk) == [1]
+    assert trio.current_time() - last_word < SILENCE
+    await desk.lost()
+    assert desk.ended_at == pytest.approx(1 - FRAME + LOST_AFTER)
 
 
 async def test_what_is_loud_while_the_agent_is_heard_is_no_question(

@@ -11,7 +11,7 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord, Turn
 from transport.loopback.memory_store import MemoryStore
 from transport.metrics import Metrics
-from transport.records import CLAIM_PATIENCE, REMEMBERED, STORY_PATIENCE, Records
+from transport.records import CLAIM_PATIENCE, LATER_AT_MOST, REMEMBERED, STORY_PATIENCE, TRY_AGAIN, Records
 from transport.store import FINAL
 
 CALLER, CALLED = "+14155550123", "+14155550100"
@@ -279,12 +279,41 @@ async def test_whatever_else_is_written_while_the_store_is_down_raises_nothing_a
     await desk.records.promise_delivery("CA1", 10.0)
     await desk.records.hasten_delivery("CA1", 1.0)
     assert await desk.records.whole("CA1") == {}
-    assert {what: desk.failures(what) for what in ("answered", "recording", "delivery", "call")} == {
+    assert {what: desk.failures(what) for what in ("answered", "recording", "delivery", "haste", "call")} == {
         "answered": 1,
         "recording": 1,
-        "delivery": 2,
+        "delivery": 1,
+        "haste": 1,
         "call": 1,
     }
+
+
+async def test_what_the_store_could_not_take_it_gets_when_it_is_back_in_the_same_order(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(MemoryStore(down=True))
+    nursery.start_soon(desk.records.catch_up)
+    await desk.records.answered("CA1", CALLER, CALLED)
+    await desk.records.promise_delivery("CA1", 50.0)
+    await desk.records.keep_record(record())
+    await desk.records.hasten_delivery("CA1", 10.0)
+    await desk.records.status("CA1", "completed", 3)
+    await trio.sleep(30)
+    desk.store.down = False
+    await desk.records.recording("RE1", "CA1", "https://api.example.com/RE1", 3, "completed")  # not before the others
+    await trio.sleep(2 * TRY_AGAIN)
+    whole = await desk.records.whole("CA1")
+    assert (whole["caller"], whole["status"], whole["streams"]) == (CALLER, "completed", 1)
+    assert [each["recording_sid"] for each in whole["recordings"]] == ["RE1"]
+    assert await desk.store.next_delivery() == 10.0
+    nursery.cancel_scope.cancel("the test is over")
+
+
+async def test_writes_that_wait_for_the_store_are_bounded(autojump_clock: MockClock) -> None:
+    desk = Desk(MemoryStore(down=True))
+    for number in range(LATER_AT_MOST + 5):
+        await desk.records.answered(f"CA{number}", CALLER, CALLED)
+    assert len(desk.records._later) == LATER_AT_MOST
 
 
 async def test_what_is_known_of_a_call_is_told_whole(autojump_clock: MockClock) -> None:

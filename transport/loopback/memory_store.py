@@ -334,5 +334,5 @@ def _bare(at: None) -> None: ...
 @overload
 def _bare(at: datetime.datetime | None) -> datetime.datetime | None: ...
 def _bare(at: datetime.datetime | None) -> datetime.datetime | None:
-    """UTC, without saying so."""
-    return at.replace(tzinfo=None) if at else None
+    """In UTC, without saying so; what has no zone is that already."""
+    return at.astimezone(datetime.UTC).replace(tzinfo=None) if at and at.tzinfo else at

@@ -117,6 +117,48 @@ EMAIL: list[Case] = [
     ("email", "", "please at acme dot com", UNCLEAR),
 ]
 
+EMAIL_WITH_NUMBERS: list[Case] = [
+    (
+        "email",
+        "",
+        "7 eleven at gmail dot com",
+        "7eleven@gmail.com",
+    ),  # the name: who writes 7 in figures writes 11 so, too
+    ("email", "", "It's 7 Eleven at Gmail.com, please", "7eleven@gmail.com"),
+    ("email", "", "7 eleven store at gmail dot com", "7elevenstore@gmail.com"),
+    ("email", "", "7eleven at gmail dot com", "7eleven@gmail.com"),  # what is written together is composed already
+    ("email", "", "24seven at gmail dot com", "24seven@gmail.com"),
+    ("email", "", "7 eleven, e l e v e n, at gmail dot com", "7eleven@gmail.com"),
+    ("email", "", "mike two, T W O, at gmail dot com", "miketwo@gmail.com"),
+    ("email", "", "7 and then the word eleven at gmail dot com", "7eleven@gmail.com"),
+    ("email", "", "seven then the word eleven at gmail dot com", "7eleven@gmail.com"),
+    ("email", "", "joe forty two written out at gmail dot com", "joefortytwo@gmail.com"),
+    ("email", "", "joe forty two as one word at gmail dot com", "joe42@gmail.com"),
+    ("email", "", "seven eleven spelled out at gmail dot com", UNCLEAR),  # 7eleven, or seveneleven?
+    (
+        "email",
+        "",
+        "7-eleven at gmail dot com",
+        UNCLEAR,
+    ),  # transcribers write the name so, whether a dash was said or not
+    ("email", "", "joe 7 eleven at gmail dot com", UNCLEAR),  # the name, or joe711, as in July 11?
+    ("email", "", "9 eleven at gmail dot com", UNCLEAR),  # no name that is known, but written as one: 911, or 9eleven?
+    ("email", "", "4 twenty at gmail dot com", UNCLEAR),
+    ("email", "", "info at 7 eleven dot com", UNCLEAR),  # that domain is written 7-eleven
+    ("email", "", "seven eleven at gmail dot com", "711@gmail.com"),  # number words alone are digits
+    ("email", "", "7 11 at gmail dot com", "711@gmail.com"),
+    (
+        "email",
+        "",
+        "24 seven at gmail dot com",
+        "247@gmail.com",
+    ),  # small numbers are written as words where large ones are figures
+    ("email", "", "mike 4 two at gmail dot com", "mike42@gmail.com"),
+    ("email", "", "kate 19 eighty five at gmail dot com", "kate1985@gmail.com"),
+    ("email", "", "joe 4 fifteen 5 5 5 at gmail dot com", "joe415555@gmail.com"),
+    ("email", "", "7 up at gmail dot com", "7up@gmail.com"),
+]
+
 EMAIL_CORRECTED: list[Case] = [
     ("email", "j.smith@gmail.com", "no, Y as in yellow, not I", "j.smyth@gmail.com"),
     ("email", "j.smith@gmail.com", "nope, it's Y not I", "j.smyth@gmail.com"),
@@ -190,4 +232,4 @@ EMAIL_CORRECTED: list[Case] = [
     ("email", "p.green@aol.com", "I don't use that one", UNCLEAR),
 ]
 
-EMAILS: list[Case] = [*EMAIL, *EMAIL_CORRECTED]
+EMAILS: list[Case] = [*EMAIL, *EMAIL_WITH_NUMBERS, *EMAIL_CORRECTED]

@@ -133,6 +133,86 @@ PERSON_NAME: list[Case] = [
     ("person_name", "", "Hello?", UNCLEAR),
 ]
 
+PERSON_NAME_IN_CAPITALS: list[Case] = [
+    ("person_name", "", "capital M c capital D onald", "McDonald"),
+    ("person_name", "", "Capital M, c, capital D, onald.", "McDonald"),
+    ("person_name", "", "capital M C capital D onald", "McDonald"),
+    ("person_name", "", "capital M see capital D onald", "McDonald"),
+    ("person_name", "", "capital M, small c, capital D, onald", "McDonald"),
+    ("person_name", "", "capital m c capital d onald", "McDonald"),
+    ("person_name", "", "capital M c Donald", "McDonald"),
+    ("person_name", "", "M c capital D onald", "McDonald"),
+    ("person_name", "", "Mc capital D onald", "McDonald"),
+    ("person_name", "", "Mac, capital D, onald", "MacDonald"),
+    ("person_name", "", "capital M ac capital D onald", "MacDonald"),
+    ("person_name", "", "capital M c capital D onal d", "McDonald"),
+    ("person_name", "", "McDonald, capital M c capital D onald", "McDonald"),
+    ("person_name", "", "Ronald McDonald, that's capital M c capital D onald", "Ronald McDonald"),
+    ("person_name", "", "first name Ronald, last name capital M c capital D onald", "Ronald McDonald"),
+    ("person_name", "", "capital O apostrophe capital B rien", "O'Brien"),
+    ("person_name", "", "capital O, apostrophe, capital B, rien", "O'Brien"),
+    ("person_name", "", "O apostrophe B rien", "O'Brien"),
+    ("person_name", "", "capital O apostrophe capital B R I E N", "O'Brien"),
+    ("person_name", "", "O apostrophe Brien", "O'Brien"),
+    ("person_name", "", "John O'Neill. O-'-N-E-I-L-L", "John O'Neill"),
+    ("person_name", "", "Conan O'Brien, capital O apostrophe capital B rien", "Conan O'Brien"),
+    ("person_name", "", "capital D apostrophe capital A ngelo", "D'Angelo"),
+    ("person_name", "", "capital L e capital B lanc", "LeBlanc"),
+    ("person_name", "", "capital F itz capital G erald", "FitzGerald"),
+    ("person_name", "", "capital V an capital D yke", "Van Dyke"),
+    ("person_name", "", "capital S mith", "Smith"),
+    ("person_name", "", "capital J ohn capital S mith", "John Smith"),
+    ("person_name", "", "capital J O H N capital S M I T H", "John Smith"),
+    ("person_name", "", "capital S mith hyphen capital J ones", "Smith-Jones"),
+    ("person_name", "", "capital J Smith", "J Smith"),
+    ("person_name", "", "capital j smith", UNCLEAR),  # no capitals are written: "J. Smith", or all one name?
+    ("person_name", "", "JoAnn, capital J O capital A N N", "JoAnn"),
+    ("person_name", "", "capital E D capital S M I T H", UNCLEAR),  # "Ed Smith", or one name like "JoAnn"?
+    ("person_name", "", "capital K ay", UNCLEAR),  # "Kay", or K, A?
+]
+
+SURNAME_FIRST: list[Case] = [
+    ("person_name", "", "Mr. Smith, S M I T H, John", "John Smith"),
+    ("person_name", "", "Mr Smith, S-M-I-T-H, John", "John Smith"),
+    ("person_name", "", "Mister Smith. S M I T H. John.", "John Smith"),
+    ("person_name", "", "it's Mrs. Miller, M I L L E R, Anna", "Anna Miller"),
+    ("person_name", "", "This is Mrs. Miller, M as in Mike, I, L, L, E, R, Anna", "Anna Miller"),
+    ("person_name", "", "Dr. Patel, P A T E L, Priya Anne", "Priya Anne Patel"),
+    ("person_name", "", "Ms. O'Neill, O apostrophe N E I double L, Anna", "Anna O'Neill"),
+    ("person_name", "", "Mr. van Dyke, V A N D Y K E, Dick", "Dick van Dyke"),
+    ("person_name", "", "Mr. Smith-Jones, John", "John Smith-Jones"),
+    ("person_name", "", "Mr. Smith, that's S M Y T H, John", "John Smyth"),
+    ("person_name", "", "Mr. Smith, John", "John Smith"),
+    ("person_name", "", "Mr. Smith, J O H N", "John Smith"),
+    ("person_name", "", "Mr. S M I T H, John", "John Smith"),
+    ("person_name", "", "Mr. Smith, S M I T H, John Smith", "John Smith"),
+    ("person_name", "", "Mr. Smyth, S M Y T H, John Smith", "John Smyth"),
+    ("person_name", "", "Mr. Smith. John Smith.", "John Smith"),
+    ("person_name", "", "Mr. John Smith, S M I T H", "John Smith"),
+    ("person_name", "", "Mr. Smith, S M I T H, first initial J", "J Smith"),
+    ("person_name", "", "Mr. Smith, junior", "Smith Junior"),
+    ("person_name", "", "Smith, S M I T H, first name John", "John Smith"),
+    ("person_name", "", "Mr. Smith, S M I T H, first name John", "John Smith"),
+    ("person_name", "", "Mr. Smith, S M I T H, my first name's John", "John Smith"),
+    ("person_name", "", "Miller, M I L L E R, and the first name is Anna", "Anna Miller"),
+    ("person_name", "", "last name Smith, first name John", "John Smith"),
+    ("person_name", "", "last name is Smith, S M I T H, and my first name is John", "John Smith"),
+    ("person_name", "", "last name Garcia, G A R C I A, Lopez, first name Ana", "Ana Garcia Lopez"),
+    ("person_name", "", "last name Garcia, G A R C I A, Lopez", UNCLEAR),  # two last names, or the first name last?
+    ("person_name", "", "John is my first name, Smith is my last name", "John Smith"),
+    ("person_name", "", "Garcia is my last name, Ana is my first name", "Ana Garcia"),
+    ("person_name", "", "John Smith, middle name Paul", "John Paul Smith"),
+    ("person_name", "", "Last name's Garcia", "Garcia"),
+    ("person_name", "", "Sean, S E A N, Connery", "Sean Connery"),  # without a title the names come in their order
+    ("person_name", "", "Mohammed, M O H A M M E D, Ali", "Mohammed Ali"),
+    ("person_name", "", "yes sir, Sean, S E A N, Connery", "Sean Connery"),
+    ("person_name", "", "N A N", "Nan"),
+    ("person_name", "", "U N K N O W N", "Unknown"),
+    ("person_name", "", "Nan Goldin", "Nan Goldin"),
+    ("person_name", "Jane Smith", "Mr. Smyth, S M Y T H, John", "John Smyth"),
+    ("person_name", "Jane Smith", "Garcia is my last name", "Jane Garcia"),
+]
+
 PERSON_NAME_CORRECTED: list[Case] = [
     ("person_name", "Jane Smith", "no, it's spelled S M Y T H", "Jane Smyth"),
     ("person_name", "Jane Smith", "Smyth with a Y please", "Jane Smyth"),
@@ -192,4 +272,4 @@ PERSON_NAME_CORRECTED: list[Case] = [
     ("person_name", "Gerry", "no, it's G E R I", "Geri"),
 ]
 
-NAMES: list[Case] = [*PERSON_NAME, *PERSON_NAME_CORRECTED]
+NAMES: list[Case] = [*PERSON_NAME, *PERSON_NAME_IN_CAPITALS, *SURNAME_FIRST, *PERSON_NAME_CORRECTED]

@@ -5,8 +5,10 @@ from tests.actors.slots.reading import Case
 NOT_YET: list[Case] = [
     ("person_name", "", "Nguyễn Văn An", "Nguyễn Văn An"),
     ("person_name", "", "R-O-S-E, like the flower", "Rose"),
-    ("person_name", "", "Last name's Garcia", "Garcia"),
     ("person_name", "", "Wu, double u you", "Wu"),
+    ("person_name", "", "capital Mac capital Donald", "MacDonald"),
+    ("person_name", "", "capital M c capital D o n ald", "McDonald"),
+    ("email", "", "seven eleven, like the store, at gmail dot com", "7eleven@gmail.com"),
     ("person_name", "", "Ann with an E", "Anne"),
     ("person_name", "", "You can put it under Jackson", "Jackson"),
     ("person_name", "", "Under the name of Jackson", "Jackson"),

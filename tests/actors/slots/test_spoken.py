@@ -123,6 +123,38 @@ NO_VALUE = [
     "-",
     "?",
     "--",
+    "—",
+    "...",
+    "None.",
+    '"none"',
+    "(none)",
+    "<UNKNOWN>",
+    "NULL.",
+    "{null}",
+    "NaN",
+    "undefined",
+    "N / A",
+    "NA",
+    "N.A.",
+    "Not provided.",
+    "not given",
+    "not provided by the caller",
+    "no value provided",
+    "No name given",
+    "email not provided",
+    "none provided",
+    "none so far",
+    "name unknown",
+    "unknown caller",
+    "skipped",
+    "left blank",
+    "anonymous",
+    "to be determined",
+    "the caller did not say",
+    "caller has not provided a name",
+    "does not apply",
+    "it's unknown",
+    "my name is Unknown",
 ]
 
 
@@ -131,6 +163,74 @@ NO_VALUE = [
 def test_what_stands_for_no_value_is_neither_a_value_nor_a_refusal(kind: str, said: str) -> None:
     reading = understand(kind, said, Context(NOW))
     assert isinstance(reading, Unclear)
+
+
+@pytest.mark.parametrize("kind", ["person_name", "email", "date", "number", "yes_no", "choice", "text"])
+@pytest.mark.parametrize("said", ["null", "-", "not provided", "not given", "<undefined>", "Caller did not say."])
+def test_what_no_caller_says_is_to_be_left_out_in_any_kind(kind: str, said: str) -> None:
+    reading = understand(kind, said, Context(NOW, choices={"cleaning": ()}))
+    assert isinstance(reading, Unclear)
+    assert "leave the key out if the caller did not say it" in reading.why
+
+
+@pytest.mark.parametrize("said", ["none", "unknown", "n/a", "N.A."])
+def test_who_passes_a_placeholder_for_a_choice_is_told_to_leave_it_out(said: str) -> None:
+    reading = understand("choice", said, Context(NOW, choices={"cleaning": ()}))
+    assert isinstance(reading, Unclear)
+    assert "leave the key out" in reading.why
+
+
+def test_a_name_that_is_held_may_look_like_no_value() -> None:
+    assert isinstance(understand("person_name", "Unknown", Context(NOW), "Unknown"), Understood)
+
+
+HAS_NONE = [
+    "I have none", "I've got none.", "I have none of those", "no, I have none", "None, I don't have one",
+    "N/A, I don't have one", "we don't have one", "I haven't got one", "I don't have any, sorry", "there is none",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["person_name", "email", "phone", "date", "time", "date_time", "choice"])
+@pytest.mark.parametrize("said", HAS_NONE)
+def test_who_has_none_declines(kind: str, said: str) -> None:
+    assert isinstance(understand(kind, said, Context(NOW, choices={"cleaning": ()})), Declined)
+
+
+@pytest.mark.parametrize("said", HAS_NONE)
+def test_to_an_open_question_to_have_none_is_an_answer(said: str) -> None:
+    assert isinstance(understand("text", said, Context(NOW)), Understood)
+
+
+@pytest.mark.parametrize(
+    ("said", "declined"), [("I don't have one", True), ("I have none", False), ("I don't have any", False)]
+)
+def test_of_something_counted_to_have_none_may_be_zero(said: str, declined: bool) -> None:
+    reading = understand("number", said, Context(NOW))
+    assert isinstance(reading, Declined if declined else Unclear)
+
+
+SKIPPED = [
+    "skip", "Skip.", "skip that", "skip it, please", "can I skip that?", "I'd like to skip this one", "not telling you",
+    "just leave it blank", "leave that out please",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["person_name", "email", "phone", "date", "number", "choice", "text"])
+@pytest.mark.parametrize("said", SKIPPED)
+def test_who_wants_to_skip_it_declines(kind: str, said: str) -> None:
+    """A bare "skip", too: unlike "none" it is said to somebody, and asks for one thing only."""
+    assert isinstance(understand(kind, said, Context(NOW, choices={"cleaning": ()})), Declined)
+
+
+@pytest.mark.parametrize("said", ["none", "skip", "private", "I have none", "It's private.", "Skip, please"])
+def test_a_choice_is_no_refusal(said: str) -> None:
+    choices = {"none": ("I have none",), "skip": (), "private": (), "public": ()}
+    assert isinstance(understand("choice", said, Context(NOW, choices=choices)), Understood)
+
+
+def test_what_sounds_private_may_answer_an_open_question() -> None:
+    assert isinstance(understand("text", "private", Context(NOW)), Understood)
+    assert isinstance(understand("text", "that's private", Context(NOW)), Declined)
 
 
 @pytest.mark.parametrize("said", ["none", "unknown", "n/a"])

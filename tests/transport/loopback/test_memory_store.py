@@ -157,6 +157,7 @@ async def test_what_is_given_out_is_not_what_is_kept(autojump_clock: MockClock) 
     await store.keep_story("CA1", ANN, US, given, over=False, now=1.0)
     given["dialogue"]["at"] = "changed"
     for taken in (await store.story("CA1"), (await store.call("CA1") or {})["story"]):
+        assert taken is not None
         assert taken == {"dialogue": {"at": "wish"}}
         taken["dialogue"]["at"] = "changed"
     assert await store.story("CA1") == {"dialogue": {"at": "wish"}}

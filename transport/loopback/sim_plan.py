@@ -1,0 +1,150 @@
+"""What happens in a simulated call, drawn from a seed: what the caller does, what the model answers, and what goes wrong. Pure.
+
+A plan can be made smaller (fewer faults, fewer steps), which is how a failing one is brought down to what matters.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+
+import attrs
+
+from transport.loopback.script import Call, Reply, Speech, Text
+from transport.loopback.speech import murmur
+
+FLOWS = ("appointment", "after_hours")
+PHRASES = (
+    "I would like an appointment please.", "John Smyth, S M Y T H.", "Yes, that is right.", "No, B as in boy.",
+    "J dot Smyth at gmail dot com.", "Four one five, double five five, two six seven one.", "Tuesday at three.",
+    "What are your opening hours?", "Can I speak to a person?", "I am not sure.", "Hello? Are you there?", "Thank you.",
+)  # fmt: skip
+AGENT = (
+    "What is your full name?", "And your e-mail address?", "Is that right?", "We are open from nine until five.",
+    "Let me see what I can do for you. There is a free place on Tuesday at three in the afternoon. Shall I take it?", "Gladly.",
+)  # fmt: skip
+VALUES: dict[str, object] = {
+    "intent": "book", "name": "john smyth", "email": "j dot smyth at gmail dot com", "phone": "four one five five five five "
+    "two six seven one", "day": "tuesday at three", "colour": "red", "confidence": 0.8,
+}  # fmt: skip
+TOOLS = ("save_details", "confirm_details", "look_up", "send_sms", "start_over", "no_such_tool")
+
+
+@attrs.frozen
+class Fault:
+    """Something that goes wrong: its kind, when (seconds into the call), and how much or how long."""
+
+    kind: str
+    at: float = 0.0
+    size: float = 0.0
+
+
+KINDS = {
+    "model_drop": "the model's connection is cut",
+    "model_close": "the model closes its connection",
+    "model_stall": "the model says nothing more, its connection open",
+    "model_refuse": "the model refuses the connection",
+    "model_fail": "replies fail",
+    "model_incomplete": "replies end before they are said",
+    "model_no_replies": "the model answers no turn",
+    "model_odd": "unknown events and fields",
+    "model_expire": "the session's time is over",
+    "stream_drop": "the media stream is cut without a word",
+    "stream_gap": "the caller's audio is missing for a while",
+    "marks_late": "marks come back late",
+    "stream_garbage": "messages that nobody understands",
+    "store_down": "the store cannot be used for a while",
+    "store_slow": "the store is slow",
+    "rest_fails": "the carrier's API fails",
+    "rest_slow": "the carrier's API is slow",
+    "backend_fails": "the backend fails",
+    "callbacks_twice": "every webhook comes twice",
+}
+
+
+@attrs.frozen
+class Act:
+    """What the caller does: say (words), interrupt (after seconds, words), press (keys), wait (seconds)."""
+
+    what: str
+    words: str = ""
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class Plan:
+    """One call."""
+
+    seed: int
+    flow: str
+    acts: tuple[Act, ...]
+    faults: tuple[Fault, ...]
+
+    def smaller(self) -> Iterator["Plan"]:
+        """The same with one thing less, the largest things first."""
+        for number in range(len(self.faults)):
+            yield attrs.evolve(self, faults=self.faults[:number] + self.faults[number + 1 :])
+        for number in reversed(range(len(self.acts))):
+            yield attrs.evolve(self, acts=self.acts[:number] + self.acts[number + 1 :])
+
+    def fault(self, kind: str) -> Fault | None:
+        """The fault of this kind, if there is one."""
+        return next((fault for fault in self.faults if fault.kind == kind), None)
+
+    def __str__(self) -> str:
+        acts = "; ".join(f"{act.what} {act.words or f'{act.seconds:g} s'}" for act in self.acts)
+        faults = "; ".join(f"{fault.kind} at {fault.at:g} s ({fault.size:g})" for fault in self.faults) or "none"
+        return f"seed {self.seed}, flow {self.flow}\n  caller: {acts}\n  faults: {faults}"
+
+
+def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
+    """The plan of `seed`, with faults of these kinds only."""
+    chance = random.Random(f"plan {seed}")
+    acts: list[Act] = []
+    for _ in range(chance.randint(2, 7)):
+        what = chance.choices(("say", "interrupt", "press", "wait"), (6, 2, 1, 1))[0]
+        if what == "press":
+            acts.append(Act("press", chance.choice(("5", "42#", "#", "1", "415#"))))
+        elif what == "wait":
+            acts.append(Act("wait", seconds=chance.choice((3.0, 9.0, 20.0))))
+        else:
+            acts.append(Act(what, chance.choice(PHRASES), chance.choice((0.3, 0.8, 1.6))))
+    wanted = min(len(kinds), chance.choices((0, 1, 2, 3), (1, 4, 3, 1))[0])
+    faults = [
+        Fault(kind, round(chance.uniform(0.5, 40.0), 2), round(chance.uniform(0.2, 12.0), 2))
+        for kind in chance.sample(kinds, wanted)
+    ]
+    return Plan(seed, chance.choice(FLOWS), tuple(acts), tuple(faults))
+
+
+def reply_of(seed: int, number: int, *, apart: bool, after_tools: bool) -> Reply:
+    """The model's answer `number`: speech, tools, both, seldom an end; a model that behaves as models do."""
+    chance = random.Random(f"reply {seed} {number}")
+    if apart:
+        return Reply((Text(json.dumps({"email": "a@example.com"} if chance.random() < 0.3 else {})),))
+    words = chance.choice(AGENT)
+    speech = Speech(words, murmur(words, seed=number))
+    delay, speed = chance.choice((100, 250, 600, 1500)), chance.choice((1.5, 5.0, 20.0))
+    if after_tools or chance.random() < 0.55:
+        return Reply((speech,), delay, speed)
+    last = chance.random()
+    if last < 0.08:
+        return Reply((speech, Call("end_call", '{"reason": "done"}')), delay, speed)
+    if last < 0.14:
+        return Reply((speech, Call("transfer_to_human", '{"reason": "asked"}')), delay, speed)
+    calls = [_call(chance) for _ in range(chance.choice((1, 1, 2)))]
+    return Reply((speech, *calls) if chance.random() < 0.3 else tuple(calls), delay, speed)
+
+
+def _call(chance: random.Random) -> Call:
+    name = chance.choice(TOOLS)
+    if chance.random() < 0.1:
+        return Call(name, chance.choice(('{"torn": ', "[]", "null", '{"slots": 7}')))
+    if name == "save_details":
+        some = chance.sample(sorted(VALUES), chance.randint(1, 3))
+        return Call(name, json.dumps({key: VALUES[key] for key in some}))
+    arguments: dict[str, object] = {
+        "confirm_details": {"slots": [chance.choice(("name", "email", "phone"))], "correct": chance.random() < 0.8},
+        "look_up": {"topic": chance.choice(("hours", "address", "weather"))},
+        "send_sms": {"text": "As you asked."},
+    }.get(name, {})
+    return Call(name, json.dumps(arguments))
