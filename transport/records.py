@@ -65,25 +65,27 @@ class Records:
                 self._news = trio.Event()
                 await self._news.wait()
             await trio.sleep(TRY_AGAIN)
-            for key, write in list(self._later.items()):
+            while self._later:
+                key, write = next(iter(self._later.items()))
                 try:
                     await write()
                 except StoreDown:
                     break
-                self._later.pop(key, None)
+                if self._later.get(key) is write:  # else there is something newer to be written there
+                    del self._later[key]
 
-    async def _write(self, what: str, key: str, write: Write) -> None:
-        """Makes a write, now or later."""
+    async def _write(self, what: str, key: str, write: Write, *, after: str = "") -> None:
+        """Makes a write, now or later; later too if the write `after` has not been made yet, without which it means nothing."""
         try:
-            if self._later:  # what should have been made before it comes first
-                raise StoreDown("writes are waiting")
-            await write()
+            if after not in self._later:
+                await write()
+                return
         except StoreDown as error:
             self._failed(what, error)
-            self._later[f"{what} {key}"] = write
-            while len(self._later) > LATER_AT_MOST:
-                self._later.popitem(last=False)
-            self._news.set()
+        self._later[f"{what} {key}"] = write
+        while len(self._later) > LATER_AT_MOST:
+            self._later.popitem(last=False)
+        self._news.set()
 
     async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
         """See `RecordPort`."""
@@ -159,7 +161,8 @@ class Records:
 
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
         """The call is over."""
-        await self._write("haste", call_sid, lambda: self._store.hasten_delivery(call_sid, due))
+        promise = f"delivery {call_sid}"
+        await self._write("haste", call_sid, lambda: self._store.hasten_delivery(call_sid, due), after=promise)
 
     async def disposition(self, call_sid: str) -> Disposition | None:
         """What was decided for the caller, here or by another worker."""

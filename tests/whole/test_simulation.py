@@ -8,7 +8,7 @@ from transport.loopback import sim_report, simulation
 from transport.loopback.sim_plan import KINDS, Plan, plan_of
 from transport.loopback.simulation import Verdict, shrunk, simulate
 
-SEEDS = range(7000, 7016)
+SEEDS = range(7000, 7010)
 ONCE_WRONG = {
     12: "a session that had stopped: no filler while the model did not hear the caller",
     64: "a slow store: the delivery was promised only as long as the ringing caller was patient",
@@ -29,7 +29,7 @@ def test_what_the_simulator_once_found_stays_mended(seed: int) -> None:
     assert verdict.wrong == (), f"{ONCE_WRONG[seed]}\n{verdict.plan}\n{verdict.timeline}"
 
 
-@pytest.mark.parametrize("seed", [3, 41])
+@pytest.mark.parametrize("seed", [41])
 def test_the_same_seed_gives_the_same_log_twice(seed: int) -> None:
     first, second = simulate(plan_of(seed)), simulate(plan_of(seed))
     assert first.log
