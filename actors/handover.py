@@ -15,6 +15,8 @@ from actors.notebook import heard_words
 
 ONSET = 1.0
 """Seconds before a turn was noticed that may belong to it."""
+KEPT = 2.0
+"""Seconds of audio that are kept while the caller says nothing: an onset, and the time in which it is noticed."""
 
 
 @attrs.frozen
@@ -53,16 +55,23 @@ class Handover:
     def sent(self, events: Sequence[CallerAudio | CallerSilence], now: float) -> None:
         """Audio of the caller's went to the model."""
         self._sent.extend(Sent(now, event) for event in events)
+        oldest = min(self._turn_from, now - KEPT)
+        while self._sent and self._sent[0].at < oldest:
+            self._sent.popleft()
 
     def turn_began(self, item: str, now: float) -> None:
         """The model heard the caller begin to speak."""
-        if not self._turn:  # else the turn before was never written down: both are kept
-            self._turn_from = now - ONSET
+        self._turn_from = min(self._turn_from, now - ONSET)  # if the turn before was never written down, both are kept
         self._turn = item
 
     def unnoticed_since(self, began: float) -> None:
-        """The caller has been speaking since then, and the model took no notice."""
+        """The caller has been speaking since then, and the model has taken no notice yet."""
         self._turn_from = min(self._turn_from, began - ONSET)
+
+    def alive(self) -> None:
+        """The model said something: what it took no notice of was a noise to it."""
+        if not self._turn:
+            self._turn_from = float("inf")
 
     def turn_written(self, item: str) -> None:
         """The words of the turn are known, as text."""

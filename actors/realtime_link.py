@@ -289,15 +289,13 @@ class RealtimeLink:
         """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
         now = trio.current_time()
         waited = self._caller_waits
-        if (began := self._ear.unanswered_from) is not None:
-            self._handover.unnoticed_since(began)
         unfinished = self._handover.unfinished()
         for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         self._owed = waited and not self._tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
-        self._mute += 1
+        self._mute += waited
         self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
         return self._mute <= MUTE_AT_MOST and not too_many
@@ -420,6 +418,7 @@ class RealtimeLink:
             return
         for event in events:
             if isinstance(event, CallerAudio) and self._ear.listen(event.payload, now):
+                self._handover.unnoticed_since(self._ear.unanswered_from or now)
                 self._changed.set()
 
     async def _send_commands(self, session: ModelSession) -> None:
@@ -528,6 +527,7 @@ class RealtimeLink:
         while True:
             event = await session.receive()
             self._ear.sign_of_life()
+            self._handover.alive()
             self._probed_at = None
             self._life = trio.current_time()
             if isinstance(event, ReplyAudio):

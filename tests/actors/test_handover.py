@@ -1,0 +1,91 @@
+"""The handover: the caller's unanswered words as sound, the agent's half sentence, and no more memory than that takes."""
+
+import pytest
+
+from actors.handover import KEPT, ONSET, Handover
+from actors.messages import CallerAudio
+from tests.kit.calls import ms
+
+FRAMES = 750
+
+
+def speaking(handover: Handover, seconds: float, start: float) -> float:
+    """The caller's line delivers so much audio from `start` on; when that was over."""
+    for number in range(round(seconds * 50)):
+        at = start + number * 0.02
+        handover.sent([CallerAudio(f"{at:.2f}", 0)], at)
+    return start + seconds
+
+
+def heard(handover: Handover) -> list[float]:
+    return [float(event.payload) for event in handover.unheard() if isinstance(event, CallerAudio)]
+
+
+def test_a_turn_that_is_not_written_down_is_kept_from_before_its_onset() -> None:
+    handover = Handover(FRAMES)
+    now = speaking(handover, 5.0, 0.0)
+    handover.turn_began("u1", now)
+    speaking(handover, 3.0, now)
+    assert heard(handover)[0] == pytest.approx(now - ONSET, abs=0.03)
+    assert heard(handover)[-1] == pytest.approx(now + 2.98)
+
+
+@pytest.mark.parametrize("way", ["written", "answered"])
+def test_a_turn_that_is_known_is_not_kept(way: str) -> None:
+    handover = Handover(FRAMES)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    handover.turn_written("u0")  # another one
+    assert heard(handover)
+    if way == "written":
+        handover.turn_written("u1")
+    else:
+        handover.turn_answered()
+    assert heard(handover) == []
+
+
+def test_two_turns_of_which_none_is_written_down_are_both_kept() -> None:
+    handover = Handover(FRAMES)
+    first = speaking(handover, 2.0, 0.0)
+    handover.turn_began("u1", first)
+    handover.turn_began("u2", speaking(handover, 4.0, first))
+    assert heard(handover)[0] == pytest.approx(first - ONSET, abs=0.03)
+
+
+def test_what_the_model_took_no_notice_of_is_kept_until_it_shows_that_it_lives() -> None:
+    handover = Handover(FRAMES)
+    now = speaking(handover, 3.0, 0.0)
+    handover.unnoticed_since(now)
+    speaking(handover, 6.0, now)
+    assert heard(handover)[0] == pytest.approx(now - ONSET, abs=0.03)
+    handover.alive()
+    assert heard(handover) == []
+
+
+def test_a_sign_of_life_does_not_forget_a_turn_that_the_model_noticed() -> None:
+    handover = Handover(FRAMES)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    handover.alive()
+    assert heard(handover)
+
+
+def test_memory_is_bounded_while_nothing_is_said_and_by_the_frames_in_a_long_turn() -> None:
+    handover = Handover(FRAMES)
+    now = speaking(handover, 60.0, 0.0)
+    assert len(handover._sent) <= KEPT * 50 + 1
+    handover.turn_began("u1", now)
+    speaking(handover, 60.0, now)
+    assert len(handover._sent) == FRAMES
+
+
+def test_an_unfinished_reply_has_the_words_that_were_heard_at_most_and_a_finished_one_none() -> None:
+    handover = Handover(FRAMES)
+    handover.spoken("r1", "i1", words="We are open from nine to five, and on Saturdays until two.")
+    assert handover.unfinished() == {}, "no audio of it came"
+    handover.spoken("r1", "i1", audio=len(ms(2000)))
+    assert handover.unfinished() == {"i1": "We are open from nine to five,"}
+    handover.spoken("r2", "i2", audio=len(ms(1000)), words="Gladly.")
+    assert handover.unfinished() == {"i2": "Gladly."}
+    handover.reply_over("r1")
+    assert handover.unfinished() == {"i2": "Gladly."}
+    handover.reply_over("r2")
+    assert handover.unfinished() == {}
