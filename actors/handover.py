@@ -15,16 +15,12 @@ from actors.notebook import heard_words
 
 ONSET = 1.0
 """Seconds before a turn was noticed that may belong to it."""
-KEPT = 2.0
+KEPT = 1.6
 """Seconds of audio that are kept while the caller says nothing: an onset, and the time in which it is noticed."""
 
 
-@attrs.frozen
-class Sent:
-    """Audio of the caller's, and when it went to the model."""
-
-    at: float
-    event: CallerAudio | CallerSilence
+Sent = tuple[float, CallerAudio | CallerSilence]
+"""Audio of the caller's, and when it went to the model. Fifty a second: no class of its own."""
 
 
 @attrs.define
@@ -54,10 +50,12 @@ class Handover:
 
     def sent(self, events: Sequence[CallerAudio | CallerSilence], now: float) -> None:
         """Audio of the caller's went to the model."""
-        self._sent.extend(Sent(now, event) for event in events)
+        sent = self._sent
+        for event in events:
+            sent.append((now, event))
         oldest = min(self._turn_from, now - KEPT)
-        while self._sent and self._sent[0].at < oldest:
-            self._sent.popleft()
+        while sent and sent[0][0] < oldest:
+            sent.popleft()
 
     def turn_began(self, item: str, now: float) -> None:
         """The model heard the caller begin to speak."""
@@ -99,7 +97,7 @@ class Handover:
 
     def unheard(self) -> list[CallerAudio | CallerSilence]:
         """What the caller said that nobody has answered or written down, as it was sent."""
-        return [sent.event for sent in self._sent if sent.at >= self._turn_from]
+        return [event for at, event in self._sent if at >= self._turn_from]
 
     def unfinished(self) -> dict[str, str]:
         """The items of a reply that was broken off by the loss, and the words of each that are heard at most."""

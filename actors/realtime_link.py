@@ -724,8 +724,10 @@ class RealtimeLink:
         while True:
             self._changed = trio.Event()
             due = (self._filler_due(), self._insist_due(), self._loss_due(), self._sign_of_life_due(), self._roll_due())
-            with trio.move_on_at(min(due)):
+            with trio.move_on_at(min(due)) as waiting:
                 await self._changed.wait()
+            if not waiting.cancelled_caught:
+                continue  # something changed, and so may what is due
             now = trio.current_time()
             if now >= self._sign_of_life_due():
                 if self._probed_at is not None:
