@@ -62,7 +62,7 @@ def finished_stream(row: Mapping[str, Any], record: CallRecord, newest: datetime
         # A disposition that is stored was stored by somebody who knew better.
         values |= {
             "stream_sid": record.stream_sid,
-            "ended": record.ended,
+            "ended": record.ended or row["ended"],
             "disposition": row["disposition"] or (record.disposition.value if record.disposition else None),
             "reason": mask_text(record.reason),
             "details": record_details(record),

@@ -250,6 +250,17 @@ async def test_the_end_that_the_record_gave_is_kept_when_the_status_comes(url: s
     assert row["ended"] == ENDED
 
 
+async def test_a_record_without_an_end_does_not_unmake_the_end_that_the_status_gave(url: str):
+    async with one_store(url) as store:
+        await store.status("CA1", "completed", 3)
+        ended = (await store.call("CA1") or {})["ended"]
+        assert ended is not None
+        record = a_record()
+        record.ended = None
+        await store.keep_record(record)
+        assert (await store.call("CA1") or {})["ended"] == ended
+
+
 async def test_news_of_a_message_come_in_any_order_and_the_last_word_stays(url: str):
     link = "https://api.example.com/RE1"
     async with one_store(url) as store:
