@@ -303,6 +303,8 @@ class RealtimeLink:
     async def _live(self, endpoint: int, until: float, *, first: bool) -> None:
         """One connection from its opening to its end. Raises ModelGone, alone or in a group."""
         scope = trio.CancelScope()
+        if not first:
+            self._fresh()  # of one that could not be set up to its end something may be left
         with trio.move_on_at(min(trio.current_time() + self._limits.connect, until)) as opening:
             async with self._model.connect(endpoint) as session:
                 opening.deadline = until
@@ -356,13 +358,14 @@ class RealtimeLink:
         for tell in tells:
             await session.send(tell)
             self._items.add(tell.item)
+        commands = self._ask() if asks else []
+        self._owed = asks  # until it is asked for; if that fails, the next session has to
+        for command in commands:
+            await session.send(command)
+        self._owed, self._life = False, trio.current_time()
         waiting = self.audio.take_all()
         for event in (*unheard, *waiting):  # in the order in which it was spoken
             self.audio.post(event)
-        self._life = trio.current_time()
-        for command in self._ask() if asks else ():
-            await session.send(command)
-        self._owed = False
 
     # ------------------------------------------------------------ connect, configure
 

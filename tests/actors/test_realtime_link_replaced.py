@@ -243,6 +243,33 @@ async def test_the_result_of_a_tool_that_was_called_before_is_told_as_text(
     assert len(second.said(AskReply)) == 1
 
 
+async def test_a_session_that_is_lost_while_it_is_told_leaves_everything_to_the_one_after_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    class Fragile(FakeModel):
+        def connect(self, endpoint: int):  # type: ignore[no-untyped-def] # as its base
+            self.places = (Place(opens_after=0.1),)
+            return super().connect(endpoint)
+
+    desk = Desk(nursery)
+    desk.model = desk.link._model = Fragile()
+    first = await desk.up()
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Which day?", True))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.model.session(2)
+    second.takes = trio.Event()  # it takes the configuration, and stops in the middle of what it is told
+    await trio.sleep(0.5)
+    second.lose()
+    second.takes.set()
+    third = await desk.next(3)
+    assert told(third) == ["Hello.", "Hi, I am Anna."]
+    assert len(third.said(AskReply)) == 1
+    third.speak("r3", "i3", ms(200))
+    await trio.sleep(60)
+    assert not desk.over.is_set()
+
+
 # ---------------------------------------------------------------- when none can be had
 
 

@@ -96,8 +96,8 @@ class LoopbackModel:
                     log = SessionLog(request.path, headers)
                     self.sessions.append(log)
                     await self._converse(await request.accept(), stream, log, faults)
-            except* (ConnectionClosed, OSError, trio.BrokenResourceError):
-                pass  # the client is gone
+            except* (ConnectionClosed, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the client is gone, or was given up by a fault of ours
             nursery.cancel_scope.cancel("the connection is over")
         await trio.aclose_forcefully(stream)  # a client that was given up is not told by a close frame
 
