@@ -63,7 +63,12 @@ async def open_client(
         if refused is None:
             raise
     finally:
-        with trio.move_on_after(LINGER, shield=True), contextlib.suppress(trio.BrokenResourceError, OSError):
+        over = (
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+            OSError,
+        )  # closed: by the library, after the goodbye
+        with trio.move_on_after(LINGER, shield=True), contextlib.suppress(*over):
             while opened and await stream.receive_some(65536):
                 pass
         await trio.aclose_forcefully(stream)

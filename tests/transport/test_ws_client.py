@@ -96,3 +96,10 @@ async def test_an_error_of_the_body_comes_as_it_was_raised():
 
 async def test_the_certificates_of_the_system_are_read_once():
     assert ws_client._trust() is ws_client._trust()
+
+
+async def test_a_stream_that_the_library_has_closed_already_is_left_without_an_error():
+    async with echo_server() as port:
+        async with open_client(f"ws://127.0.0.1:{port}/v1", [], queue=4, message_at_most=1000) as connection:
+            await connection.aclose()
+            await connection._stream.aclose()
