@@ -99,7 +99,9 @@ async def test_the_certificates_of_the_system_are_read_once():
 
 
 async def test_a_stream_that_the_library_has_closed_already_is_left_without_an_error():
-    async with echo_server() as port:
-        async with open_client(f"ws://127.0.0.1:{port}/v1", [], queue=4, message_at_most=1000) as connection:
-            await connection.aclose()
-            await connection._stream.aclose()
+    async with (
+        echo_server() as port,
+        open_client(f"ws://127.0.0.1:{port}/v1", [], queue=4, message_at_most=1000) as connection,
+    ):
+        await connection.aclose()
+        await connection._stream.aclose()
