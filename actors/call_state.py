@@ -30,6 +30,7 @@ from actors.messages import (
     MoveAway,
     ReplyOver,
     SendText,
+    SetModel,
     SetPatience,
     TimerRang,
     ToolsCalled,
@@ -66,8 +67,8 @@ FAREWELL_AT_MOST = 30.0
 """Seconds that last words may take; a goodbye is not a speech."""
 ERRAND_PATIENCE = 6.0
 """Seconds that the model waits for a tool before it is told that it takes longer; the caller hears a filler meanwhile."""
-FILLERS = ("one_moment", "still_here")
-"""Recorded prompts for a caller who waits, the first time and after that."""
+ONE_MOMENT, STILL_HERE, APOLOGY = "one_moment", "still_here", "apology"
+"""Recorded prompts for a caller who waits: the first time, after that, and after that if it may be in vain."""
 BAD_CALLS_AT_MOST = 3
 """Replies in a row with tool calls of which none could be used; then the keypad takes over."""
 ROUNDS_AT_MOST = 8
@@ -274,6 +275,7 @@ Effect: TypeAlias = (
     | StopTimer
     | AnswerTools
     | Guide
+    | SetModel
     | SetPatience
     | Extract
     | Errand

@@ -21,6 +21,7 @@ from actors.messages import (
     Role,
     RunPython,
     SendText,
+    SetModel,
     SetPatience,
     StopTalking,
     Tell,
@@ -32,7 +33,7 @@ from actors.realtime_link import ONCE_PREFIX, PROMPT_PREFIX
 QUEUE = 64
 """A silent dialogue is worse than a dead call: a full mailbox ends the call."""
 
-FlowOutput = Tell | AskReply | AnswerTools | StopTalking | Guide | SetPatience | Extract
+FlowOutput = Tell | AskReply | AnswerTools | StopTalking | Guide | SetPatience | SetModel | Extract
 
 
 @attrs.frozen
@@ -133,7 +134,7 @@ class FlowActor:
             self._to.errands.post(effect)
         elif isinstance(effect, call_state.Note):
             self._to.on_note(effect.text)
-        elif isinstance(effect, AnswerTools | Guide | SetPatience | Extract):
+        elif isinstance(effect, AnswerTools | Guide | SetPatience | SetModel | Extract):
             link.post(effect)
 
     def _say(self, effect: call_state.Say) -> None:

@@ -18,12 +18,14 @@ import attrs
 
 from actors import details, dialogue
 from actors.call_state import (
+    APOLOGY,
     DIGITS_AT_MOST,
     DIGITS_PAUSE,
     END_KEY,
-    FILLERS,
     HUMAN_KEY,
     IDLE_AT_MOST,
+    ONE_MOMENT,
+    STILL_HERE,
     AskModel,
     Effect,
     FlowEvent,
@@ -66,6 +68,7 @@ from actors.messages import (
     LinkUp,
     MoveAway,
     ReplyOver,
+    SetModel,
     SetPatience,
     TimerRang,
     ToolsCalled,
@@ -98,6 +101,8 @@ def _told(before: State, after: State, effects: tuple[Effect, ...], flow: Flow) 
     changes: list[Effect] = []
     if _patience(flow, was) != _patience(flow, now):
         changes.append(SetPatience(_patience(flow, now)))
+    if _model(flow, was) != _model(flow, now):
+        changes.append(SetModel(_model(flow, now)))
     text = guidance(flow, now, after.caller)
     if text != after.guided:
         after = attrs.evolve(after, guided=text)
@@ -127,6 +132,11 @@ def _patience(flow: Flow, now: Dialogue) -> int:
     return state.patience_ms if now.visits and dictates else 0
 
 
+def _model(flow: Flow, now: Dialogue) -> str:
+    """The model that is to speak in the state; empty: the usual one, as before the call."""
+    return flow.states[now.at].model if now.visits else ""
+
+
 @attrs.frozen
 class _Step(ToolStep):
     """One step of the call: what follows from what."""
@@ -145,7 +155,8 @@ class _Step(ToolStep):
         if isinstance(event, LinkLost):
             return lost(state, event.reason)
         if isinstance(event, CallerWaits):
-            return state, (Say(FILLERS[min(event.times, len(FILLERS)) - 1], told=False),)
+            later = APOLOGY if event.doubtful else STILL_HERE
+            return state, (Say(ONE_MOMENT if event.times == 1 else later, told=False),)
         if isinstance(event, KeyPressed):
             return self.key(state, event.digit)
         if isinstance(event, TimerRang):

@@ -500,9 +500,13 @@ class ReplyOver:
 
 @attrs.frozen
 class CallerWaits:
-    """The caller waits for a voice that is due and does not come; `times`: how often that is told in this wait."""
+    """The caller waits for a voice that is due and does not come; `times`: how often that is told in this wait.
+
+    `doubtful`: it is not known whether there is a model that could answer.
+    """
 
     times: int
+    doubtful: bool = False
 
 
 @attrs.frozen
@@ -538,6 +542,13 @@ class SetPatience:
     """The silence that ends the caller's turn, ms; 0: as the session was set up."""
 
     silence_ms: int
+
+
+@attrs.frozen
+class SetModel:
+    """The name of the model that is wanted from here on; empty: the one of the settings."""
+
+    name: str
 
 
 @attrs.frozen

@@ -97,6 +97,8 @@ class CallRecord:
     mailboxes: list[MailboxStats] = attrs.field(factory=list[MailboxStats])
     errors: list[Trouble] = attrs.field(factory=list[Trouble])
     errors_left_out: int = 0
+    replaced: list[Trouble] = attrs.field(factory=list[Trouble])
+    """Sessions of the model that were replaced as planned."""
 
 
 @attrs.define
@@ -256,6 +258,11 @@ class Notebook:
         else:
             self.record.errors_left_out += 1
         self.say("trouble", kind=kind, text=text)
+
+    def replaced(self, why: str) -> None:
+        """A session of the model is replaced by another, as planned."""
+        self.record.replaced.append(Trouble(self.now(), "session", why))
+        self.say("session_replaced", why=why)
 
     def close(self, disposition: Disposition, reason: str, mailboxes: list[MailboxStats]) -> CallRecord:
         """The call is over. Turns that are still open keep what is known of them."""

@@ -72,8 +72,11 @@ class ModelPort(Protocol):
         """How many places there are to try, in order."""
         ...
 
-    def connect(self, endpoint: int) -> AbstractAsyncContextManager[ModelSession]:
-        """Opens connection to the given place; leaving the block closes it, within 2 s. Raises ModelGone."""
+    def connect(self, endpoint: int, name: str = "") -> AbstractAsyncContextManager[ModelSession]:
+        """Opens a connection to the given place, for the model `name` (empty: the usual one).
+
+        Leaving the block closes it, within 2 s. Raises ModelGone.
+        """
         ...
 
 

@@ -12,7 +12,6 @@ from actors.ear import Ear
 from actors.handover import Handover
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
-    AgreedSession,
     AnswerTools,
     AskReply,
     CallerAudio,
@@ -24,7 +23,6 @@ from actors.messages import (
     CallerWords,
     CallState,
     CancelReply,
-    Configure,
     DropItem,
     Extract,
     Extracted,
@@ -50,7 +48,7 @@ from actors.messages import (
     Role,
     SessionAgreed,
     SessionConfig,
-    SessionCreated,
+    SetModel,
     SetPatience,
     SpeechStarted,
     SpeechStopped,
@@ -61,26 +59,22 @@ from actors.messages import (
     Truncate,
     TurnCommitted,
 )
+from actors.model_line import ModelLine, joined
 from actors.mulaw import BYTES_PER_MS
 from actors.notebook import Notebook, heard_words
 from actors.ports import ModelGone, ModelPort, ModelSession
 from actors.reply_desk import ReplyDesk
+from actors.waiting import CallerWait, Rung
 
 COMMANDS = 64
 """Commands that may wait for a session: a few a turn. A full one means that the flow has gone mad."""
 FRAME_MS = 20
 BATCH = 50
 """Frames joined into one append after a delay: a second, 11 kB on the wire."""
-FILLER_SHARE = 0.625
-"""Share of the longest silence after which a caller who waits hears that somebody is there."""
-FILLERS_AT_MOST = 2
-"""Times in one wait; the silence after the last one is the last."""
 VOICELESS_AT_MOST = 2
 """Replies to turns that may follow each other without a word: one is how a model keeps silent on a noise."""
 RETRY_SECONDS = 0.4
 """Pause before a reply that failed for a passing reason is asked for again, once."""
-CALLER_TURN_AT_MOST = 10.0
-"""A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
 ECHO_TAIL = 0.3
 """Seconds that the agent's echo may still come back after its last frame."""
 BACK_OFF = (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -91,14 +85,12 @@ LOSSES_AT_MOST = 6
 LOSSES_WITHIN = 60.0
 """Seconds in which so many lost sessions are too many, whatever they said."""
 ROLL_OVER_EARLY, ROLL_OVER_AT_LAST = 0.05, 0.005
-"""Shares of a session's time before its end: from the one on a quiet moment is used to replace it, at the other any moment.
-Of an hour they are three minutes, and 18 seconds."""
-SAME_BREATH = 0.05
-"""Seconds in which a reply is asked for that goes with the results of tools."""
+"""Shares of a session's time before its end: at the one another is prepared, and takes over in a quiet moment; at the other in
+any moment. Of an hour they are three minutes, and 18 seconds."""
+SPARE_BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+"""Seconds before another try to prepare a session beside the one that is up, with jitter. Nobody waits for it."""
 CROSSING = 0.5
 """Seconds that an item may be on its way to the model."""
-PROBE_PATIENCE = 0.5
-"""Seconds in which a model that lives answers a probe."""
 PAUSE_MARGIN = 0.3
 """Seconds past the model's own limit of a turn after which the caller's words count as over."""
 
@@ -113,7 +105,7 @@ ONCE_PREFIX = "once_"
 
 GO_ON = "[You were cut off in the middle of what you said last. Go on from there; repeat nothing and do not greet.]"
 
-LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience
+LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience | SetModel
 FramerInput = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded
 FlowInput = (
     LinkUp | LinkLost | CallerWaits | CallerSpoke | CallerDone | CallerSaid | Extracted | ToolsCalled | ReplyOver
@@ -137,6 +129,8 @@ class LinkLimits:
     """Speech of one reply; what is longer is broken off there."""
     replace: float = 0.0
     """For another session to be had when one was lost; 0: none is tried."""
+    standby: bool = False
+    """Whether a second session is kept ready all the time, to take the place of a lost one at once."""
 
 
 class RealtimeLink:
@@ -148,8 +142,9 @@ class RealtimeLink:
     flow `LinkLost`, once, and is over.
 
     A session that is lost is replaced inside the call, if that is possible in time: the next one is told what was heard,
-    what is being heard, and what the caller said that nobody has answered. `recall` gives the turns that were heard, as
-    (role, words, item). Until there is one the caller hears fillers, as in any other wait.
+    what is being heard, and what the caller said that nobody has answered. So is one whose time is nearly over, or that is of
+    another model than is wanted: then the next one is prepared beside it, and takes over in a quiet moment. `recall` gives
+    the turns that were heard, as (role, words, item). Until there is a session the caller hears fillers, as in any other wait.
     """
 
     def __init__(self, model: ModelPort, config: SessionConfig, limits: LinkLimits, notebook: Notebook) -> None:
@@ -162,7 +157,8 @@ class RealtimeLink:
         self._limits = limits
         self._notebook = notebook
         self._turns = config.turn_detection
-        self._turn_ends = self._turns.silence_ms / 1000
+        self._wanted_name = ""
+        """The model that is wanted now; empty: the usual one."""
         self._told: dict[str, Tell] = {}
         """Speech that the model was told of as text, by the item that is played."""
         self._retold = 0
@@ -171,39 +167,37 @@ class RealtimeLink:
         self._losses: deque[float] = deque(maxlen=LOSSES_AT_MOST)
         self._mute = 0
         """Sessions lost since the model last spoke."""
-        self._owed = False
-        """Whether a voice is due that a session which is gone has not given."""
-        self._end: tuple[trio.CancelScope, str] | None = None
-        """The session that is up, and why it is ended by us."""
+        self._places: deque[int] = deque()
+        """Where a model may be, the next one to be tried first."""
+        self._line: ModelLine | None = None
+        """The session that is up."""
+        self._spare: ModelLine | None = None
+        """One that is prepared beside it."""
+        self._preparing = False
         self._unfinished: dict[str, str] = {}
         """What the lost session was saying."""
         self._tool_names: dict[str, str] = {}
         self._renewed = False
         """Whether the session is not the first one."""
+        self._desk, self._ear = self._new_desk(), self._new_ear()
+        self._wait = CallerWait(limits.silence, self._turns.silence_ms / 1000, self._desk, self._ear)
         self._fresh()
         self._left = self._handover
         """What the lost session leaves."""
-        self._waits_since = -math.inf
-        """When the caller's present wait for a voice began, or they last heard in it that somebody is there."""
-        self._fillers = 0
-        """How often that was in this wait."""
-        self._silent_since = -math.inf
-        """When the silence began in which they heard it first."""
-        self._tools_out = False
-        """Whether the model waits for the results of its tools, and the caller for both."""
-        self._tools_back = -math.inf
-        """When they came back."""
         self._changed = trio.Event()
+
+    def _new_desk(self) -> ReplyDesk:
+        turns = self._config.turn_detection
+        return ReplyDesk(turns.create_response, turns.interrupt_response)
+
+    def _new_ear(self) -> Ear:
+        return Ear(self._turns.silence_ms / 1000 + PAUSE_MARGIN)
 
     def _fresh(self) -> None:
         """What is known of a session when it begins."""
-        turns = self._config.turn_detection
-        self._desk = ReplyDesk(turns.create_response, turns.interrupt_response)
-        self._ear = Ear(self._turn_ends + PAUSE_MARGIN)
+        self._desk, self._ear = self._new_desk(), self._new_ear()
+        self._wait.session_begins(self._desk, self._ear)
         self._handover = Handover(int(self._limits.hold_back * 1000) // FRAME_MS)
-        self._probed_at: float | None = None
-        self._expires = self._lasts = math.inf
-        """When the session will be over, and how long it was to be."""
         self._items: set[str] = set()
         """Items of the conversation that this session knows; others can be neither cut nor taken out."""
         self._calls: set[str] = set()
@@ -224,9 +218,6 @@ class RealtimeLink:
         """Replies in a row that had neither voice nor wish."""
         self._words_unanswered = False
         """Whether the caller's last turn had words that no reply has answered."""
-        self._life = -math.inf
-        """When the model last said anything, or was asked for something."""
-        self._up = False
 
     async def run(
         self,
@@ -237,98 +228,152 @@ class RealtimeLink:
         recall: Callable[[], Sequence[tuple[Role, str, str]]] = tuple,
     ) -> None:
         """Until cancelled, or until `LinkLost` has been told. `speech_until`: when the speech received will be over."""
-        self._framer, self._flow, self._watcher, self._speech_until = framer, flow, watcher, speech_until
+        self._framer, self._flow, self._watcher = framer, flow, watcher
+        self._speech_until = self._wait.speech_until = speech_until
         self._recall = recall
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_for_silence)
-            reason = await self._from_session_to_session()
+            nursery.start_soon(self._watch)
+            async with trio.open_nursery() as self._lines:  # of which those that are left take a moment to close
+                reason = await self._from_session_to_session()
+                flow.post(LinkLost(reason))
+                self._lines.cancel_scope.cancel("there is no model any more")
             nursery.cancel_scope.cancel("there is no model any more")
-        flow.post(LinkLost(reason))
 
     # ------------------------------------------------------------ from session to session
 
     async def _from_session_to_session(self) -> str:
         """Until no session can be had any more; why."""
         reason = "no model is configured"
-        places = deque(range(self._model.endpoints))
+        self._places.extend(range(self._model.endpoints))
         until, rounds = math.inf, iter(BACK_OFF)
         tried = 0
-        while places and trio.current_time() < until:
-            place, first = places[0], until == math.inf
-            reason, fatal = await self._one_session(place, until, first=first)
-            self._notebook.trouble("model", reason)
-            if fatal:
-                places.popleft()  # it never works until an operator acts
-            else:
-                places.rotate(-1)
-            if self._up:
-                if not self._let_go():
+        while self._places and trio.current_time() < until:
+            first = until == math.inf
+            line = self._take_spare() or self._open(self._places[0])
+            gone = await self._one_session(line, until, first=first)
+            reason = str(gone)
+            if not line.planned_end:
+                self._notebook.trouble("model", reason)
+            self._places.remove(line.place)
+            if line.planned_end:
+                self._places.appendleft(line.place)
+            elif not gone.fatal:  # else it never works until an operator acts
+                self._places.append(line.place)
+            if self._wait.up:
+                if not self._let_go(planned=line.planned_end):
                     break
-                until, rounds, tried = trio.current_time() + self._limits.replace, iter(BACK_OFF), 0
+                within = self._limits.replace or (self._limits.connect if line.planned_end else 0)
+                until, rounds, tried = trio.current_time() + within, iter(BACK_OFF), 0
             else:
                 tried += 1
                 if first and tried >= self._model.endpoints:
                     break
-            if not first and tried % max(1, len(places)) == 0:
+            if not first and tried % max(1, len(self._places)) == 0:
                 await trio.sleep(next(rounds, BACK_OFF[-1]) * (0.5 + random.random()))
         for reply in self._desk.abandon():
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         return reason
 
-    async def _one_session(self, place: int, until: float, *, first: bool) -> tuple[str, bool]:
-        """A session from the opening of its connection to its end: why it ended, and whether no other would do better."""
-        self._up = False
-        gone: list[ModelGone] = []
+    async def _one_session(self, line: ModelLine, until: float, *, first: bool) -> ModelGone:
+        """A session until it is over; why it is."""
+        self._wait.up = False
+        gone = ModelGone("")
         try:
-            await self._live(place, until, first=first)
+            await self._live(line, until, first=first)
         except* ModelGone as errors:
-            gone = _leaves(errors)
-        return "; ".join(str(error) for error in gone), any(error.fatal for error in gone)
+            gone = joined(errors)
+        finally:
+            self._line = None
+            line.let_go()
+        return gone
 
-    def _let_go(self) -> bool:
+    def _let_go(self, *, planned: bool) -> bool:
         """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
         now = trio.current_time()
-        waited = self._caller_waits
+        waited = self._wait.waits
         unfinished = self._handover.unfinished()
         for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
-        self._owed = waited and not self._tools_out
+        self._wait.owed = waited and not self._wait.tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
+        if planned:
+            return True
         self._mute += waited
         self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
         return self._mute <= MUTE_AT_MOST and not too_many
 
-    async def _live(self, endpoint: int, until: float, *, first: bool) -> None:
-        """One connection from its opening to its end. Raises ModelGone, alone or in a group."""
-        scope = trio.CancelScope()
+    async def _live(self, line: ModelLine, until: float, *, first: bool) -> None:
+        """One session from when it is wanted to its end. Raises ModelGone, alone or in a group."""
         if not first:
             self._fresh()  # of one that could not be set up to its end something may be left
-        with trio.move_on_at(min(trio.current_time() + self._limits.connect, until)) as opening:
-            async with self._model.connect(endpoint) as session:
-                opening.deadline = until
-                await self._configure(session)
-                opening.deadline = math.inf
+        with line.use:
+            with trio.move_on_at(until) as patience:
+                session = await line.take()
+                patience.deadline = math.inf
+                if line.config.turn_detection != self._turns:
+                    await session.send(Retune(self._turns))
                 if not first:
                     await self._brief(session)
-                self._up, self._end = True, (scope, "")
+                self._wait.up, self._line = True, line
                 self._flow.post(LinkUp())
                 self._changed.set()
-                with scope:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._send_audio, session)
-                        nursery.start_soon(self._send_commands, session)
-                        await self._read(session, nursery)
-        if opening.cancelled_caught:
-            raise ModelGone(f"no connection within {self._limits.connect:g} s")
-        raise ModelGone(self._end[1] if self._end else "")
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send_audio, session)
+                    nursery.start_soon(self._send_commands, session)
+                    await self._read(session, nursery)
+            if patience.cancelled_caught:
+                raise ModelGone(f"no connection within {self._limits.replace:g} s")
+        raise line.gone or ModelGone(line.ended_by_us)
 
-    def _end_session(self, why: str) -> None:
-        """The session that is up is given up."""
-        if self._end is not None:
-            self._end = (self._end[0], why)
-            self._end[0].cancel(why)
+    # ------------------------------------------------------------ lines to the model
+
+    def _open(self, place: int) -> ModelLine:
+        """A connection begins to open."""
+        line = ModelLine(
+            self._model,
+            place,
+            self._wanted_name,
+            attrs.evolve(self._config, turn_detection=self._turns),
+            self._limits.connect,
+            self._limits.session,
+            lambda text: self._notebook.trouble("model", text),
+        )
+        self._lines.start_soon(line.run)
+        return line
+
+    def _take_spare(self) -> ModelLine | None:
+        """What was prepared, if it is of use."""
+        spare, self._spare = self._spare, None
+        if spare is None or spare.gone is not None:
+            return None
+        if spare.name != self._wanted_name:
+            spare.let_go()
+            return None
+        return spare
+
+    async def _prepare(self) -> None:
+        """Another session beside the one that is up, until it is taken. It is tried until there is one."""
+        pauses = iter(SPARE_BACK_OFF)
+        while self._places:
+            elsewhere = len(self._places) > 1 and self._limits.standby
+            line = self._spare = self._open(self._places[1 if elsewhere else 0])
+            await line.settled.wait()
+            self._changed.set()
+            await line.parted.wait()
+            if self._spare is not line:  # taken, or of no use any more
+                break
+            self._spare = None
+            if line.gone is not None:
+                self._notebook.trouble("model", f"no session could be kept ready: {line.gone}")
+                if line.gone.fatal and len(self._places) > 1:
+                    self._places.remove(line.place)
+                elif line.gone.fatal:
+                    return  # the one that is up may still last; nothing is prepared any more
+                await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * (0.5 + random.random()))
+        self._preparing = False
+        self._changed.set()
 
     async def _brief(self, session: ModelSession) -> None:
         """A session that takes the place of another is told what that one knew. It never greets again."""
@@ -349,7 +394,7 @@ class RealtimeLink:
             self._guides += 1
             tells.append(Tell(Role.OPERATOR, self._guided, f"{GUIDE_PREFIX}{self._guides}"))
         unheard = self._left.unheard()
-        asks = self._owed and not unheard
+        asks = self._wait.owed and not unheard
         if asks and self._unfinished:
             self._retold += 1
             told = Tell(Role.OPERATOR, GO_ON, f"{ONCE_PREFIX}back_{self._retold}")
@@ -359,38 +404,13 @@ class RealtimeLink:
             await session.send(tell)
             self._items.add(tell.item)
         commands = self._ask() if asks else []
-        self._owed = asks  # until it is asked for; if that fails, the next session has to
+        self._wait.owed = asks  # until it is asked for; if that fails, the next session has to
         for command in commands:
             await session.send(command)
-        self._owed, self._life = False, trio.current_time()
+        self._wait.owed, self._wait.life = False, trio.current_time()
         waiting = self.audio.take_all()
         for event in (*unheard, *waiting):  # in the order in which it was spoken
             self.audio.post(event)
-
-    # ------------------------------------------------------------ connect, configure
-
-    async def _configure(self, session: ModelSession) -> None:
-        created = await self._answer(session, SessionCreated)
-        if isinstance(created, SessionCreated) and created.expires_in is not None:
-            self._expires, self._lasts = trio.current_time() + created.expires_in, created.expires_in
-        config = attrs.evolve(self._config, turn_detection=self._turns)
-        await session.send(Configure(config))
-        answer = await self._answer(session, SessionAgreed)
-        assert isinstance(answer, SessionAgreed)
-        if wrong := disagreement(config, answer.agreed):
-            raise ModelGone(f"the session is not what was asked for: {wrong}", fatal=True)
-        if answer.agreed.turn_detection != config.turn_detection:
-            self._notebook.trouble("model", f"turns are detected otherwise than asked: {answer.agreed.turn_detection}")
-
-    async def _answer(self, session: ModelSession, kind: type[SessionCreated] | type[SessionAgreed]) -> ModelEvent:
-        with trio.move_on_after(self._limits.session):
-            while True:
-                event = await session.receive()
-                if isinstance(event, kind):
-                    return event
-                if isinstance(event, ModelTrouble):
-                    raise ModelGone(f"{event.code}: {event.text}", fatal=event.gravity is Gravity.FATAL)
-        raise ModelGone(f"the model did not answer within {self._limits.session:g} s while the session was set up")
 
     # ------------------------------------------------------------ to the model
 
@@ -464,8 +484,7 @@ class RealtimeLink:
         if isinstance(message, StopTalking):
             return [CancelReply(reply) for reply in self._desk.hush()]
         if isinstance(message, AnswerTools):
-            if self._tools_out:
-                self._tools_out, self._tools_back = False, trio.current_time()
+            self._wait.tools_answered(trio.current_time())
             return [*message.results, *(self._ask() if message.then_reply else [])]
         if isinstance(message, AskReply):
             return self._ask()
@@ -473,6 +492,9 @@ class RealtimeLink:
             return self._guide(message.text)
         if isinstance(message, SetPatience):
             return self._retune(message.silence_ms)
+        if isinstance(message, SetModel):
+            self._change_model(message.name)
+            return []
         return [message]
 
     def _guide(self, text: str) -> list[ModelCommand]:
@@ -488,18 +510,24 @@ class RealtimeLink:
         if turns == self._turns:
             return []
         self._turns = turns
-        self._turn_ends = turns.silence_ms / 1000
-        self._ear.pause = self._turn_ends + PAUSE_MARGIN
+        self._wait.turn_ends = turns.silence_ms / 1000
+        self._ear.pause = turns.silence_ms / 1000 + PAUSE_MARGIN
         self._notebook.patience(turns.silence_ms)
         return [Retune(turns)]
 
     def _ask(self) -> list[ModelCommand]:
-        now = trio.current_time()
-        if not self._caller_waits and now > self._tools_back + SAME_BREATH:  # else the caller's wait goes on
-            self._wait_begins()
-        self._life, self._owed = now, False
+        self._wait.asked(trio.current_time())
         self._changed.set()
         return [AskReply()] if self._desk.wish() else []
+
+    def _change_model(self, name: str) -> None:
+        """From a quiet moment on the model `name` is to speak; a session of it is prepared first."""
+        self._wanted_name = name
+        spare = self._spare
+        if spare is not None and spare.name != name:
+            self._spare = None
+            spare.let_go()
+        self._changed.set()
 
     def _truncations(self, interrupted: Interrupted) -> list[ModelCommand]:
         """The model is told what was heard: the audible item is cut there, what never began is forgotten."""
@@ -529,10 +557,8 @@ class RealtimeLink:
     async def _read(self, session: ModelSession, nursery: trio.Nursery) -> None:
         while True:
             event = await session.receive()
-            self._ear.sign_of_life()
+            self._wait.sign_of_life(trio.current_time())
             self._handover.alive()
-            self._probed_at = None
-            self._life = trio.current_time()
             if isinstance(event, ReplyAudio):
                 self._on_audio(event)
             elif isinstance(event, ReplyWords):
@@ -597,7 +623,7 @@ class RealtimeLink:
             self._notebook.say("caller_speaks", item=event.item)
         elif isinstance(event, SpeechStopped):
             self._desk.speech_stopped()
-            self._words_unanswered = self._tools_out = False
+            self._words_unanswered = self._wait.tools_out = False
             self._notebook.caller_stopped(event.item)
             self._flow.post(CallerDone(event.item))
             self._wait_begins()
@@ -609,14 +635,14 @@ class RealtimeLink:
                 self._flow.post(CallerSaid(event.item, event.text, event.confidence))
                 self._words_unanswered = True
                 self._handover.turn_written(event.item)
-                if self._voiceless and not self._caller_waits:
+                if self._voiceless and not self._wait.waits:
                     self._answer_words()
         elif isinstance(event, Extracted):
             self._flow.post(event)
         elif isinstance(event, SessionAgreed) and event.agreed.turn_detection != self._turns:
             self._notebook.trouble("model", f"turns are detected otherwise than asked: {event.agreed.turn_detection}")
         elif isinstance(event, ReplyBegan):
-            if not self._caller_waits:
+            if not self._wait.waits:
                 self._wait_begins()
             if not self._desk.began(event.reply):
                 self.inbox.post(CancelReply(event.reply))
@@ -654,7 +680,7 @@ class RealtimeLink:
         elif event.status is ReplyStatus.FAILED:
             self._notebook.trouble("reply", f"failed: {event.reason}")
             if event.gravity is not Gravity.RETRY or self._retries:
-                self._owed = True
+                self._wait.owed = True
                 raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
             self._try_again(nursery, RETRY_SECONDS)
             return
@@ -670,12 +696,12 @@ class RealtimeLink:
             if asked or self._voiceless >= VOICELESS_AT_MOST or self._words_unanswered:
                 self._notebook.trouble("reply", "there was no voice in it")
                 if self._retries:
-                    self._owed = True
+                    self._wait.owed = True
                     raise ModelGone("replies without a voice")
                 self._try_again(nursery, 0)
                 return
         if done and not muted and event.status in {ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE}:
-            self._tools_out = True
+            self._wait.tools_out = True
             self._flow.post(ToolsCalled(tuple(done), spoke))
         else:
             self._flow.post(ReplyOver(spoke and not muted))
@@ -690,7 +716,7 @@ class RealtimeLink:
     def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
         """Asks once more; until that reply is over, none is. The caller's wait goes on."""
         self._retries += 1
-        self._owed = True
+        self._wait.owed = True
         self._changed.set()
 
         async def ask_later() -> None:
@@ -708,122 +734,76 @@ class RealtimeLink:
 
     # ------------------------------------------------------------ silence
 
-    @property
-    def _caller_waits(self) -> bool:
-        """Whether the caller has reason to expect a voice."""
-        return self._desk.waiting or self._tools_out or self._owed
-
     def _wait_begins(self) -> None:
-        """Somebody speaks, or something was begun: from here the caller may wait."""
-        self._waits_since = trio.current_time()
-        self._fillers = 0
+        self._wait.begins(trio.current_time())
         self._changed.set()
 
-    async def _watch_for_silence(self) -> None:
-        """A caller who waits hears now and then that somebody is there, and not for ever.
-
-        The ladder: a filler, another one, the loss of the session; and its loss at once if it gives no sign of life.
-        """
+    async def _watch(self) -> None:
+        """What is due when nothing happens: the rungs of the caller's wait, and another session before this one is over."""
         while True:
             self._changed = trio.Event()
-            due = (self._filler_due(), self._insist_due(), self._loss_due(), self._sign_of_life_due(), self._roll_due())
-            with trio.move_on_at(min(due)) as waiting:
+            due = min(self._wait.next()[0], self._prepare_due(), self._switch_due())
+            with trio.move_on_at(due) as waiting:
                 await self._changed.wait()
             if not waiting.cancelled_caught:
                 continue  # something changed, and so may what is due
             now = trio.current_time()
-            if now >= self._sign_of_life_due():
-                if self._probed_at is not None:
-                    self._owed = True
-                    self._end_session(
-                        f"the model gave no sign of life for {self._limits.silence:g} s after the caller spoke"
-                    )
-                    await self._changed.wait()
-                    continue
-                self._probed_at = now
-                self.inbox.post(Probe())  # not a reply: that it keeps silent on a noise is its right
-            elif now >= self._loss_due():
-                self._end_session(f"the model was silent for {self._limits.silence:g} s when it should have spoken")
+            due, rung = self._wait.next()  # speech may have come that puts it off
+            if now >= due:
+                await self._climb(rung)
+            elif now >= self._prepare_due():
+                self._preparing = True
+                self._lines.start_soon(self._prepare)
+            elif now >= self._switch_due():
+                self._end_session("its time is nearly over" if self._wanted_here else "another model is wanted", True)
                 await self._changed.wait()
-            elif now >= self._roll_due():
-                self._end_session("it is replaced before its time is over")
-                await self._changed.wait()
-            elif now >= self._insist_due():
-                self._desk.insist()
-                self._wait_begins()
-                self.inbox.post(AskReply())
-            elif now >= self._filler_due():
-                if not self._fillers:
-                    self._silent_since = self._quiet_since()
-                self._fillers += 1
-                self._waits_since = now
-                self._flow.post(CallerWaits(self._fillers))
 
-    def _sign_of_life_due(self) -> float:
-        """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
-        answer to a probe."""
-        if not self._up:
+    async def _climb(self, rung: Rung) -> None:
+        """A caller who waits hears now and then that somebody is there, and not for ever."""
+        seconds = f"{self._limits.silence:g} s"
+        self._wait.climbed(rung, trio.current_time())
+        if rung is Rung.PROBE:
+            self.inbox.post(Probe())  # not a reply: that it keeps silent on a noise is its right
+        elif rung is Rung.LIFELESS:
+            self._end_session(f"the model gave no sign of life for {seconds} after the caller spoke")
+            await self._changed.wait()
+        elif rung is Rung.SILENT:
+            self._end_session(f"the model was silent for {seconds} when it should have spoken")
+            await self._changed.wait()
+        elif rung is Rung.INSIST:
+            self._changed.set()
+            self.inbox.post(AskReply())
+        else:
+            self._flow.post(CallerWaits(self._wait.fillers, doubtful=self._wait.doubtful or self._mute > 0))
+
+    def _end_session(self, why: str, planned: bool = False) -> None:
+        """The session that is up is given up, for trouble or as planned."""
+        if self._line is not None:
+            if planned:
+                self._notebook.replaced(why)
+            self._line.end(why, planned=planned)
+
+    @property
+    def _wanted_here(self) -> bool:
+        """Whether the session is of the model that is wanted."""
+        return self._line is None or self._line.name == self._wanted_name
+
+    def _prepare_due(self) -> float:
+        """Another session is to be prepared: as a standby, because this one will be over, or of another model."""
+        line = self._line
+        if line is None or self._preparing:
             return math.inf
-        if self._probed_at is not None:
-            return self._probed_at + self._limits.silence / 2
-        since = self._ear.unanswered_since
-        return math.inf if since is None else since + self._turn_ends + self._limits.silence / 2
+        if self._limits.standby or not self._wanted_here:
+            return -math.inf
+        return line.before_end(ROLL_OVER_EARLY)
 
-    def _quiet_since(self) -> float:
-        """Since when, or from when on, the caller hears nothing."""
-        return max(self._waits_since, self._speech_until())
-
-    def _filler_due(self) -> float:
-        """The caller hears nothing, and the silence must not last."""
-        if self._probed_at is not None and not self._fillers:  # it took no notice of their words
-            return self._probed_at + PROBE_PATIENCE
-        if not self._caller_waits or self._desk.wish_blocked_by_caller or self._fillers >= FILLERS_AT_MOST:
+    def _switch_due(self) -> float:
+        """A session does not last for ever, or is of the wrong model: when the prepared one takes over, in a quiet moment."""
+        line, spare = self._line, self._spare
+        if line is None or spare is None or not spare.ready or spare.name != self._wanted_name:
             return math.inf
-        return self._quiet_since() + self._limits.silence * FILLER_SHARE
-
-    def _insist_due(self) -> float:
-        """The caller does not stop speaking."""
-        return self._waits_since + CALLER_TURN_AT_MOST if self._desk.wish_blocked_by_caller else math.inf
-
-    def _loss_due(self) -> float:
-        """The model's voice will not come any more."""
-        if not self._up or not self._caller_waits or self._desk.wish_blocked_by_caller:
-            return math.inf
-        at_last = self._quiet_since() if self._fillers >= FILLERS_AT_MOST else math.inf
-        # A filler is no sign of the model's life; while tools are carried out the model has nothing to say.
-        silent = self._silent_since if self._fillers else self._quiet_since()
-        lifeless = max(self._life, silent) if self._desk.waiting else math.inf
-        return min(at_last, lifeless) + self._limits.silence
-
-    def _roll_due(self) -> float:
-        """A session does not last for ever: a quiet moment near its end is used to replace it."""
-        if not self._up or self._expires == math.inf:
-            return math.inf
-        at_last = self._expires - ROLL_OVER_AT_LAST * self._lasts
-        if self._caller_waits or self._desk.caller_speaks:
+        early = line.before_end(ROLL_OVER_EARLY) if self._wanted_here else -math.inf
+        at_last = line.before_end(ROLL_OVER_AT_LAST)
+        if self._wait.waits or self._desk.caller_speaks:
             return at_last
-        return max(self._expires - ROLL_OVER_EARLY * self._lasts, min(self._speech_until(), at_last))
-
-
-def disagreement(asked: SessionConfig, agreed: AgreedSession) -> str:
-    """What of the agreed session differs from what was asked so that the call cannot go on; empty if nothing does."""
-    if not agreed.mulaw_in or not agreed.mulaw_out:
-        return "the audio is not µ-law both ways"
-    if agreed.voice and agreed.voice != asked.voice:
-        return f"the voice is {agreed.voice!r}, not {asked.voice!r}"
-    got = agreed.turn_detection
-    if got is None:
-        return "there is no turn detection"
-    if (got.create_response, got.interrupt_response) != (
-        asked.turn_detection.create_response,
-        asked.turn_detection.interrupt_response,
-    ):
-        return "turns are not detected as asked"
-    return ""
-
-
-def _leaves(group: BaseExceptionGroup[ModelGone]) -> list[ModelGone]:
-    found: list[ModelGone] = []
-    for error in group.exceptions:
-        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return found
+        return max(early, min(self._speech_until(), at_last))

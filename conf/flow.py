@@ -174,6 +174,9 @@ class State:
     """Tools of the house that may not be used here; a human and an end can always be had."""
     patience_ms: int = 0
     """Silence that ends the caller's turn, ms; 0: as the settings say. Long while callers spell or dictate."""
+    model: str = ""
+    """Name of the model that is to speak here; empty: as the settings say. It takes over in a quiet moment, told all that was
+    said: for what is hard, or for what a cheaper one can do."""
     seconds: float = 0
     """Seconds of speech that a reply here should not exceed; 0: as the flow says."""
     on_entry: tuple[Effect, ...] = ()

@@ -156,6 +156,11 @@ class Model:
         60,
         "Seconds in which a session that was lost may be replaced inside the call; 0: the keypad menu at once.",
     )
+    standby: str = _choice(
+        "off",
+        ("off", "on"),
+        "On: a second session is kept ready for every call, to take over at once (at `failover_url`, if there is one).",
+    )
 
 
 @attrs.frozen

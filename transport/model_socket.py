@@ -4,7 +4,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 import trio
@@ -118,15 +118,17 @@ class ModelSocket:
         """See `ModelPort`."""
         return len(self.urls)
 
-    def connect(self, endpoint: int) -> AbstractAsyncContextManager[ModelSession]:
+    def connect(self, endpoint: int, name: str = "") -> AbstractAsyncContextManager[ModelSession]:
         """See `ModelPort`."""
-        return self._connect(self.urls[endpoint])
+        return self._connect(self.urls[endpoint], name)
 
     @contextlib.asynccontextmanager
-    async def _connect(self, url: str) -> AsyncIterator[ModelSession]:
+    async def _connect(self, url: str, name: str) -> AsyncIterator[ModelSession]:
         parts = urlsplit(url)
-        model = "" if "model" in parse_qs(parts.query) else urlencode({"model": self.model})
-        query = "&".join(q for q in (parts.query, model) if q)
+        given = parse_qsl(parts.query, keep_blank_values=True)
+        kept = [(key, value) for key, value in given if key != "model" or not name]
+        named = any(key == "model" for key, _ in kept)
+        query = urlencode(kept if named else [*kept, ("model", name or self.model)])
         headers = [(b"Authorization", f"Bearer {self.api_key}".encode())]
         if self.safety_identifier:
             headers.append((b"OpenAI-Safety-Identifier", self.safety_identifier.encode()))

@@ -76,6 +76,7 @@ def plan(settings: Settings, flow: Flow) -> CallPlan:
             call.hold_back_seconds,
             flow.reply_seconds_at_most,
             model.replace_seconds,
+            model.standby == "on",
         ),
     )
 

@@ -65,6 +65,7 @@ from actors.messages import (
     ReplyOver,
     RunPython,
     SendText,
+    SetModel,
     SetPatience,
     TimerRang,
     ToolCall,
@@ -1129,9 +1130,40 @@ def texts(call_id: str, text: str = "Hi.") -> ToolCall:
     return a_tool_call("send_sms", call_id, text=text)
 
 
-@pytest.mark.parametrize(("times", "prompt"), [(1, "one_moment"), (2, "still_here"), (3, "still_here")])
-def test_a_caller_who_waits_hears_a_filler_of_which_the_model_is_not_told(times: int, prompt: str) -> None:
-    assert run(TALKING, CallerWaits(times)) == (TALKING, [Say(prompt, told=False)])
+@pytest.mark.parametrize(
+    ("times", "doubtful", "prompt"),
+    [
+        (1, False, "one_moment"),
+        (2, False, "still_here"),
+        (3, False, "still_here"),
+        (1, True, "one_moment"),
+        (2, True, "apology"),
+    ],
+)
+def test_a_caller_who_waits_hears_a_filler_of_which_the_model_is_not_told(
+    times: int, doubtful: bool, prompt: str
+) -> None:
+    assert run(TALKING, CallerWaits(times, doubtful)) == (TALKING, [Say(prompt, told=False)])
+
+
+def test_a_state_may_be_spoken_by_another_model() -> None:
+    states = """
+    start = "a"
+    [states.a]
+    goal = "A."
+    model = "gpt-realtime-hard"
+    transitions = [{ when.key = "7", goto = "b" }]
+    [states.b]
+    goal = "B."
+    final = true
+    """
+    rules = with_states(states)
+    state, effects = step(State(rules.flow), CallBegan(), rules, NOW)
+    assert of(SetModel, effects) == [SetModel("gpt-realtime-hard")]
+    state, effects = step(state, KeyPressed("7"), rules, NOW)
+    assert of(SetModel, effects) == [SetModel("")]
+    _, effects = step(state, KeyPressed("8"), rules, NOW)
+    assert of(SetModel, effects) == []
 
 
 def test_a_model_that_repeats_a_text_sends_it_once_until_the_caller_speaks() -> None:

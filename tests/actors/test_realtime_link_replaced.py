@@ -21,7 +21,6 @@ from actors.messages import (
     Gravity,
     Guide,
     Interrupted,
-    LinkLost,
     LinkUp,
     ModelTrouble,
     ReplyAudio,
@@ -29,8 +28,10 @@ from actors.messages import (
     ReplyEnded,
     ReplyStatus,
     ReplyWords,
+    Retune,
     Role,
     SessionCreated,
+    SetModel,
     SetPatience,
     SpeechStarted,
     SpeechStopped,
@@ -41,13 +42,14 @@ from actors.messages import (
 )
 from actors.ports import ModelGone
 from actors.realtime_link import (
-    FILLER_SHARE,
     GO_ON,
     LOSSES_AT_MOST,
     MUTE_AT_MOST,
     ROLL_OVER_AT_LAST,
     ROLL_OVER_EARLY,
+    LinkLimits,
 )
+from actors.waiting import FILLER_SHARE
 from tests.kit.calls import LIMITS, LOUD, QUIET, LinkDesk, ms
 from tests.kit.model import FakeModel, FakeSession, Place
 
@@ -58,9 +60,9 @@ SAID = [(Role.AGENT, "Hello.", "prompt_greeting_1"), (Role.CALLER, "Hi, I am Ann
 class Desk(LinkDesk):
     """A link that replaces sessions, in a call in which SAID was heard."""
 
-    def __init__(self, nursery: trio.Nursery, *places: Place, said: Sequence[tuple[Role, str, str]] = SAID) -> None:
-        self.said = said
-        super().__init__(nursery, *places, limits=REPLACING)
+    def __init__(self, nursery: trio.Nursery, *places: Place, limits: LinkLimits = REPLACING) -> None:
+        self.said: Sequence[tuple[Role, str, str]] = SAID
+        super().__init__(nursery, *places, limits=limits)
 
     async def _run(self) -> None:
         with self.scope:
@@ -247,7 +249,7 @@ async def test_a_session_that_is_lost_while_it_is_told_leaves_everything_to_the_
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     class Fragile(FakeModel):
-        def connect(self, endpoint: int):  # type: ignore[no-untyped-def] # as its base
+        def connect(self, endpoint: int, name: str = ""):  # type: ignore[no-untyped-def] # as its base
             self.places = (Place(opens_after=0.1),)
             return super().connect(endpoint)
 
@@ -282,7 +284,7 @@ async def test_until_there_is_another_session_a_caller_who_waits_hears_fillers(
     await trio.sleep(1)
     first.lose()
     await trio.sleep(FILLER_SHARE * LIMITS.silence - 1 + 0.1)
-    assert CallerWaits(1) in desk.flow.take_all()
+    assert CallerWaits(1, doubtful=True) in desk.flow.take_all()
     second = await desk.next()
     assert [at for at, _ in desk.model.tried][1] == pytest.approx(desk.model.tried[0][0] + 1.1, abs=0.01)
     assert len(second.said(AskReply)) == 1
@@ -295,7 +297,7 @@ class Closing(FakeModel):
         super().__init__(Place())
         self.opens_again = opens_again
 
-    def connect(self, endpoint: int):  # type: ignore[no-untyped-def] # as its base
+    def connect(self, endpoint: int, name: str = ""):  # type: ignore[no-untyped-def] # as its base
         at = trio.current_time()
         closed = self.sessions and at < self.opens_again
         self.places = (Place(refuses=ModelGone("HTTP 503")),) if closed else (Place(),)
@@ -393,12 +395,19 @@ async def test_a_session_near_its_end_is_replaced_in_a_quiet_moment(
 ) -> None:
     desk = Desk(nursery, expiring(3600))
     await desk.up()
+    desk.flow.take_all()
     desk.speech_until = trio.current_time() + 3600 - EARLY + 20  # the agent speaks just then
-    await trio.sleep(3600 - EARLY + 19)
+    await trio.sleep(3600 - EARLY - 1)
     assert len(desk.model.sessions) == 1
+    await trio.sleep(20)
+    assert len(desk.model.sessions) == 2, "it is prepared beside the one that is up"
+    assert desk.flow.take_all() == []
     await trio.sleep(2)
-    assert len(desk.model.sessions) == 2
-    assert not any(isinstance(event, LinkLost) for event in desk.flow.take_all())
+    assert desk.flow.take_all() == [LinkUp()]
+    assert told(desk.model.sessions[1]) == ["Hello.", "Hi, I am Anna."]
+    assert [session.closed for session in desk.model.sessions] == [True, False]
+    assert desk.notebook.record.errors == [], "what is planned is no trouble"
+    assert [each.text for each in desk.notebook.record.replaced] == ["its time is nearly over"]
 
 
 async def test_a_session_that_never_has_a_quiet_moment_is_replaced_before_it_ends(
@@ -408,10 +417,141 @@ async def test_a_session_that_never_has_a_quiet_moment_is_replaced_before_it_end
     first = await desk.up()
     await trio.sleep(3600 - EARLY - 10)
     first.push(SpeechStarted("u1"))  # a caller who does not stop
+    desk.flow.take_all()
     await trio.sleep(EARLY - AT_LAST + 9)
-    assert len(desk.model.sessions) == 1
+    assert LinkUp() not in desk.flow.take_all()
     await trio.sleep(2)
-    assert len(desk.model.sessions) == 2
+    assert LinkUp() in desk.flow.take_all()
+    assert [session.closed for session in desk.model.sessions] == [True, False]
+
+
+async def test_while_no_other_session_can_be_had_the_one_that_is_up_lasts_to_its_end(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, expiring(3600))
+    first = await desk.up()
+    desk.model.places = (Place(refuses=ModelGone("HTTP 503")),)
+    await trio.sleep(3600 - 1)
+    assert not first.closed
+    assert len(desk.model.tried) > 10, "it is tried again and again"
+    desk.model.places = (Place(),)
+    await trio.sleep(0.9)
+    first.lose()
+    second = await desk.next()
+    assert told(second) == ["Hello.", "Hi, I am Anna."]
+
+
+# ---------------------------------------------------------------- a session that is kept ready
+
+
+def standing_by(nursery: trio.Nursery, *places: Place) -> Desk:
+    return Desk(nursery, *places, limits=attrs.evolve(REPLACING, standby=True))
+
+
+async def test_a_session_that_is_kept_ready_takes_over_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = standing_by(nursery, Place(opens_after=1.0, closes_after=2.0), Place(opens_after=3.0))
+    first = await desk.up()
+    await trio.sleep(10)
+    assert [place for _, place in desk.model.tried] == [0, 1], "elsewhere, if there is another place"
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    desk.link.inbox.post(SetPatience(1100))
+    await trio.sleep(0.1)
+    first.lose()
+    await trio.sleep(0.01)
+    second = desk.model.sessions[1]
+    assert told(second) == ["Hello.", "Hi, I am Anna."]
+    assert len(second.said(AskReply)) == 1
+    assert [each.turn_detection.silence_ms for each in second.said(Retune)] == [1100]
+    await trio.sleep(10)
+    assert [place for _, place in desk.model.tried] == [0, 1, 0], "and another one is kept ready"
+
+
+async def test_a_spare_that_is_lost_or_old_is_replaced_and_the_call_does_not_notice(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = standing_by(nursery, expiring(3600))
+    first = await desk.up()
+    await trio.sleep(1)
+    desk.model.sessions[1].lose()
+    await trio.sleep(10)
+    assert len(desk.model.sessions) == 3
+    await trio.sleep(1800)
+    assert len(desk.model.sessions) == 4
+    assert [session.closed for session in desk.model.sessions] == [False, True, True, False]
+    first.lose()
+    await trio.sleep(0.1)
+    assert told(desk.model.sessions[3]) == ["Hello.", "Hi, I am Anna."]
+
+
+async def test_a_spare_that_can_never_be_had_is_not_asked_for_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = standing_by(nursery, Place(), Place(refuses=ModelGone("HTTP 401", fatal=True)))
+    await desk.up()
+    await trio.sleep(600)
+    assert [place for _, place in desk.model.tried] == [0, 1, 0]
+
+
+async def test_a_spare_closes_with_the_call(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = standing_by(nursery)
+    await desk.up()
+    await trio.sleep(1)
+    desk.scope.cancel()
+    await desk.over.wait()
+    assert [session.closed for session in desk.model.sessions] == [True, True]
+
+
+# ---------------------------------------------------------------- another model is wanted
+
+
+async def test_another_model_takes_over_in_a_quiet_moment(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = Desk(nursery, Place(opens_after=0.3))
+    first = await desk.up()
+    first.push(SpeechStarted("u1"))
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(5)
+    assert desk.model.names == ["", "gpt-realtime-hard"]
+    assert not first.closed, "the caller is speaking"
+    first.push(SpeechStopped("u1"), CallerWords("u1", "Yes.", True))
+    first.speak("r1", "i1", ms(200))
+    desk.speech_until = trio.current_time() + 2.0
+    await trio.sleep(1.9)
+    assert not first.closed, "the agent is speaking"
+    await trio.sleep(0.2)
+    assert first.closed
+    second = desk.model.sessions[1]
+    assert told(second) == ["Hello.", "Hi, I am Anna."]
+    assert second.said(AskReply) == []
+    assert desk.notebook.record.errors == []
+    second.lose()
+    await desk.next(3)
+    assert desk.model.names == ["", "gpt-realtime-hard", "gpt-realtime-hard"]
+
+
+async def test_a_change_of_mind_about_the_model_changes_nothing(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, Place(opens_after=0.3))
+    first = await desk.up()
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(0.1)
+    desk.link.inbox.post(SetModel(""))
+    await trio.sleep(10)
+    assert not first.closed
+    assert all(session.closed for session in desk.model.sessions[1:])
+
+
+async def test_a_session_that_takes_long_to_close_does_not_keep_the_next_one_waiting(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, Place(closes_after=2.0))
+    first = await desk.up()
+    at = trio.current_time()
+    first.lose()
+    await desk.next()
+    assert desk.model.tried[1][0] == at
 
 
 async def test_a_loud_line_is_heard_by_every_session(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -28,7 +28,7 @@ from actors.messages import (
     ToolCall,
     ToolResult,
 )
-from actors.realtime_link import CALLER_TURN_AT_MOST, FILLER_SHARE, PROBE_PATIENCE
+from actors.waiting import CALLER_TURN_AT_MOST, FILLER_SHARE, PROBE_PATIENCE
 from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import agreed_to
 

@@ -421,6 +421,7 @@ STATE = st.builds(
     collects=LIST,
     tools=LIST,
     patience_ms=COUNT,
+    model=WORD,
     seconds=FLOAT,
     on_entry=SOME,
     on_exit=SOME,

@@ -165,6 +165,8 @@ class FakeModel:
         self.places = places or (Place(),)
         self.sessions: list[FakeSession] = []
         self.tried: list[tuple[float, int]] = []
+        self.names: list[str] = []
+        """Of the models that were asked for."""
         self._opened = trio.Event()
 
     @property
@@ -173,10 +175,11 @@ class FakeModel:
         return len(self.places)
 
     @asynccontextmanager
-    async def connect(self, endpoint: int) -> AsyncIterator[FakeSession]:
+    async def connect(self, endpoint: int, name: str = "") -> AsyncIterator[FakeSession]:
         """See `ModelPort`."""
         place = self.places[endpoint]
         self.tried.append((trio.current_time(), endpoint))
+        self.names.append(name)
         await trio.sleep(place.opens_after)
         if place.refuses is not None:
             raise place.refuses

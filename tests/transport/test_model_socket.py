@@ -165,6 +165,17 @@ async def test_the_model_is_named_in_the_query(
     assert parse_qs(asked.query, strict_parsing=True) == {**others, "model": [name]}
 
 
+async def test_another_model_can_be_asked_for_even_where_the_address_names_one(
+    autojump_clock: MockClock, polite: World
+) -> None:
+    model = ModelSocket((URL, f"{URL}?model=usual&x=1"), "sk-secret", "usual")
+    for place in (0, 1):
+        async with model.connect(place, "hard"):
+            await polite.end()
+    asked = [parse_qs(urlsplit(request.path).query) for request in polite.requests]
+    assert asked == [{"model": ["hard"]}, {"x": ["1"], "model": ["hard"]}]
+
+
 @pytest.mark.parametrize("identifier", ["", "5f2d8c"])
 async def test_the_key_is_shown_and_the_caller_named_only_if_known(
     identifier: str, autojump_clock: MockClock, polite: World

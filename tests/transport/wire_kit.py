@@ -98,7 +98,7 @@ class FakeModel:
     endpoints = 1
 
     @contextlib.asynccontextmanager
-    async def connect(self, endpoint: int) -> AsyncIterator["FakeSession"]:
+    async def connect(self, endpoint: int, name: str = "") -> AsyncIterator["FakeSession"]:
         self.contacts += 1
         session = FakeSession()
         self.sessions.append(session)

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from actors.messages import BYTES_PER_MS, Disposition
-from actors.realtime_link import FILLER_SHARE
+from actors.waiting import FILLER_SHARE
 from conf.prompts import load_prompt
 from conf.settings import Model
 from tests.transport import wire_kit

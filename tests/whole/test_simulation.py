@@ -51,11 +51,9 @@ QUIET = attrs.evolve(plan_of(0), flow="appointment", faults=())
 
 
 def test_a_caller_who_is_left_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from actors.realtime_link import RealtimeLink
+    from actors.waiting import CallerWait, Rung
 
-    monkeypatch.setattr(RealtimeLink, "_filler_due", lambda self: float("inf"))
-    monkeypatch.setattr(RealtimeLink, "_loss_due", lambda self: float("inf"))
-    monkeypatch.setattr(RealtimeLink, "_sign_of_life_due", lambda self: float("inf"))
+    monkeypatch.setattr(CallerWait, "next", lambda self: (float("inf"), Rung.FILLER))
     stalled = next(plan for plan in map(plan_of, range(500)) if [f.kind for f in plan.faults] == ["model_no_replies"])
     assert any("silence" in wrong for wrong in simulate(stalled).wrong)
 

@@ -1,0 +1,174 @@
+"""The caller's wait for a voice: how long it has lasted, and which rung of the ladder comes next. Pure, told the time.
+
+    filler ──▶ filler, or apology ──▶ the session is lost: another one, or the keypad menu
+
+Every rung is a deadline, counted from the moment at which the caller last heard anything. A model that gives no sign of life
+is lost without the second rung; to one whose turn detection takes no notice of the caller a probe is sent first.
+"""
+
+import enum
+import math
+from collections.abc import Callable
+
+import attrs
+
+from actors.ear import Ear
+from actors.reply_desk import ReplyDesk
+
+FILLER_SHARE = 0.625
+"""Share of the longest silence after which a caller who waits hears that somebody is there."""
+FILLERS_AT_MOST = 2
+"""Times in one wait; the silence after the last one is the last."""
+PROBE_PATIENCE = 0.5
+"""Seconds in which a model that lives answers a probe."""
+CALLER_TURN_AT_MOST = 10.0
+"""A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
+SAME_BREATH = 0.05
+"""Seconds in which a reply is asked for that goes with the results of tools."""
+
+
+class Rung(enum.Enum):
+    """What is due when a caller has waited, in order of precedence."""
+
+    PROBE = enum.auto()
+    """The model is asked whether it lives."""
+    LIFELESS = enum.auto()
+    """It does not: the session is given up."""
+    SILENT = enum.auto()
+    """The voice that is due will not come any more: the session is given up."""
+    INSIST = enum.auto()
+    """The caller does not stop speaking: the agent speaks up all the same."""
+    FILLER = enum.auto()
+    """The caller hears that somebody is there."""
+
+
+@attrs.define
+class CallerWait:
+    """The caller's present wait. `silence`: the longest there may be; `turn_ends`: the silence that ends a caller's turn (s).
+
+    `desk` and `ear` are those of the session that is up, or was last; `speech_until` says when the speech received will be over.
+    """
+
+    silence: float
+    turn_ends: float
+    desk: ReplyDesk
+    ear: Ear
+    speech_until: Callable[[], float] = lambda: -math.inf
+    up: bool = False
+    """Whether there is a session."""
+    owed: bool = False
+    """Whether a voice is due that a session which is gone has not given."""
+    tools_out: bool = False
+    """Whether the model waits for the results of its tools, and the caller for both."""
+    fillers: int = 0
+    """How often the caller has heard in this wait that somebody is there."""
+    life: float = -math.inf
+    """When the model last said anything, or was asked for something."""
+    _tools_back: float = -math.inf
+    _since: float = -math.inf
+    """When this wait began, or a filler was last heard in it."""
+    _silent_since: float = -math.inf
+    """When the silence began in which the first filler was heard."""
+    _probed_at: float | None = None
+
+    # ------------------------------------------------------------ what happened
+
+    def session_begins(self, desk: ReplyDesk, ear: Ear) -> None:
+        """Another session takes over; the caller's wait goes on."""
+        self.desk, self.ear = desk, ear
+        self.up, self.life, self._probed_at = False, -math.inf, None
+
+    def begins(self, now: float) -> None:
+        """Somebody speaks, or something was begun: from here the caller may wait."""
+        self._since, self.fillers = now, 0
+
+    def asked(self, now: float) -> None:
+        """A reply is asked for. If it goes with what the caller waits for already, the wait goes on."""
+        if not self.waits and now > self._tools_back + SAME_BREATH:
+            self.begins(now)
+        self.life, self.owed = now, False
+
+    def tools_answered(self, now: float) -> None:
+        """The results of the tools are back."""
+        if self.tools_out:
+            self.tools_out, self._tools_back = False, now
+
+    def sign_of_life(self, now: float) -> None:
+        """The model said something, whatever it was."""
+        self.ear.sign_of_life()
+        self._probed_at, self.life = None, now
+
+    def climbed(self, rung: Rung, now: float) -> None:
+        """`rung` was due, and its due is done."""
+        if rung is Rung.PROBE:
+            self._probed_at = now
+        elif rung is Rung.LIFELESS:
+            self.owed = True
+        elif rung is Rung.INSIST:
+            self.desk.insist()
+            self.begins(now)
+        elif rung is Rung.FILLER:
+            if not self.fillers:
+                self._silent_since = self._quiet_since
+            self.fillers += 1
+            self._since = now
+
+    # ------------------------------------------------------------ what is due
+
+    @property
+    def waits(self) -> bool:
+        """Whether the caller has reason to expect a voice."""
+        return self.desk.waiting or self.tools_out or self.owed
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it is the model that the caller waits for, and not a tool of ours, and it may never answer."""
+        return not self.up or self._probed_at is not None
+
+    def next(self) -> tuple[float, Rung]:
+        """The rung that comes next, and when it is due."""
+        sign = Rung.PROBE if self._probed_at is None else Rung.LIFELESS
+        rungs = (
+            (self._sign_of_life_due(), sign),
+            (self._loss_due(), Rung.SILENT),
+            (self._insist_due(), Rung.INSIST),
+            (self._filler_due(), Rung.FILLER),
+        )
+        return min(rungs, key=lambda rung: rung[0])  # of several, the first
+
+    @property
+    def _quiet_since(self) -> float:
+        """Since when, or from when on, the caller hears nothing."""
+        return max(self._since, self.speech_until())
+
+    def _sign_of_life_due(self) -> float:
+        """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
+        answer to a probe."""
+        if not self.up:
+            return math.inf
+        if self._probed_at is not None:
+            return self._probed_at + self.silence / 2
+        since = self.ear.unanswered_since
+        return math.inf if since is None else since + self.turn_ends + self.silence / 2
+
+    def _filler_due(self) -> float:
+        """The caller hears nothing, and the silence must not last."""
+        if self._probed_at is not None and not self.fillers:  # it took no notice of their words
+            return self._probed_at + PROBE_PATIENCE
+        if not self.waits or self.desk.wish_blocked_by_caller or self.fillers >= FILLERS_AT_MOST:
+            return math.inf
+        return self._quiet_since + self.silence * FILLER_SHARE
+
+    def _insist_due(self) -> float:
+        """The caller does not stop speaking."""
+        return self._since + CALLER_TURN_AT_MOST if self.desk.wish_blocked_by_caller else math.inf
+
+    def _loss_due(self) -> float:
+        """The model's voice will not come any more."""
+        if not self.up or not self.waits or self.desk.wish_blocked_by_caller:
+            return math.inf
+        at_last = self._quiet_since if self.fillers >= FILLERS_AT_MOST else math.inf
+        # A filler is no sign of the model's life; while tools are carried out the model has nothing to say.
+        silent = self._silent_since if self.fillers else self._quiet_since
+        lifeless = max(self.life, silent) if self.desk.waiting else math.inf
+        return min(at_last, lifeless) + self.silence
