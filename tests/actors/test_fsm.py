@@ -1158,7 +1158,7 @@ def test_a_state_may_be_spoken_by_another_model() -> None:
     final = true
     """
     rules = with_states(states)
-    state, effects = step(State(rules.flow), CallBegan(), rules, NOW)
+    state, effects = step(call_state.initial(rules.flow), CallBegan(), rules, NOW)
     assert of(SetModel, effects) == [SetModel("gpt-realtime-hard")]
     state, effects = step(state, KeyPressed("7"), rules, NOW)
     assert of(SetModel, effects) == [SetModel("")]
