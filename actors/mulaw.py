@@ -1,11 +1,12 @@
-"""µ-law (G.711) in tables: one byte is one sample, 8 of them are a millisecond. Pure.
+"""µ-law (G.711): one byte is one sample, 8 of them are a millisecond. Pure.
 
-The call path never transcodes: payloads are passed on as they came. These tables are for those who must look at the
-samples: how loud a frame is, recordings, tests.
+The call path never transcodes: payloads are passed on as they came. This is for those who must look at the samples, or
+make some: how loud a frame is, recordings, prompts, tests.
 """
 
 import array
 import binascii
+from collections.abc import Iterable
 
 BYTES_PER_MS = 8
 SILENCE = 0xFF
@@ -27,6 +28,18 @@ _MAGNITUDE = bytes(min(255, abs(sample) >> 7) for sample in LINEAR)
 def decode(audio: bytes) -> "array.array[int]":
     """The 16-bit samples of `audio`, one per byte."""
     return array.array("h", [LINEAR[byte] for byte in audio])
+
+
+def encode(samples: Iterable[int]) -> bytes:
+    """The µ-law bytes of 16-bit `samples`, one for each; what is louder than full scale is clipped."""
+    return bytes(_byte(sample) for sample in samples)
+
+
+def _byte(sample: int) -> int:
+    magnitude = min(abs(sample), 0x7F7B) + 0x84
+    exponent = magnitude.bit_length() - 8
+    sign = 0x80 if sample < 0 else 0
+    return ~(sign | exponent << 4 | magnitude >> (exponent + 3) & 0x0F) & 0xFF
 
 
 def loudness(audio: bytes) -> int:

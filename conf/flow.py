@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import attrs
 
-from conf.prompts import WORDS
-
 SLOT_KINDS = ("person_name", "email", "phone", "date_time", "date", "time", "number", "yes_no", "choice", "text")
 LANGUAGES = ("en",)
 """Languages in which values of slots are understood."""
@@ -36,12 +34,6 @@ Names = tuple[str, ...]
 def _not_empty(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
     if not value.strip():
         raise ValueError(f"{attribute.name} is empty: write a text @ $.{attribute.name}")
-
-
-def _known_prompt(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
-    if value not in WORDS:
-        allowed = ", ".join(sorted(WORDS))
-        raise ValueError(f"{attribute.name} = {value!r}: allowed are the prompts {allowed} @ $.{attribute.name}")
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[object, "attrs.Attribute[str]", str], None]:
@@ -213,7 +205,8 @@ class Flow:
 
     name: str = attrs.field(validator=_not_empty)
     instructions: str = attrs.field(validator=_not_empty)
-    greeting: str = attrs.field(default="greeting", validator=_known_prompt)
+    greeting: str = "greeting"
+    """The recorded prompt that callers hear first."""
     facts: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """What may be looked up, by topic."""
     language: str = "en"

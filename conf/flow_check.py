@@ -37,9 +37,9 @@ OUTCOMES: Mapping[str, Names] = {
 """How effects can come out; a transfer that succeeds never comes back."""
 
 
-def problems(flow: Flow) -> list[str]:
-    """All mistakes, in the order of the file; empty if there are none."""
-    return [*_of_the_whole(flow), *_of_slots(flow), *_of_states(flow), *_of_the_graph(flow)]
+def problems(flow: Flow, prompts: Collection[str] = WORDS) -> list[str]:
+    """All mistakes, in the order of the file; empty if there are none. `prompts`: the names of those there are."""
+    return [*_of_the_whole(flow, prompts), *_of_slots(flow), *_of_states(flow, prompts), *_of_the_graph(flow)]
 
 
 def successors(flow: Flow, name: str) -> list[str]:
@@ -52,7 +52,9 @@ def successors(flow: Flow, name: str) -> list[str]:
 # ---------------------------------------------------------------- the whole
 
 
-def _of_the_whole(flow: Flow) -> Iterator[str]:
+def _of_the_whole(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
+    if flow.greeting not in prompts:
+        yield f"greeting = {flow.greeting!r} is no prompt @ greeting: {_hint(flow.greeting, prompts)}"
     if not flow.states:
         yield "there is no state @ states: write at least one [states.NAME]"
     elif flow.start not in flow.states:
@@ -91,7 +93,7 @@ def _of_slots(flow: Flow) -> Iterator[str]:
 # ---------------------------------------------------------------- states, transitions, effects
 
 
-def _of_states(flow: Flow) -> Iterator[str]:
+def _of_states(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
     for name, state in flow.states.items():
         place = f"states.{name}"
         for slot in state.collects:
@@ -114,12 +116,14 @@ def _of_states(flow: Flow) -> Iterator[str]:
         for where in ("on_entry", "on_exit"):
             effects: tuple[Effect, ...] = getattr(state, where)
             for number, effect in enumerate(effects):
-                yield from _of_effect(flow, effect, f"{place}.{where}[{number}]")
-        yield from _of_transitions(flow, state, state.transitions, f"{place}.transitions")
-    yield from _of_transitions(flow, None, flow.shared, "shared")
+                yield from _of_effect(flow, prompts, effect, f"{place}.{where}[{number}]")
+        yield from _of_transitions(flow, prompts, state, state.transitions, f"{place}.transitions")
+    yield from _of_transitions(flow, prompts, None, flow.shared, "shared")
 
 
-def _of_transitions(flow: Flow, state: State | None, transitions: tuple[Transition, ...], place: str) -> Iterator[str]:
+def _of_transitions(
+    flow: Flow, prompts: Collection[str], state: State | None, transitions: tuple[Transition, ...], place: str
+) -> Iterator[str]:
     always = -1
     for number, transition in enumerate(transitions):
         here = f"{place}[{number}]"
@@ -138,10 +142,10 @@ def _of_transitions(flow: Flow, state: State | None, transitions: tuple[Transiti
         for condition in transition.when.parts():
             yield from _of_condition(flow, condition, f"{here}.when")
         for index, effect in enumerate(transition.effects):
-            yield from _of_effect(flow, effect, f"{here}.effects[{index}]")
+            yield from _of_effect(flow, prompts, effect, f"{here}.effects[{index}]")
 
 
-def _of_effect(flow: Flow, effect: Effect, place: str) -> Iterator[str]:
+def _of_effect(flow: Flow, prompts: Collection[str], effect: Effect, place: str) -> Iterator[str]:
     for field in _FIELD.findall(effect.text):
         if field not in flow.slots:
             yield f"{{{field}}} is no slot @ {place}.text: {_hint(field, flow.slots)}"
@@ -153,8 +157,8 @@ def _of_effect(flow: Flow, effect: Effect, place: str) -> Iterator[str]:
             yield f"to = {effect.to!r} @ {place}.to: 'caller', or a slot of kind phone"
     if effect.do == "reply" and not effect.text.strip():
         yield f"a reply without a text @ {place}.text: write what the agent should say now"
-    if effect.do == "say" and effect.prompt not in WORDS:
-        yield f"prompt = {effect.prompt!r} @ {place}.prompt: {_hint(effect.prompt, WORDS)}"
+    if effect.do == "say" and effect.prompt not in prompts:
+        yield f"prompt = {effect.prompt!r} @ {place}.prompt: {_hint(effect.prompt, prompts)}"
     if effect.do == "tool" and effect.tool not in flow.tools:
         yield f"tool = {effect.tool!r} @ {place}.tool: {_hint(effect.tool, flow.tools, 'tools are written in Python')}"
     for slot_name in effect.slots:

@@ -2,7 +2,7 @@
 
 import runpy
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from conf.errors import sentences
 from conf.flow import Condition, Flow, Names, State
 from conf.flow_check import problems
+from conf.prompts import WORDS
 from conf.settings import SettingsError
 
 FOLDER = Path(__file__).with_name("flows")
@@ -24,10 +25,10 @@ def path_of(given: str) -> Path:
     return shipped if not given or (given.isidentifier() and shipped.is_file()) else Path(given)
 
 
-def load_flow(given: str = "") -> Flow:
-    """The flow at `given` (see `path_of`), checked. Raises SettingsError naming file, place and hint."""
+def load_flow(given: str = "", prompts: Collection[str] = WORDS) -> Flow:
+    """The flow at `given` (see `path_of`), checked; it may use `prompts`. Raises SettingsError naming file, place and hint."""
     flow = read_flow(given)
-    if found := problems(flow):
+    if found := problems(flow, prompts):
         raise SettingsError(f"The flow {path_of(given)} cannot be used: {'; '.join(found)}.")
     return flow
 

@@ -192,6 +192,10 @@ class Audio:
     frame_ms: int = _number(20, 20, 40, "Audio in one message to Twilio, ms.")
     lead_ms: int = _number(200, 60, 2000, "How far ahead of playback frames are sent, ms.")
     mark_ms: int = _number(240, 100, 2000, "Audio between two marks, ms.")
+    prompts: str = _text(
+        "",
+        "A folder of your own recorded prompts, laid over the shipped ones: NAME.ulaw and words.toml; empty for none.",
+    )
 
 
 @attrs.frozen

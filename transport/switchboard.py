@@ -20,7 +20,7 @@ from actors.notebook import Listener
 from actors.ports import ModelPort
 from actors.realtime_link import LinkLimits
 from conf.flow import Flow
-from conf.prompts import WORDS, load_prompt
+from conf.prompts import Prompts
 from conf.settings import Settings
 from transport.errand_desk import ErrandDesk
 from transport.media_socket import POLICY_VIOLATION, HangUpWatch, MediaSocket, Refused, Socket, close, welcome
@@ -44,9 +44,8 @@ ConnectModel = Callable[[Callable[[str], None], str], ModelPort]
 """Makes the model port of one call: told where to report what cannot be understood, and a hash that names the caller."""
 
 
-def plan(settings: Settings, flow: Flow) -> CallPlan:
+def plan(settings: Settings, flow: Flow, prompts: Prompts) -> CallPlan:
     """What every call of this server has in common."""
-    prompts = {name: load_prompt(name) for name in WORDS}
     model, call, audio = settings.model, settings.call, settings.audio
     return CallPlan(
         session=SessionConfig(

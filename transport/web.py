@@ -17,6 +17,7 @@ from quart_trio import QuartTrio
 from actors import story as stories
 from actors.messages import Before, Disposition
 from conf.flow_file import load_flow
+from conf.prompts import load_prompts
 from conf.settings import Settings
 from transport import store as stores
 from transport.courier import SETTLE, Courier
@@ -92,13 +93,14 @@ def create_app(
     open_store: Callable[[str], contextlib.AbstractAsyncContextManager[stores.Store]] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> QuartTrio:
-    """The application for `settings`. Raises SettingsError for a bad flow. `drain_begins` returns when a shutdown begins;
-    `drained` is told when no call is left. `outside` takes the place of the network for Twilio's API and the backend,
+    """The application for `settings`. Raises SettingsError for a bad flow or prompt. `drain_begins` returns when a shutdown
+    begins; `drained` is told when no call is left. `outside` takes the place of the network for Twilio's API and the backend,
     `open_store` that of `stores.open_store`; `clock` tells unix time."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
-    flow = load_flow(settings.flow.path)
-    call_plan = plan(settings, flow)
+    prompts = load_prompts(settings.audio.prompts)
+    flow = load_flow(settings.flow.path, prompts)
+    call_plan = plan(settings, flow, prompts)
     documents = Documents(settings.server.public_url, settings.call.human_number)
     signatures = SignatureCheck(settings.server.public_url, settings.secrets.auth_token)
     tokens = StreamTokens(settings.secrets.auth_token, settings.twilio.token_seconds, clock)

@@ -141,9 +141,19 @@ def test_a_flow_without_mistakes_has_no_problem() -> None:
     assert problems(Flow("desk", "Be kind.")) == []
 
 
+def test_a_flow_may_use_the_prompts_there_are_and_no_others() -> None:
+    text = changed('prompt = "resume"', 'prompt = "closed_today"').replace("start =", 'greeting = "welcome"\nstart =')
+    assert problems(flow_of(text), {"welcome", "closed_today"}) == []
+    greeting, say = problems(flow_of(text), {"welcome_back", "resume"})
+    assert greeting == "greeting = 'welcome' is no prompt @ greeting: did you mean 'welcome_back'?"
+    assert say.startswith("prompt = 'closed_today' @ states.ask.on_entry[0].prompt: allowed are resume, welcome_back")
+
+
 MISTAKES: list[tuple[str, str, str, str]] = [
     # what is right, what is wrong instead, where, and what is said of it
     ('start = "ask"', 'start = "aks"', "start", "start = 'aks' is no state: did you mean 'ask'"),
+    ('start = "ask"', 'start = "ask"\ngreeting = "welcom_back"', "greeting",
+     "greeting = 'welcom_back' is no prompt: did you mean 'welcome_back'"),
     ("Europe/Berlin", "Europe/Berlim", "timezone", "timezone = 'Europe/Berlim' is unknown: IANA"),
     ("Europe/Berlin", "Europe", "timezone", "timezone = 'Europe' is unknown: IANA"),
     ("Europe/Berlin", "../Berlin", "timezone", "timezone = '../Berlin' is unknown: IANA"),

@@ -46,6 +46,7 @@ GOOD = {
     "audio.frame_ms": 40,
     "audio.lead_ms": 60,
     "audio.mark_ms": 100,
+    "audio.prompts": "clips",
     "flow.path": "elsewhere.toml",
     "store.url": "sqlite:////var/lib/triode/calls.db",
     "store.keep_days": 0.0,
