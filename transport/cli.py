@@ -50,6 +50,20 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--svg", metavar="FILE", help="write a picture there instead of printing Mermaid")
     show.set_defaults(run=_show_flow)
 
+    prompts = commands.add_parser("prompts", help="list the recorded prompts, or render your own")
+    prompts.set_defaults(run=_list_prompts)
+    render = prompts.add_subparsers().add_parser("render", help="make clips from words, with a voice of this machine")
+    render.add_argument(
+        "file", nargs="?", metavar="FILE.toml", help='these and no others: NAME = "words"; else all shipped'
+    )
+    render.add_argument("--out", required=True, metavar="DIR", help="the folder for the clips and their words.toml")
+    render.add_argument("--voice", default="", metavar="V", help="as the engine calls it; for piper a model, V.onnx")
+    render.add_argument(
+        "--engine", default="", metavar="NAME", help="espeak-ng, espeak, piper, say, flite or pico2wave"
+    )
+    render.add_argument("--force", action="store_true", help="overwrite clips that are there already")
+    render.set_defaults(run=_render_prompts)
+
     outbox = commands.add_parser("outbox", help="what is still to be delivered to the backend, and what is given up")
     outbox.add_argument("state", nargs="?", default="", choices=["", "open", "dead", "delivered"])
     outbox.add_argument("--retry", metavar="CALLSID", help="try a dead one again; `all` for every one")
@@ -72,6 +86,12 @@ def _simulate(arguments: argparse.Namespace) -> int:
     return sim_report.run(arguments.first, arguments.seeds, arguments.faults, arguments.jobs)
 
 
+def _chosen() -> settings.Settings:
+    """The settings without secrets, which only a server needs."""
+    path = settings.config_path(os.environ)
+    return settings.from_document(settings.read_document(path), os.environ, str(path))
+
+
 def list_settings() -> int:
     """One line a key, and its meaning below."""
     for section, field in settings.all_settings():
@@ -86,10 +106,11 @@ def list_settings() -> int:
 def _check_flow(arguments: argparse.Namespace) -> int:
     from conf.flow_check import problems
     from conf.flow_file import path_of, read_flow
+    from conf.prompts import load_prompts
 
-    path = path_of(arguments.flow)
+    path, prompts = path_of(arguments.flow), load_prompts(_chosen().audio.prompts)
     try:
-        found = problems(read_flow(arguments.flow))
+        found = problems(read_flow(arguments.flow), prompts)
     except settings.SettingsError as error:
         found = [str(error)]
     for problem in found:
@@ -102,9 +123,10 @@ def _show_flow(arguments: argparse.Namespace) -> int:
     from conf import flow_picture
     from conf.flow_check import problems
     from conf.flow_file import path_of, read_flow
+    from conf.prompts import load_prompts
 
     flow = read_flow(arguments.flow)
-    if found := problems(flow):
+    if found := problems(flow, load_prompts(_chosen().audio.prompts)):
         for problem in found:
             print(f"{path_of(arguments.flow)}: {problem}", file=sys.stderr)
         return 1
@@ -120,6 +142,33 @@ def _show_flow(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# ---------------------------------------------------------------- prompts
+
+
+def _list_prompts(_: argparse.Namespace) -> int:
+    from conf.prompts import load_prompts
+
+    for name, prompt in load_prompts(_chosen().audio.prompts).items():
+        print(f"{name:<16}  {prompt.seconds:4.1f} s  {prompt.file}  {prompt.words}")
+    return 0
+
+
+def _render_prompts(arguments: argparse.Namespace) -> int:
+    from conf.prompts import WORDS, read_words
+    from transport import prompt_voice
+
+    words = read_words(Path(arguments.file)) if arguments.file else WORDS
+    out, voice, engine = Path(arguments.out), arguments.voice, arguments.engine
+    try:
+        made = prompt_voice.render(words, out, voice=voice, engine=engine, force=arguments.force)
+    except prompt_voice.CannotRender as error:
+        print(error, file=sys.stderr)
+        return 1
+    for prompt in made:
+        print(f"{prompt.file}  {prompt.seconds:.1f} s  {prompt.words}")
+    return 0
+
+
 # ---------------------------------------------------------------- what is kept
 
 
@@ -129,8 +178,7 @@ def _with_store(work: Callable[..., Awaitable[int]]) -> int:
 
     from transport.store import StoreDown, open_store
 
-    path = settings.config_path(os.environ)
-    url = settings.from_document(settings.read_document(path), os.environ, str(path)).store.url
+    url = _chosen().store.url
 
     async def run() -> int:
         async with open_store(url) as store:

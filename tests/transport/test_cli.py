@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,6 +13,7 @@ import trio
 
 from conf import settings
 from conf.flow_file import FOLDER, load_flow
+from conf.prompts import WORDS, load_prompt, read_words
 from transport import cli
 from transport.store import Delivery, Store, open_store
 
@@ -172,6 +174,89 @@ def test_a_picture_that_cannot_be_written_is_told_with_a_sentence(run: Run) -> N
     assert ran.status not in {0, None}
     assert "nowhere/flow.svg" in ran.err
     assert "Traceback" not in ran.err
+
+
+# ---------------------------------------------------------------- prompts
+
+
+@pytest.fixture
+def voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder with programs; its espeak-ng says a constant."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    with wave.open(str(folder / "said.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(b"\x10\x10" * 4000)
+    (folder / "espeak-ng").write_text(f'#!/bin/sh\n/bin/cp {folder}/said.wav "$2"\n')
+    (folder / "espeak-ng").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def test_every_prompt_is_listed_with_its_length_its_file_and_its_words(run: Run) -> None:
+    ran = run("prompts")
+    assert (ran.status, ran.err) == (0, "")
+    for line, (name, words) in zip(ran.lines, WORDS.items(), strict=True):
+        prompt = load_prompt(name)
+        assert line.split()[0] == name
+        assert line.endswith(f" {prompt.seconds:.1f} s  {prompt.file}  {words}")
+
+
+def test_prompts_are_rendered_listed_and_may_be_used_by_a_flow(
+    run: Run, voice: Path, tmp_path: Path, wrong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my.toml").write_text('welcome = "Welcome!"\ngoodbye = "Bye-bye."\n', "utf-8")
+    ran = run("prompts", "render", "my.toml", "--out", "clips")
+    assert ran == Ran(0, "clips/welcome.ulaw  0.5 s  Welcome!\nclips/goodbye.ulaw  0.5 s  Bye-bye.\n", "")
+    wrong.write_text('name = "x"\ninstructions = "x"\ngreeting = "welcome"\n', "utf-8")
+    ran = run("flow", "check", str(wrong))
+    assert (ran.status, "greeting = 'welcome' is no prompt" in ran.out) == (1, True)
+    assert run("flow", "show", str(wrong)).status == 1
+    monkeypatch.setenv("TRIODE_AUDIO_PROMPTS", "clips")
+    assert run("flow", "check", str(wrong)) == Ran(0, f"{wrong}: good\n", "")
+    assert run("flow", "show", str(wrong)).status == 0
+    listed = {line.split()[0]: line for line in run("prompts").lines}
+    assert listed.keys() == {*WORDS, "welcome"}
+    assert listed["goodbye"].endswith(" 0.5 s  clips/goodbye.ulaw  Bye-bye.")
+
+
+def test_without_a_file_all_shipped_prompts_are_rendered(run: Run, voice: Path) -> None:
+    ran = run("prompts", "render", "--out", "clips")
+    assert (ran.status, ran.err) == (0, "")
+    assert [line.split()[0] for line in ran.lines] == [f"clips/{name}.ulaw" for name in WORDS]
+    assert read_words(Path("clips/words.toml")) == WORDS
+
+
+def test_a_clip_that_is_there_is_not_overwritten_and_that_is_a_failure(run: Run, voice: Path, tmp_path: Path) -> None:
+    (tmp_path / "goodbye.ulaw").write_bytes(b"mine")
+    ran = run("prompts", "render", "--out", str(tmp_path))
+    assert (ran.status, ran.out) == (1, "")
+    assert f"{tmp_path}/goodbye.ulaw: there already" in ran.err
+    assert (tmp_path / "goodbye.ulaw").read_bytes() == b"mine"
+    assert run("prompts", "render", "--out", str(tmp_path), "--force").status == 0
+    assert (tmp_path / "goodbye.ulaw").read_bytes() != b"mine"
+
+
+def test_a_machine_without_a_voice_is_told_what_to_install(run: Run, voice: Path) -> None:
+    (voice / "espeak-ng").unlink()
+    ran = run("prompts", "render", "--out", "clips")
+    assert (ran.status, ran.out) == (1, "")
+    assert "install espeak-ng" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_words_or_clips_that_cannot_be_used_are_told_with_a_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my.toml").write_text("welcome = 5", "utf-8")
+    ran = run("prompts", "render", "my.toml", "--out", "clips")
+    assert (ran.status, ran.out) == (cli.BAD_CONFIG, "")
+    assert "welcome = 5 in my.toml" in ran.err
+    monkeypatch.setenv("TRIODE_AUDIO_PROMPTS", "nowhere")
+    for words in (["prompts"], ["flow", "check"], ["flow", "show"]):
+        ran = run(*words)
+        assert (ran.status, ran.out) == (cli.BAD_CONFIG, "")
+        assert "audio.prompts = 'nowhere' is no folder" in ran.err
 
 
 # ---------------------------------------------------------------- the outbox
