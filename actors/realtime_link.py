@@ -297,9 +297,7 @@ class RealtimeLink:
         self._wait.owed = waited and not self._wait.tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
-        if planned:
-            return True
-        self._mute += waited
+        self._mute += waited and not planned
         self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
         return self._mute <= MUTE_AT_MOST and not too_many

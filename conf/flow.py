@@ -195,6 +195,16 @@ class PythonTool:
     seconds: float = 8.0
 
 
+@attrs.frozen
+class Keypad:
+    """What a caller can settle with the keypad when no model is there; where they can be called is asked in any case."""
+
+    reasons: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Intents to choose from, and how they are said to a caller, after "For": at most nine. None: no reason is asked."""
+    collects: Names = ()
+    """Slots to be typed or chosen besides; of kind number, yes_no or choice."""
+
+
 TALK = "talk"
 """The state of a flow that has none of its own."""
 
@@ -226,6 +236,7 @@ class Flow:
     slots: Mapping[str, Slot] = attrs.field(factory=dict[str, Slot])
     states: Mapping[str, State] = attrs.field(factory=lambda: {TALK: State("Help the caller.", final=True)})
     shared: tuple[Transition, ...] = ()
+    keypad: Keypad = attrs.field(factory=Keypad)
     tools: Mapping[str, PythonTool] = attrs.field(factory=dict[str, PythonTool])
     """Only from Python."""
 

@@ -36,10 +36,15 @@ OUTCOMES: Mapping[str, Names] = {
 }
 """How effects can come out; a transfer that succeeds never comes back."""
 
+KEYPAD_KINDS = ("number", "yes_no", "choice")
+"""Kinds of slots that a telephone's keys can answer, besides the number to call back, which is asked in any case."""
+KEYS_TO_CHOOSE = 9
+
 
 def problems(flow: Flow, prompts: Collection[str] = WORDS) -> list[str]:
     """All mistakes, in the order of the file; empty if there are none. `prompts`: the names of those there are."""
-    return [*_of_the_whole(flow, prompts), *_of_slots(flow), *_of_states(flow, prompts), *_of_the_graph(flow)]
+    parts = (_of_the_whole(flow, prompts), _of_slots(flow), _of_the_keypad(flow), _of_states(flow, prompts))
+    return [*(problem for part in parts for problem in part), *_of_the_graph(flow)]
 
 
 def successors(flow: Flow, name: str) -> list[str]:
@@ -88,6 +93,25 @@ def _of_slots(flow: Flow) -> Iterator[str]:
             yield f"tries = {slot.tries} @ {place}.tries: at least 1"
         if name not in collected:
             yield f"no state collects it @ {place}: add it to the `collects` of a state, or take it out"
+
+
+# ---------------------------------------------------------------- the keypad
+
+
+def _of_the_keypad(flow: Flow) -> Iterator[str]:
+    for intent in flow.keypad.reasons:
+        if intent not in flow.intents:
+            yield f"{intent!r} is no intent @ keypad.reasons: {_hint(intent, flow.intents)}"
+    if len(flow.keypad.reasons) > KEYS_TO_CHOOSE:
+        yield f"{len(flow.keypad.reasons)} reasons @ keypad.reasons: at most {KEYS_TO_CHOOSE}, one a key"
+    for name in flow.keypad.collects:
+        slot = flow.slots.get(name)
+        if slot is None:
+            yield f"{name!r} is no slot @ keypad.collects: {_hint(name, flow.slots)}"
+        elif slot.kind not in KEYPAD_KINDS:
+            yield f"{name!r} cannot be typed @ keypad.collects: slots of kind {', '.join(KEYPAD_KINDS)} can"
+        elif len(slot.choices) > KEYS_TO_CHOOSE:
+            yield f"{name!r} has {len(slot.choices)} choices @ keypad.collects: at most {KEYS_TO_CHOOSE}, one a key"
 
 
 # ---------------------------------------------------------------- states, transitions, effects

@@ -97,7 +97,16 @@ class Server:
         _is_public_url,
     )
     max_calls: int = _number(
-        400, 0, 100_000, "Ceiling of calls in this process; above it a caller gets the keypad menu at once."
+        400, 0, 100_000, "Ceiling of calls in this process; above it a caller is told that all lines are busy."
+    )
+    max_lag_ms: float = _number(
+        100.0,
+        1,
+        10_000,
+        "Lag of the event loop, ms, above which no further call is taken: those that are up come first.",
+    )
+    held_ms: float = _number(
+        100.0, 0, 10_000, "A step that holds the event loop for longer is logged with its stack, ms; 0: none is."
     )
     drain_seconds: float = _number(
         240.0,
@@ -179,6 +188,15 @@ class Call:
         "cold",
         ("cold", "warm"),
         "Cold: the human's phone rings and they are joined. Warm: they hear a summary and accept with a key first.",
+    )
+    overflow_number: str = _text(
+        "",
+        "Who takes callers for whom there is no line, when they wish it or have waited in vain; empty: `human_number`.",
+        "empty, or +digits (E.164)",
+        _is_phone,
+    )
+    queue_seconds: float = _number(
+        120.0, 0, 3600, "How long a caller for whom there is no line may wait for one, seconds; 0: not at all."
     )
     resume_minutes: float = _number(
         10.0, 0, 1440, "A caller who was cut off and calls back within this time goes on where they were; 0: never."

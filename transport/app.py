@@ -4,13 +4,15 @@ import sys
 
 from conf import settings as conf
 from transport import log, server_guard, store
+from transport.loop_watch import LoopWatch
 from transport.web import create_app
 
 shutdown = server_guard.install()
 try:
     settings = conf.load()
     log.set_up(settings.server.log_format, settings.server.log_level)
-    app = create_app(settings, drain_begins=shutdown.began.wait, drained=shutdown.drained.set)
+    watch = LoopWatch(settings.server.held_ms)
+    app = create_app(settings, drain_begins=shutdown.began.wait, drained=shutdown.drained.set, loop_watch=watch)
     store.check(settings.store.url)
 except (conf.SettingsError, store.StoreDown) as error:
     print(f"triode cannot start: {error}", file=sys.stderr)

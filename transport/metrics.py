@@ -10,11 +10,13 @@ SECONDS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
 class Metrics:
-    """The counters of one process. `active` tells the calls that are up now."""
+    """The counters of one process. `active` tells the calls that are up now, `lag` how far the loop is behind."""
 
-    def __init__(self, active: Callable[[], int]) -> None:
+    def __init__(self, active: Callable[[], int], lag: Callable[[], float] = lambda: 0.0) -> None:
         self.registry = prom.CollectorRegistry()
-        prom.Gauge("triode_calls_active", "Calls up now", registry=self.registry).set_function(active)
+        self._gauge("triode_calls_active", "Calls up now", active)
+        self._gauge("triode_loop_lag_seconds", "What the event loop makes everybody wait", lag)
+        self.held = self._counter("triode_loop_held", "Steps of a task that held the event loop for too long")
         self.calls = self._counter("triode_calls", "Calls ended", "disposition")
         self.refused = self._counter("triode_refused", "Requests and streams refused", "why")
         self.frames = self._counter("triode_frames", "Audio frames", "way")
@@ -62,6 +64,9 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition format."""
         return prom.generate_latest(self.registry)
+
+    def _gauge(self, name: str, doc: str, value: Callable[[], float]) -> None:
+        prom.Gauge(name, doc, registry=self.registry).set_function(value)
 
     def _counter(self, name: str, doc: str, *labels: str) -> prom.Counter:
         return prom.Counter(name, doc, labels, registry=self.registry)

@@ -130,6 +130,27 @@ class Records:
             self._failed("story", error)
             return self._stories.get(call_sid)
 
+    async def note_story(
+        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
+    ) -> None:
+        """As `keep_story`, for those who do not come back with it: made later, if it cannot be made now."""
+        _remember(self._stories, call_sid, story)
+        kept = {**story, "said": []} if over and not self._keep_transcripts else story
+        now = self._clock()
+        await self._write(
+            "story", call_sid, lambda: self._store.keep_story(call_sid, caller, called, kept, over=over, now=now)
+        )
+
+    async def callback(self, call_sid: str, number: str) -> None:
+        """The caller wants to be called back at `number`; the one given last counts."""
+        key = f"{call_sid}/callback"
+
+        async def write() -> None:
+            await self._store.claim_errand(key, call_sid, "callback", self._clock())
+            await self._store.settle_errand(key, "done", "", {"number": number})
+
+        await self._write("callback", call_sid, write)
+
     async def close_story(self, call_sid: str, caller: str, called: str) -> None:
         """There is nothing to go on with: a human has taken the call, or a message was left."""
         if story := await self.story(call_sid):

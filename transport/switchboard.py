@@ -103,6 +103,8 @@ class Switchboard:
     metrics: Metrics
     listener: Callable[[str, str, dict[str, Any]], None] | None = None
     clock: Callable[[], float] = time.time
+    lag: Callable[[], float] = lambda: 0.0
+    """Seconds that the event loop makes everybody wait."""
     draining: bool = False
     _calls: dict[str, Call] = attrs.field(factory=dict)
     _expected: dict[str, float] = attrs.field(factory=dict)
@@ -117,14 +119,24 @@ class Switchboard:
     @property
     def takes_calls(self) -> bool:
         """Whether a further call is welcome."""
-        return not self.draining and self.active + self._promised() < self.settings.server.max_calls
+        return not self.no_room("")
 
-    def admit(self, call_sid: str) -> bool:
-        """Whether call `call_sid` may open a stream: then a place is kept for it, as long as its token is good."""
-        if call_sid not in self._expected and not self.takes_calls:
-            return False
+    def no_room(self, call_sid: str, *, again: bool = False) -> str:
+        """Why call `call_sid` may not open a stream: "draining", "full", "lag"; empty if it may.
+
+        `again`: it has been up before. Then a lag turns it away no more than those that are up.
+        """
+        if call_sid in self._expected:
+            return ""
+        if self.draining:
+            return "draining"
+        if self.active + self._promised() >= self.settings.server.max_calls:
+            return "full"
+        return "lag" if not again and self.lag() * 1000 > self.settings.server.max_lag_ms else ""
+
+    def expect(self, call_sid: str) -> None:
+        """A place is kept for call `call_sid`, as long as its token is good."""
         self._expected[call_sid] = trio.current_time() + self.settings.twilio.token_seconds
-        return True
 
     async def serve(self, socket: Socket) -> None:
         """One media stream, from the open WebSocket to the record of the call."""

@@ -13,12 +13,19 @@ REOPEN_AT_MOST = 2
 RING_SECONDS = 25
 ACCEPT_KEY = "1"
 HUMAN = "To speak with a person, press 1."
-OTHERS = "To leave a message, press 2. To hear this again, press 3. To end the call, press 9."
+OTHERS = (
+    "To leave a message, press 2. To be called back, press 4. To hear this again, press 3. To end the call, press 9."
+)
 MENU = f"{HUMAN} {OTHERS}"
+WAIT = "Stay on the line to wait for the next free one."
+ASK_AGAIN = 20
+"""Seconds between two looks for a free line."""
 WHY = {
     "": "",
     "trouble": "I am sorry, our assistant is not available just now.",
     "busy": "Thank you for calling. All our lines are busy just now.",
+    "still": "All our lines are still busy. Thank you for waiting.",
+    "unclear": "Sorry, that could not be used.",
     "noanswer": "I am sorry, nobody could take your call.",
     "wrong": "Sorry, that is not one of the choices.",
     "silent": "Sorry, I did not hear a key.",
@@ -36,10 +43,12 @@ def _room(call_sid: str, *, start: bool) -> Conference:
 
 @attrs.frozen
 class Documents:
-    """Writes documents for one public address and one human's number (empty: there is none)."""
+    """Writes documents for one public address, and the numbers of the human and of whoever takes what is too much (empty: the
+    same; there is none)."""
 
     public_url: str
     human_number: str
+    overflow_number: str = ""
 
     def stream(self, token: str) -> str:
         """Opens the media stream. `<Connect>` takes no track but the caller's, and no format: neither is said."""
@@ -55,35 +64,65 @@ class Documents:
         response.append(connect)
         return str(response)
 
-    def menu(self, why: str = "", tries: int = 0) -> str:
-        """The keypad menu; `why` says what led here, `tries` how often it was heard in vain."""
+    def menu(self, why: str = "", tries: int = 0, since: int = 0, noted: str = "") -> str:
+        """The keypad menu; `why` says what led here, `tries` how often it was heard in vain, `noted` what is known.
+
+        `since`: when the caller began to wait for a line (unix seconds), who need not press anything; 0: they do not.
+        """
         response = VoiceResponse()
+        waiting = {"since": since} if since else {}
         gather = Gather(
             input="dtmf",
             num_digits=1,
-            timeout=6,
-            action=self._url("/twilio/ivr/choice", tries=tries),
+            timeout=ASK_AGAIN if since else 6,
+            action=self._url("/twilio/ivr/choice", tries=tries, **waiting),
             method="POST",
         )
-        gather.say(f"{WHY.get(why, '')} {MENU if self.human_number else OTHERS}".strip())
+        human = self.human_number or (since and self.overflow_number)
+        parts = (WHY.get(why, ""), noted, WAIT if since else "", MENU if human else OTHERS)
+        gather.say(" ".join(part for part in parts if part))
         response.append(gather)
         # Reached only by silence: a Gather that hears nothing falls through without asking its action.
-        response.redirect(self._url("/twilio/ivr/menu", why="silent", tries=tries + 1), method="POST")
+        if since:
+            response.redirect(self._url("/twilio/ivr/wait", since=since), method="POST")
+        else:
+            response.redirect(self._url("/twilio/ivr/menu", why="silent", tries=tries + 1), method="POST")
         return str(response)
 
-    def human(self, call_sid: str = "", *, from_menu: bool = False) -> str:
+    def ask(self, words: str, question: str, digits: int, tries: int, *, why: str = "", check: str = "") -> str:
+        """A question that is answered with `digits` keys, or (0) with some and the hash key; silence is an answer too.
+
+        `check`: what was typed before, if the question is whether that is right.
+        """
+        response = VoiceResponse()
+        told = {"check": check} if check else {}
+        length = {"num_digits": digits} if digits else {"finish_on_key": "#"}
+        gather = Gather(
+            input="dtmf",
+            timeout=8,
+            action=self._url("/twilio/ivr/answer", question=question, tries=tries, **told),
+            method="POST",
+            action_on_empty_result=True,
+            **length,
+        )
+        gather.say(f"{WHY.get(why, '')} {words}".strip())
+        response.append(gather)
+        return str(response)
+
+    def human(self, call_sid: str = "", *, from_menu: bool = False, overflow: bool = False) -> str:
         """Rings the human; what came of it is told to `/twilio/dialed`. Voicemail if there is none.
 
-        `call_sid`: of a call whose story the human hears before they are joined.
+        `call_sid`: of a call whose story the human hears before they are joined. `overflow`: of one for which there is no line.
         """
-        if not self.human_number:
+        number = (overflow and self.overflow_number) or self.human_number
+        if not number:
             return self.voicemail("noanswer")
         response = VoiceResponse()
         response.say("One moment please.")
         told = {"menu": 1} if from_menu else {}
         dial = Dial(action=self._url("/twilio/dialed", **told), method="POST", timeout=RING_SECONDS)
         brief = {"url": self._url("/twilio/brief", call=call_sid), "method": "POST"} if call_sid else {}
-        dial.number(self.human_number, **brief)
+        dial.number(number, **brief)
         response.append(dial)
         return str(response)
 
@@ -154,22 +193,6 @@ class Documents:
             response.say(words)
         response.hangup()
         return str(response)
-
-    def choice(self, digit: str, tries: int) -> str:
-        """What follows from key `digit` in the menu."""
-        if digit in {"1", "0"}:  # 0 was the key for a human on the stream
-            return self.human(from_menu=True)
-        if digit == "2":
-            return self.voicemail()
-        if digit in {"3", "*"}:
-            return self.menu("", tries)
-        if digit == "9":
-            return self.goodbye("Thank you for calling. Goodbye.")
-        return self.again("wrong", tries + 1)
-
-    def again(self, why: str, tries: int) -> str:
-        """The menu once more; after three vain tries the caller is handed to a human, or to voicemail."""
-        return self.menu(why, tries) if tries < TRIES else self.human(from_menu=True)
 
     def url(self, path: str, **query: object) -> str:
         """The absolute address of a route of ours."""

@@ -22,6 +22,8 @@ from conf.settings import Settings
 from transport import store as stores
 from transport.courier import SETTLE, Courier
 from transport.errand_desk import ErrandDesk
+from transport.keypad import Caller, Keypad
+from transport.loop_watch import LoopWatch
 from transport.media_socket import Socket
 from transport.metrics import Metrics
 from transport.records import Records
@@ -38,6 +40,8 @@ NOT_TAKEN = {"busy": "busy", "no-answer": "no-answer", "failed": "failed", "canc
 """How `<Dial>` says that nobody took the call (completed: they hung up before they were joined), and what the flow is told."""
 DELIVERED_WITHIN = 300.0
 """Seconds past the longest call after which a call is delivered although nobody said that it is over."""
+DIGITS_AT_MOST = 64
+"""Keys of one answer in the menu."""
 STORE_PATIENCE = 1.0
 """Seconds that a ringing caller waits for the store."""
 
@@ -56,6 +60,7 @@ class House:
     store: stores.Store
     errands: ErrandDesk
     transfers: WarmTransfers
+    keypad: Keypad
     nursery: trio.Nursery
     """For what a webhook begins and does not wait for. It ends with the house."""
 
@@ -91,21 +96,23 @@ def create_app(
     drained: Callable[[], None] = lambda: None,
     outside: httpx2.AsyncBaseTransport | None = None,
     open_store: Callable[[str], contextlib.AbstractAsyncContextManager[stores.Store]] | None = None,
+    loop_watch: LoopWatch | None = None,
     clock: Callable[[], float] = time.time,
 ) -> QuartTrio:
     """The application for `settings`. Raises SettingsError for a bad flow or prompt. `drain_begins` returns when a shutdown
     begins; `drained` is told when no call is left. `outside` takes the place of the network for Twilio's API and the backend,
-    `open_store` that of `stores.open_store`; `clock` tells unix time."""
+    `open_store` that of `stores.open_store`; `loop_watch` watches the loop, if there is one; `clock` tells unix time."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
     prompts = load_prompts(settings.audio.prompts)
     flow = load_flow(settings.flow.path, prompts)
     call_plan = plan(settings, flow, prompts)
-    documents = Documents(settings.server.public_url, settings.call.human_number)
+    documents = Documents(settings.server.public_url, settings.call.human_number, settings.call.overflow_number)
     signatures = SignatureCheck(settings.server.public_url, settings.secrets.auth_token)
     tokens = StreamTokens(settings.secrets.auth_token, settings.twilio.token_seconds, clock)
     houses: list[House] = []
-    metrics = Metrics(lambda: houses[0].switchboard.active if houses else 0)
+    watch = loop_watch or LoopWatch()
+    metrics = Metrics(lambda: houses[0].switchboard.active if houses else 0, watch.lag)
     connect = connect_model or connect_openai(settings)
     opener = open_store or stores.open_store
 
@@ -118,11 +125,14 @@ def create_app(
     async def keep_house(task_status: "trio.TaskStatus[None]") -> None:
         account, token = settings.secrets.account_sid, settings.secrets.auth_token
         async with (
+            contextlib.AsyncExitStack() as watched,
             opener(settings.store.url) as store,
             open_rest(account, token, settings.twilio.api_url, outside) as rest,
             courier_for(store) as courier,
             trio.open_nursery() as nursery,
         ):
+            if loop_watch is not None:
+                watched.enter_context(loop_watch.watching(metrics.held.inc))
 
             def call_over(sid: str) -> None:
                 if courier is not None:
@@ -132,11 +142,13 @@ def create_app(
             records = Records(store, metrics, keep_transcripts=keep, call_over=call_over, clock=clock)
             callback = documents.url("/twilio/message-status")
             desk = ErrandDesk(store, rest, metrics, settings.twilio.sms_from, callback, clock)
-            switchboard = Switchboard(settings, call_plan, connect, records, desk, tokens, metrics, listener, clock)
+            told = (tokens, metrics, listener, clock, watch.lag)
+            switchboard = Switchboard(settings, call_plan, connect, records, desk, *told)
             transfers = WarmTransfers(store, rest, documents, clock)
             nursery.start_soon(transfers.watch)
             nursery.start_soon(records.catch_up)
-            houses.append(House(switchboard, records, store, desk, transfers, nursery))
+            keypad = Keypad(flow, documents, records, settings.call.queue_seconds, clock)
+            houses.append(House(switchboard, records, store, desk, transfers, keypad, nursery))
             app.extensions["triode"] = houses[0]
             if courier is not None:
                 nursery.start_soon(courier.run)
@@ -209,10 +221,12 @@ def create_app(
     @signed
     async def voice() -> Response:
         sid, form, house = await call_sid(), await request.form, houses[0]
-        if not house.switchboard.admit(sid):
-            metrics.refused.labels("full").inc()
-            log.warning("no_room", calls=house.switchboard.active, draining=house.switchboard.draining)
-            return twiml(documents.menu("busy"))
+        no_room = house.switchboard.no_room(sid)
+        if no_room:
+            metrics.refused.labels(no_room).inc()
+            log.warning("no_room", why=no_room, calls=house.switchboard.active)
+        else:
+            house.switchboard.expect(sid)
         caller, called = form.get("From", ""), form.get("To", "")
         before, noted = Before.NOTHING, trio.Event()
 
@@ -231,6 +245,8 @@ def create_app(
         house.nursery.start_soon(note)
         with trio.move_on_after(STORE_PATIENCE):
             await noted.wait()
+        if no_room:
+            return twiml(await house.keypad.busy(await who()))
         log.info("call_answered", caller=caller, called=called, before=before.value)
         return twiml(documents.stream(tokens.make(sid, before=before, caller=caller, called=called)))
 
@@ -250,18 +266,20 @@ def create_app(
             return await begin_warm(sid)
         if decided is Disposition.VOICEMAIL:
             return twiml(documents.voicemail())
+        in_trouble = await house.keypad.menu(await who(), "trouble")
         if decided is Disposition.IVR:
-            return twiml(documents.menu("trouble"))
+            return twiml(in_trouble)
         # Nobody decided: the stream was cut, or moved on purpose. It is opened again, but not for ever.
-        return await open_again(sid, Before.CUT_OFF, "", documents.menu("trouble"))
+        return await open_again(sid, Before.CUT_OFF, "", in_trouble)
 
     async def open_again(sid: str, before: Before, outcome: str, otherwise: str) -> Response:
         """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room."""
         house, form = houses[0], await request.form
         token = request.headers.get("I-Twilio-Idempotency-Token", "")[:64]
         times = await house.records.reopened(sid, token)
-        if times is None or times > REOPEN_AT_MOST or not house.switchboard.admit(sid):
+        if times is None or times > REOPEN_AT_MOST or house.switchboard.no_room(sid, again=True):
             return twiml(otherwise)
+        house.switchboard.expect(sid)
         numbers = {"caller": form.get("From", ""), "called": form.get("To", "")}
         return twiml(documents.stream(tokens.make(sid, before=before, outcome=outcome, **numbers)))
 
@@ -383,21 +401,49 @@ def create_app(
 
     # ---------------------------------------------------------------- the keypad menu
 
+    async def who() -> Caller:
+        form = await request.form
+        return Caller(await call_sid(), form.get("From", "")[:64], form.get("To", "")[:64])
+
     @app.post("/twilio/ivr/menu")
     @signed
     async def menu() -> Response:
         why = request.args.get("why", "")
-        return twiml(documents.again(why if why in WHY else "", tries()))
+        return twiml(await houses[0].keypad.menu(await who(), why if why in WHY else "", tries()))
 
     @app.post("/twilio/ivr/choice")
     @signed
     async def choice() -> Response:
         digit = (await request.form).get("Digits", "")
         log.info("menu_choice", digit=digit[:1])
-        return twiml(documents.choice(digit, tries()))
+        return twiml(await houses[0].keypad.choice(await who(), digit, tries(), since()))
+
+    @app.post("/twilio/ivr/answer")
+    @signed
+    async def answer() -> Response:
+        question, check = request.args.get("question", ""), request.args.get("check", "")[:DIGITS_AT_MOST]
+        digits = (await request.form).get("Digits", "")[:DIGITS_AT_MOST]
+        log.info("menu_answer", question=question[:64], tries=tries())
+        return twiml(await houses[0].keypad.answer(await who(), question, digits, tries(), check))
+
+    @app.post("/twilio/ivr/wait")
+    @signed
+    async def wait() -> Response:
+        """For a line: there is one now, or the caller goes on waiting."""
+        house, caller = houses[0], await who()
+        if house.switchboard.no_room(caller.sid):
+            return twiml(await house.keypad.still_busy(caller, since()))
+        house.switchboard.expect(caller.sid)
+        before = Before.CALLED_BACK if await house.records.story(caller.sid) else Before.NOTHING
+        log.info("call_answered", caller=caller.number, called=caller.called, before=before.value)
+        numbers = {"caller": caller.number, "called": caller.called}
+        return twiml(documents.stream(tokens.make(caller.sid, before=before, **numbers)))
 
     def tries() -> int:
         return min(max(request.args.get("tries", 0, type=int), 0), TRIES)
+
+    def since() -> int:
+        return max(request.args.get("since", 0, type=int), 0)
 
     @app.post("/twilio/ivr/recorded")
     @signed

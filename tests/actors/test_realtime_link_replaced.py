@@ -441,6 +441,16 @@ async def test_while_no_other_session_can_be_had_the_one_that_is_up_lasts_to_its
     assert told(second) == ["Hello.", "Hi, I am Anna."]
 
 
+async def test_sessions_that_are_over_as_soon_as_they_are_up_are_given_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, expiring(1))
+    await desk.up()
+    with trio.fail_after(60):
+        await desk.over.wait()
+    assert len(desk.model.sessions) <= LOSSES_AT_MOST + 2
+
+
 # ---------------------------------------------------------------- a session that is kept ready
 
 

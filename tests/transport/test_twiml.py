@@ -44,9 +44,10 @@ ALL = {
     "goodbye words": WITH.goodbye("Bye & <thanks>."),
     **{f"menu {why}": WITH.menu(why) for why in WHY},
     **{f"menu try {n}": WITH.menu("wrong", n) for n in range(TRIES)},
-    **{f"choice {digit}": WITH.choice(digit, 0) for digit in ("0", "1", "2", "3", "4", "9", "*", "#", "", "11")},
-    **{f"choice {digit} alone": WITHOUT.choice(digit, 2) for digit in ("1", "2", "7")},
-    **{f"again {n}": WITH.again("silent", n) for n in range(TRIES + 2)},
+    "menu while waiting": WITH.menu("still", 0, 1_700_000_000, "I have noted: J O H N."),
+    "a question of one key": WITH.ask("For a, press 1.", "reason", 1, 0),
+    "a question of many keys": WITH.ask("Type it.", "number", 0, 2, why="unclear"),
+    "whether it is right": WITH.ask("Right?", "number", 1, 0, check="+1415 555"),
 }
 
 
@@ -155,28 +156,28 @@ def test_the_menu_takes_one_key_and_silence_leads_on():
     assert dict(parse_qsl(urlsplit(redirect.text).query)) == {"why": "silent", "tries": "2"}
 
 
-def test_keys_lead_where_the_menu_says():
-    assert verbs(WITH.choice("1", 0)) == ["Say", "Dial"]
-    assert verbs(WITH.choice("2", 0)) == ["Say", "Record", "Say", "Hangup"]
-    assert verbs(WITH.choice("3", 0)) == ["Gather", "Redirect"]
-    assert verbs(WITH.choice("*", 0)) == ["Gather", "Redirect"]
-    assert verbs(WITH.choice("9", 0)) == ["Say", "Hangup"]
+def test_a_caller_who_waits_for_a_line_need_not_press_anything():
+    gather, redirect = parsed(WITH.menu("busy", 0, 1_700_000_000))
+    assert dict(parse_qsl(urlsplit(gather.attrib["action"]).query)) == {"tries": "0", "since": "1700000000"}
+    assert redirect.text == f"{PUBLIC}/twilio/ivr/wait?since=1700000000"
 
 
-@pytest.mark.parametrize(("documents", "end"), [(WITH, ["Say", "Dial"]), (WITHOUT, ["Say", "Record", "Say", "Hangup"])])
-@pytest.mark.parametrize("way", ["silence", "wrong keys"])
-def test_a_caller_who_never_answers_is_handed_on(documents: Documents, end: list[str], way: str):
-    document, heard = documents.menu("busy"), 0
-    while verbs(document) == ["Gather", "Redirect"]:
-        heard += 1
-        assert heard <= TRIES
-        gather, redirect = parsed(document)
-        url = redirect.text if way == "silence" else gather.attrib["action"]
-        query = dict(parse_qsl(urlsplit(url).query))
-        tries = int(query["tries"])
-        document = documents.again(query["why"], tries) if way == "silence" else documents.choice("5", tries)
-    assert heard == TRIES
-    assert verbs(document) == end
+def test_silence_is_an_answer_to_a_question():
+    (gather,) = parsed(WITH.ask("Type it.", "number", 0, 1, check="415"))
+    assert gather.attrib["actionOnEmptyResult"] == "true"
+    assert gather.attrib["finishOnKey"] == "#"
+    asked = dict(parse_qsl(urlsplit(gather.attrib["action"]).query))
+    assert asked == {"question": "number", "tries": "1", "check": "415"}
+
+
+def test_what_is_too_much_goes_to_its_own_number_if_there_is_one():
+    both = Documents(PUBLIC, HUMAN, "+15559999999")
+    assert "+15559999999" in both.human(overflow=True)
+    assert HUMAN in both.human()
+    assert HUMAN in WITH.human(overflow=True)
+    alone = Documents(PUBLIC, "", "+15559999999")
+    assert "press 1" in alone.menu("busy", since=1)
+    assert "press 1" not in alone.menu("trouble")
 
 
 # ---------------------------------------------------------------- the human, voicemail, goodbye
@@ -210,4 +211,4 @@ def test_a_menu_without_a_human_offers_none():
     alone = Documents("https://phone.example.com", "")
     assert "press 1" not in alone.menu("trouble")
     assert "press 2" in alone.menu("trouble")
-    assert "<Record" in alone.choice("1", 0)  # whoever presses it all the same may leave a message
+    assert "<Record" in alone.human(from_menu=True)  # whoever presses it all the same may leave a message

@@ -330,7 +330,7 @@ async def test_without_the_store_an_undecided_caller_gets_the_menu(house: House)
 # ---------------------------------------------------------------- the menu
 
 MENU_AGAIN, MESSAGE = [Gather, Redirect], [Say, Record, Say, Hangup]
-CHOICES = {"1": [Say, Dial], "2": MESSAGE, "3": MENU_AGAIN, "*": MENU_AGAIN, "9": [Say, Hangup]}
+CHOICES = {"1": [Say, Dial], "2": MESSAGE, "3": MENU_AGAIN, "*": MENU_AGAIN, "4": [Gather], "9": [Say, Hangup]}
 
 
 @pytest.mark.parametrize("key", CHOICES)

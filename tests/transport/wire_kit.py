@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,7 @@ async def house_in_memory(
     through_hypercorn: bool = False,
     server_class: type[TCPServer] = server_guard.GuardedServer,
     drain_begins: Any = trio.sleep_forever,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[House]:
     """The whole server on the virtual clock."""
     store, model = MemoryStore(), FakeModel()
@@ -339,7 +341,7 @@ async def house_in_memory(
 
     monkeypatch.setattr("transport.store.open_store", open_store)
     settings = settings or settings_for()
-    app = create_app(settings, connect_model=model, drain_begins=drain_begins)
+    app = create_app(settings, connect_model=model, drain_begins=drain_begins, clock=clock)
     async with lifespan(app), trio.open_nursery() as nursery:
         house = House(app, settings, store, model, nursery, server_class, through_hypercorn)
         yield house

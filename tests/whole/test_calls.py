@@ -18,7 +18,7 @@ from transport.loopback.model import LoopbackModel
 from transport.loopback.script import Call, Faults, Reply, Script, Speech, say
 from transport.loopback.speech import line
 from transport.loopback.stream import StreamFaults
-from transport.loopback.twiml_reader import Dial, Gather, Hangup, Record
+from transport.loopback.twiml_reader import Dial, Gather, Hangup, Record, Say
 
 GREETING = load_prompt("greeting").audio
 HELLO = Speak(line("caller_hours").audio)
@@ -220,7 +220,6 @@ TROUBLE = {
     "stalled before its answer": Faults(stall_after_ms=8600),
     "out of quota": Faults(fail_codes=("insufficient_quota",)),
     "failing twice": Faults(fail_codes=("server_error", "server_error")),
-    "expired": Faults(session_seconds=7),
 }
 
 
@@ -244,6 +243,22 @@ async def test_a_caller_whose_model_fails_reaches_the_keypad_menu_in_time(monkey
     silence = stream.opened + record.seconds - max(last_heard, last_said)
     # The caller's own last word, the turn's end, and the silence that the settings allow.
     assert silence <= 4 + 0.6
+
+
+async def test_a_caller_whose_model_fails_leaves_a_number_to_be_called_back_at(monkeypatch, autojump_clock):
+    model = LoopbackModel(Script(), faults=TROUBLE["refused"])
+    async with a_world(monkeypatch, model, settings=NO_SECOND_SESSION) as world:
+        number = (Wait(9), Press("4155550199"), Press("#"), Wait(12), Press("1"))
+        call = await world.call(AwaitQuiet(), HELLO, Wait(15), Press("4"), *number, Wait(60))
+        errands = await world.house.store.errands(call.call_sid)
+        story = await world.house.store.story(call.call_sid)
+    assert call.end == "hangup"
+    assert [type(verb) for verb in call.verbs[-2:]] == [Say, Hangup]
+    assert [(each.name, each.status, each.detail) for each in errands] == [
+        ("callback", "done", {"number": "+14155550199"})
+    ]
+    assert story is not None
+    assert story["over"], "there is nothing to go on with"
 
 
 ONCE = {

@@ -1,0 +1,207 @@
+"""The keypad menu: what a caller can still do when no model speaks with them, knowing what they have told already.
+
+    menu ─┬─ 1  a person
+          ├─ 2  a message
+          ├─ 4  to be called back ──▶ why? ──▶ which number? ──▶ right? ──▶ what else the flow asks for ──▶ noted
+          ├─ 5  to wait for a line, only when all are busy; so does who presses nothing
+          ├─ 3  the same again
+          └─ 9  the end
+
+Any worker answers any step: what is known is in the store, and where the caller is stands in the address, which Twilio signs.
+What they type becomes part of the call's story as if it had been said, so the CRM, a human and the next call know it.
+"""
+
+import datetime
+import zoneinfo
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from actors import details
+from actors.dialogue import Dialogue, Status
+from actors.slots import Context, Understood, read_back, understand
+from actors.story import Story, from_plain, known, to_plain
+from conf.flow import Flow
+from transport.records import Records
+from transport.twiml import TRIES, Documents
+
+REASON, NUMBER = "reason", "number"
+"""Questions that are no slot of the flow: why the caller calls, and where they can be called."""
+
+
+@attrs.frozen
+class Caller:
+    """Whose keys they are: the call, from where, to where (E.164; something else if withheld)."""
+
+    sid: str
+    number: str
+    called: str
+
+    @property
+    def own_number(self) -> str:
+        """Where they can be called without their saying it; empty if that is not known."""
+        return self.number if self.number.startswith("+") and self.number[1:].isdecimal() else ""
+
+
+@attrs.frozen
+class Keypad:
+    """Answers each step with a document. `clock` tells unix time.
+
+    `queue_seconds`: how long a caller may wait for a line; 0: not at all.
+    """
+
+    flow: Flow
+    documents: Documents
+    records: Records
+    queue_seconds: float
+    clock: Callable[[], float]
+
+    # ------------------------------------------------------------ the menu
+
+    async def menu(self, caller: Caller, why: str = "", tries: int = 0, since: int = 0) -> str:
+        """The choices, and at the first time what is known. `since`: when the caller began to wait for a line (unix s)."""
+        if tries >= TRIES:
+            return self.documents.human(from_menu=True)
+        noted = "" if why in {"wrong", "silent", "still"} else self._noted(await self._story(caller))
+        return self.documents.menu(why, tries, since, noted)
+
+    async def choice(self, caller: Caller, digit: str, tries: int, since: int = 0) -> str:
+        """What follows from key `digit`."""
+        if digit in {"1", "0"}:  # 0 was the key for a human on the stream
+            return self.documents.human(from_menu=True, overflow=bool(since))
+        if digit == "2":
+            return self.documents.voicemail()
+        if digit in {"3", "*"}:
+            return await self.menu(caller, "", tries, since)
+        if digit == "4":
+            return await self.next_question(caller)
+        if digit == "9":
+            return self.documents.goodbye("Thank you for calling. Goodbye.")
+        if digit == "5" and since:
+            return await self.menu(caller, "still", tries, since)
+        return await self.menu(caller, "wrong", tries + 1, since)
+
+    # ------------------------------------------------------------ all lines are busy
+
+    async def busy(self, caller: Caller) -> str:
+        """There is no line for a caller who has just called."""
+        return await self.menu(caller, "busy", since=int(self.clock()) if self.queue_seconds else 0)
+
+    async def still_busy(self, caller: Caller, since: int) -> str:
+        """There is none yet for one who waits since `since`."""
+        if self.clock() - since > self.queue_seconds:
+            return self.documents.human(from_menu=True, overflow=True)
+        return await self.menu(caller, "still", since=since)
+
+    # ------------------------------------------------------------ to be called back
+
+    async def next_question(self, caller: Caller, after: str = "") -> str:
+        """Asks for the first thing behind question `after` that is not known, or says that all is noted."""
+        story = await self._story(caller)
+        questions = [REASON, NUMBER, *self.flow.keypad.collects]
+        for question in questions[questions.index(after) + 1 if after in questions else 0 :]:
+            if self._missing(question, story.dialogue):
+                return self._ask(question, caller)
+        await self._keep(caller, attrs.evolve(story, over=True))
+        return self.documents.goodbye("Thank you. It is noted, and we will call you back. Goodbye.")
+
+    async def answer(self, caller: Caller, question: str, digits: str, tries: int, check: str) -> str:
+        """Keys to `question`; `check`: what was typed before and read back: 1 says that it is right."""
+        if question not in {REASON, NUMBER, *self.flow.keypad.collects}:
+            return await self.menu(caller)
+        if check:
+            if digits == "1":
+                return await self._take(caller, question, check)
+            return self._ask(question, caller, "" if digits == "2" else "silent", tries + 1)
+        if choices := self._choices(question):
+            if digits.isdecimal() and 1 <= int(digits) <= len(choices):
+                return await self._take(caller, question, list(choices)[int(digits) - 1])
+            return self._ask(question, caller, "wrong" if digits else "silent", tries + 1)
+        typed = digits or (caller.own_number if question == NUMBER else "")
+        value = self._value(question, typed)
+        if not value:
+            return self._ask(question, caller, "unclear" if typed else "silent", tries + 1)
+        spoken = read_back(self._kind(question), value)
+        words = f"I have: {spoken}. If that is right, press 1. To type it again, press 2."
+        return self.documents.ask(words, question, 1, tries, check=typed)
+
+    def _ask(self, question: str, caller: Caller, why: str = "", tries: int = 0) -> str:
+        """The question, or once more; who is not understood at all is handed on."""
+        if tries >= TRIES:
+            return self.documents.human(from_menu=True)
+        if choices := self._choices(question):
+            about = "What is your call about?" if question == REASON else f"Please choose {self._label(question)}."
+            keys = " ".join(f"For {said}, press {number}." for number, said in enumerate(choices.values(), 1))
+            return self.documents.ask(f"{about} {keys}", question, 1, tries, why=why)
+        words = f"Please type {self._label(question)}, and then the hash key."
+        if question == NUMBER and caller.own_number:
+            words += " To be called at the number you are calling from, press just the hash key."
+        return self.documents.ask(words, question, 0, tries, why=why)
+
+    async def _take(self, caller: Caller, question: str, value: str) -> str:
+        """The answer is right: it becomes part of the story, and the next question is asked."""
+        story = await self._story(caller)
+        now = story.dialogue
+        if question == NUMBER:
+            await self.records.callback(caller.sid, self._value(question, value))
+        if question == REASON:
+            now = attrs.evolve(now, wish=value)
+        elif slot := self._number_slot if question == NUMBER else question:
+            now, _ = details.save(now, self.flow, {slot: value}, self._now())
+            now, _ = details.confirm(attrs.evolve(now, turn=now.turn + 1), self.flow, (slot,), correct=True)
+        await self._keep(caller, attrs.evolve(story, dialogue=now))
+        return await self.next_question(caller, after=question)
+
+    # ------------------------------------------------------------ questions
+
+    def _missing(self, question: str, now: Dialogue) -> bool:
+        """Whether it is to be asked; the number always: nobody said that they want to be called at the one we may have."""
+        if question == REASON:
+            return bool(self.flow.keypad.reasons) and now.wish not in self.flow.keypad.reasons
+        return question == NUMBER or now.held(question).status is not Status.CONFIRMED
+
+    def _choices(self, question: str) -> Mapping[str, str]:
+        """What there is to choose from, and how it is said; empty if it is to be typed."""
+        if question in {REASON, NUMBER}:
+            return self.flow.keypad.reasons if question == REASON else {}
+        slot = self.flow.slots[question]
+        names = ("yes", "no") if slot.kind == "yes_no" else tuple(slot.choices)
+        return {name: name for name in names}
+
+    def _kind(self, question: str) -> str:
+        return "phone" if question == NUMBER else self.flow.slots[question].kind
+
+    def _label(self, question: str) -> str:
+        return "the number at which we can call you" if question == NUMBER else self.flow.slots[question].label
+
+    @property
+    def _number_slot(self) -> str:
+        """The slot of the flow that a number to call back is; empty if it has none."""
+        return next((name for name, slot in self.flow.slots.items() if slot.kind == "phone"), "")
+
+    def _value(self, question: str, digits: str) -> str:
+        """The canonical value of what was typed; empty if it is none."""
+        slot = self.flow.slots.get(question)
+        least, most = (slot.least, slot.most) if slot else (None, None)
+        how = Context(self._now(), self.flow.language, self.flow.region, {}, least, most)
+        reading = understand(self._kind(question), digits, how)
+        return reading.text if isinstance(reading, Understood) else ""
+
+    def _now(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.clock(), zoneinfo.ZoneInfo(self.flow.timezone))
+
+    # ------------------------------------------------------------ the story
+
+    async def _story(self, caller: Caller) -> Story:
+        """What is known of the call; of one in which no model has spoken, a beginning."""
+        plain = await self.records.story(caller.sid)
+        story = from_plain(plain, self.flow) if plain else None
+        return story or Story(self.flow.name, Dialogue(self.flow.start))
+
+    async def _keep(self, caller: Caller, story: Story) -> None:
+        await self.records.note_story(caller.sid, caller.number, caller.called, to_plain(story), over=story.over)
+
+    def _noted(self, story: Story) -> str:
+        """What is known, as it is said to the caller; empty if nothing is."""
+        facts = [read_back(self.flow.slots[name].kind, text) for name, text in known(self.flow, story.dialogue).items()]
+        return f"I have noted: {'; '.join(facts)}." if facts else ""
