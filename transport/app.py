@@ -12,7 +12,7 @@ try:
     settings = conf.load()
     log.set_up(settings.server.log_format, settings.server.log_level)
     watch = LoopWatch(settings.server.held_ms)
-    app = create_app(settings, drain_begins=shutdown.began.wait, drained=shutdown.drained.set, loop_watch=watch)
+    app = create_app(settings, drain_begins=shutdown.began.wait, drained=shutdown.over, loop_watch=watch)
     store.check(settings.store.url)
 except (conf.SettingsError, store.StoreDown) as error:
     print(f"triode cannot start: {error}", file=sys.stderr)

@@ -44,6 +44,9 @@ SEND_WITHIN = 10.0
 CLOSE_WITHIN = 2.0
 """Seconds the end of a connection may take: TLS says goodbye."""
 
+CUT_OFF = 75
+"""EX_TEMPFAIL: the exit status if calls were cut off, because they neither ended nor could be moved in time."""
+
 log = structlog.get_logger("triode.server")
 
 
@@ -138,7 +141,7 @@ class GuardedLogger(hypercorn.logging.Logger):
             await super().exception(message, *args, **kwargs)
 
 
-@attrs.frozen
+@attrs.define
 class Shutdown:
     """The way down of one server process, in two steps."""
 
@@ -147,6 +150,13 @@ class Shutdown:
     drained: trio.Event = attrs.field(factory=trio.Event)
     """Set by the application: no call is left, and hypercorn may stop listening. Until then webhooks are answered: a call
     that leaves its stream asks what is next, and on a single unit nobody else can tell."""
+    cut: int = 0
+    """Calls that were still up then, and will be cut off."""
+
+    def over(self, cut: int) -> None:
+        """The application has drained; `cut` calls are left."""
+        self.cut = cut
+        self.drained.set()
 
 
 _worker_serve = hypercorn.trio.run.worker_serve
@@ -189,6 +199,8 @@ async def _serve_until_told(
                 nursery.start_soon(by_trigger, shutdown_trigger)
             await _worker_serve(app, config, shutdown_trigger=down, **kwargs)
             nursery.cancel_scope.cancel("the server has stopped")
+    if shutdown.cut or (began.is_set() and not shutdown.drained.is_set()):
+        sys.exit(CUT_OFF)
 
 
 def install() -> Shutdown:

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -162,21 +163,25 @@ class Switchboard:
             if call.call_sid == call_sid:
                 call.carrier_gone(reason, lost=lost)
 
-    async def drain(self) -> None:
-        """No new calls; those that are up may go on for a while, then their streams are moved. Returns when all are gone."""
+    async def drain(self) -> int:
+        """No new calls; those that are up may go on for a while, then their streams are moved. How many could not be."""
         self.draining = True
         calls = self.active + self._promised()
         log.info("drain_began", calls=calls, seconds=self.settings.server.drain_seconds)
         with trio.move_on_after(self.settings.server.drain_seconds):
             await self._until_empty()
-        if self.active:
-            log.info("moving_calls", calls=self.active)
+        moved = self.active
+        if moved:
+            log.info("moving_calls", calls=moved)
             for call in list(self._calls.values()):
                 call.move_away()
             with trio.move_on_after(MOVE_WITHIN):
                 await self._until_empty()
+        cut = self.active
+        log.log(logging.WARNING if cut else logging.INFO, "drain_over", calls=calls, moved=moved - cut, cut=cut)
         if calls:
             await trio.sleep(ASKS_WITHIN)
+        return cut
 
     async def _until_empty(self) -> None:
         """Until no call is up, and none is expected that was promised a place."""

@@ -93,14 +93,15 @@ def create_app(
     connect_model: ConnectModel | None = None,
     listener: Listener | None = None,
     drain_begins: Callable[[], Awaitable[None]] = trio.sleep_forever,
-    drained: Callable[[], None] = lambda: None,
+    drained: Callable[[int], None] = lambda cut: None,
     outside: httpx2.AsyncBaseTransport | None = None,
     open_store: Callable[[str], contextlib.AbstractAsyncContextManager[stores.Store]] | None = None,
     loop_watch: LoopWatch | None = None,
     clock: Callable[[], float] = time.time,
 ) -> QuartTrio:
     """The application for `settings`. Raises SettingsError for a bad flow or prompt. `drain_begins` returns when a shutdown
-    begins; `drained` is told when no call is left. `outside` takes the place of the network for Twilio's API and the backend,
+    begins; `drained` is told how many calls are cut when that is over. `outside` takes the place of the network for Twilio's API
+    and the backend,
     `open_store` that of `stores.open_store`; `loop_watch` watches the loop, if there is one; `clock` tells unix time."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
@@ -158,8 +159,7 @@ def create_app(
             task_status.started()
             try:
                 await drain_begins()
-                await switchboard.drain()
-                drained()
+                drained(await switchboard.drain())
                 await trio.sleep_forever()
             finally:
                 houses.clear()

@@ -178,13 +178,13 @@ async def test_an_idle_server_ends_at_once_when_it_is_told_to(tmp_path: Path, nu
 
 
 @contextlib.asynccontextmanager
-async def a_call(folder: Path, **settings: str) -> AsyncIterator[tuple[Server, list[CarriedCall]]]:
+async def a_call(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[tuple[Server, list[CarriedCall]]]:
     """A server with a call on it: the agent has begun to speak. The list holds the call when it is over."""
     calls: list[CarriedCall] = []
     async with trio.open_nursery() as nursery:
         port = await nursery.start(LoopbackModel().serve)
         url = f"ws://127.0.0.1:{port}/v1/realtime"
-        async with a_server(folder, TRIODE_MODEL_URL=url, **settings) as server:
+        async with a_server(folder, *arguments, TRIODE_MODEL_URL=url, **settings) as server:
             carrier = LoopbackCarrier(
                 RealNetwork(f"http://127.0.0.1:{server.port}"),
                 public_url=PUBLIC_URL,
@@ -219,6 +219,15 @@ async def test_a_call_goes_on_after_sigterm_and_is_moved_when_the_drain_is_over(
     ended = next(json.loads(line) for line in server.lines if '"call_ended"' in line)
     assert ended["disposition"] == "resume"
     assert ended["seconds"] >= 1
+    (over,) = [json.loads(line) for line in server.lines if '"drain_over"' in line]
+    assert (over["calls"], over["moved"], over["cut"]) == (1, 1, 0)
+
+
+async def test_calls_that_are_cut_off_by_a_shutdown_are_told_by_the_exit_status(tmp_path: Path):
+    patience = {"TRIODE_SERVER_DRAIN_SECONDS": "200"}
+    async with a_call(tmp_path, "--graceful-timeout", "1", **patience) as (server, _):
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.ended() == server_guard.CUT_OFF
 
 
 async def test_a_second_interrupt_from_the_keyboard_does_not_wait_for_the_drain(tmp_path: Path):
