@@ -110,10 +110,12 @@ class Call:
 
     def carrier_gone(self, reason: str, *, lost: bool = True) -> None:
         """The media stream is over; `lost`: the caller may still be there. May be called at any time, and twice."""
+        self.notebook.say("carrier_gone", reason=reason, lost=lost)
         self._twilio_in.carrier_gone(reason, lost=lost)
 
     def move_away(self) -> None:
         """The call is to go on in another process: it leaves the stream, to be opened again. May be called twice."""
+        self.notebook.say("move_away")
         self._flow.inbox.post(MoveAway())
 
     # ------------------------------------------------------------ the call

@@ -269,10 +269,14 @@ class RealtimeLink:
                 if first and tried >= self._model.endpoints:
                     break
             if not first and tried % max(1, len(self._places)) == 0:
-                await trio.sleep(next(rounds, BACK_OFF[-1]) * (0.5 + random.random()))
+                await trio.sleep(next(rounds, BACK_OFF[-1]) * self._jitter(tried))
         for reply in self._desk.abandon():
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         return reason
+
+    def _jitter(self, tried: int) -> float:
+        """Another factor for each call, and each try of it; the same one again when the call is replayed."""
+        return 0.5 + random.Random(f"{self._notebook.record.stream_sid} {len(self._losses)} {tried}").random()
 
     async def _one_session(self, line: ModelLine, until: float, *, first: bool) -> ModelGone:
         """A session until it is over; why it is."""
@@ -353,7 +357,7 @@ class RealtimeLink:
 
     async def _prepare(self) -> None:
         """Another session beside the one that is up, until it is taken. It is tried until there is one."""
-        pauses = iter(SPARE_BACK_OFF)
+        pauses, tried = iter(SPARE_BACK_OFF), 0
         while self._places:
             elsewhere = len(self._places) > 1 and self._limits.standby
             line = self._spare = self._open(self._places[1 if elsewhere else 0])
@@ -369,7 +373,8 @@ class RealtimeLink:
                     self._places.remove(line.place)
                 elif line.gone.fatal:
                     return  # the one that is up may still last; nothing is prepared any more
-                await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * (0.5 + random.random()))
+                tried += 1
+                await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * self._jitter(tried))
         self._preparing = False
         self._changed.set()
 

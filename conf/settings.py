@@ -116,6 +116,10 @@ class Server:
     )
     log_format: str = _choice("json", ("json", "pretty"), "One JSON object a line, or coloured lines for people.")
     log_level: str = _choice("info", ("debug", "info", "warning", "error"), "Lines below this level are not written.")
+    flight_folder: str = _text("", "Where recordings of calls for `triode replay` are written; empty: none are made.")
+    flight_calls: str = _choice(
+        "troubled", ("troubled", "all"), "Which calls are kept there: those in which something went wrong, or all."
+    )
 
 
 @attrs.frozen

@@ -38,6 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     sim.add_argument("--faults", default="", metavar="KIND,…", help="only these kinds of fault; `list` names them")
     sim.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (one a processor)")
     sim.set_defaults(run=_simulate)
+    replay = commands.add_parser("replay", help="play a recorded call again on today's code; status 1 if it differs")
+    replay.add_argument("file", help="a recording of server.flight_folder")
+    replay.add_argument("--flow", default="", help="today's flow file, if it is neither shipped nor in the settings")
+    replay.add_argument("--json", action="store_true", help="print the differences as JSON and nothing else")
+    replay.set_defaults(run=_replay)
     listing = commands.add_parser("settings", help="list every setting with its default, its bounds and its meaning")
     listing.set_defaults(run=lambda _: list_settings())
 
@@ -84,6 +89,12 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from transport.loopback import sim_report
 
     return sim_report.run(arguments.first, arguments.seeds, arguments.faults, arguments.jobs)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from transport import replay
+
+    return replay.run(Path(arguments.file), arguments.flow, arguments.json)
 
 
 def _chosen() -> settings.Settings:
@@ -210,10 +221,13 @@ def _outbox(arguments: argparse.Namespace) -> int:
 
 
 def _forget(arguments: argparse.Namespace) -> int:
+    from transport.flight_folder import forget_unknown
     from transport.store import Store
 
     async def work(store: Store) -> int:
         print(f"{await store.forget_number(arguments.number)} calls forgotten")
+        if folder := _chosen().server.flight_folder:
+            print(f"{await forget_unknown(Path(folder), store.call)} recordings deleted")
         return 0
 
     return _with_store(work)

@@ -33,7 +33,7 @@ def mask_phone(text: str) -> str:
 
 def mask(key: str, value: object, depth: int = 0) -> object:
     """`value` as it may be written under `key`: secrets hidden, phone numbers masked, however deep they are."""
-    if _SECRET_KEY.search(key):
+    if is_secret(key):
         return "***"
     if value is None or isinstance(value, bool | int | float):
         return mask_phone(str(value)) if type(value) is int and abs(value) > 10**9 else value
@@ -48,7 +48,17 @@ def mask(key: str, value: object, depth: int = 0) -> object:
 
 def mask_text(text: str) -> str:
     """`text` without secrets, its phone numbers masked."""
-    return mask_phone(_SECRET_TEXT.sub(r"\1***", text))
+    return mask_phone(hide_secrets(text))
+
+
+def is_secret(key: str) -> bool:
+    """Whether what goes by the name `key` is never written."""
+    return _SECRET_KEY.search(key) is not None
+
+
+def hide_secrets(text: str) -> str:
+    """`text` without keys and tokens."""
+    return _SECRET_TEXT.sub(r"\1***", text)
 
 
 def _mask(_: object, __: str, event: Event) -> Event:

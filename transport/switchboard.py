@@ -18,12 +18,13 @@ from actors.framer import Pace
 from actors.guidance import instructions
 from actors.messages import BYTES_PER_MS, Before, CallBegan, SessionConfig, TurnDetection
 from actors.notebook import Listener
-from actors.ports import ModelPort
+from actors.ports import CarrierPort, ErrandPort, ModelPort
 from actors.realtime_link import LinkLimits
 from conf.flow import Flow
 from conf.prompts import Prompts
 from conf.settings import Settings
 from transport.errand_desk import ErrandDesk
+from transport.flight_folder import FlightFolder, folder_of, recorder_of
 from transport.media_socket import POLICY_VIOLATION, HangUpWatch, MediaSocket, Refused, Socket, close, welcome
 from transport.metrics import Metrics
 from transport.model_socket import ModelSocket
@@ -107,10 +108,15 @@ class Switchboard:
     lag: Callable[[], float] = lambda: 0.0
     """Seconds that the event loop makes everybody wait."""
     draining: bool = False
+    flights: FlightFolder | None = attrs.field(init=False)
+    """Where calls are recorded, if they are."""
     _calls: dict[str, Call] = attrs.field(factory=dict)
     _expected: dict[str, float] = attrs.field(factory=dict)
     """Calls that were sent a stream and have not opened it yet, by CallSid: until when a place is kept for each."""
     _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.flights = folder_of(self.settings, self.clock)
 
     @property
     def active(self) -> int:
@@ -218,18 +224,32 @@ class Switchboard:
     async def _connect(self, media: MediaSocket, token: Token) -> None:
         started = media.started
         story = None if token.before is Before.NOTHING else await self.records.story(started.call_sid)
+        began = CallBegan(token.before, token.caller, story, token.outcome)
+        wall = datetime.datetime.fromtimestamp(self.clock(), datetime.UTC)
+        call_plan, listener = self.plan, self._listener_for(started.call_sid)
+        carrier: CarrierPort = media
+        model = self.connect_model(
+            lambda text: self._report("model event", text), _hash(token.caller or started.call_sid)
+        )
+        errands: ErrandPort = self.errands.of_call(token.called)
+        recorder = None
+        if self.flights is not None:
+            sids = (started.call_sid, started.stream_sid)
+            recorder = recorder_of(self.settings, self.plan, sids, began, token.called, wall, model.endpoints)
+            carrier, model, errands = recorder.carrier(media), recorder.model(model), recorder.errands(errands)
+            call_plan, listener = recorder.plan(self.plan), recorder.listener(listener)
         call = Call(
             started.call_sid,
             started.stream_sid,
-            self.plan,
-            media,
-            self.connect_model(lambda text: self._report("model event", text), _hash(token.caller or started.call_sid)),
+            call_plan,
+            carrier,
+            model,
             self.records,
-            self.errands.of_call(token.called),
-            self._listener_for(started.call_sid),
+            errands,
+            listener,
             called=token.called,
-            began=CallBegan(token.before, token.caller, story, token.outcome),
-            wall=datetime.datetime.fromtimestamp(self.clock(), datetime.UTC),
+            began=began,
+            wall=wall,
         )
         self._expected.pop(started.call_sid, None)
         self._end_streams(started.call_sid, "the call opened another stream", lost=True)
@@ -250,6 +270,8 @@ class Switchboard:
                         interruptions=len(record.interruptions),
                         errors=len(record.errors),
                     )
+                    if self.flights is not None and recorder is not None:
+                        await self.flights.keep(record, recorder)
                 handler.cancel_scope.cancel("the call is over")
         finally:
             self._calls.pop(started.stream_sid, None)

@@ -187,6 +187,8 @@ def create_app(
                     log.info("forgotten", calls=gone)
             except stores.StoreDown as error:
                 log.error("store_failed", what="retention", error=str(error)[:300])
+            if houses and (flights := houses[0].switchboard.flights) is not None:
+                await flights.tidy()
             await trio.sleep(3600)
 
     # ---------------------------------------------------------------- Twilio's webhooks

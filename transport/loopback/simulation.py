@@ -7,7 +7,6 @@ there one end, one record a stream, one delivery; is anything left. The same see
 
 import collections
 import functools
-import random
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import attrs
 import structlog
 import trio
-import trio.testing
 
 from conf.prompts import load_prompt
 from conf.settings import Settings
@@ -32,6 +30,7 @@ from transport.loopback.sim_plan import Plan, plan_of, reply_of
 from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamFaults
 from transport.loopback.timeline import Timeline
+from transport.loopback.virtual_time import run_virtually
 from transport.loopback.world import World, a_world
 
 SILENCE_SLACK = 1.3
@@ -62,18 +61,13 @@ def simulate(plan: Plan) -> Verdict:
     """Plays the call of `plan`. The order in which tasks run is a matter of the seed too."""
     logged = structlog.get_config()
     structlog.configure(processors=[_silence])
-    runner: Any = trio._core._run  # type: ignore[attr-defined] # Trio's own means for exactly this, and its only ones
-    runner._ALLOW_DETERMINISTIC_SCHEDULING = True
-    runner._r.seed(plan.seed)
-    random.seed(plan.seed)
     began = time.process_time()
     try:
-        verdict = trio.run(_play, plan, clock=trio.testing.MockClock(autojump_threshold=0))
+        verdict = run_virtually(_play, plan, seed=plan.seed)
     except BaseExceptionGroup as bugs:
         wrong = ("the world broke: " + "; ".join(f"{type(bug).__name__}: {bug}" for bug in _leaves(bugs)),)
         verdict = Verdict(plan, wrong, (), "", (), 0.0, 0.0)
     finally:
-        runner._ALLOW_DETERMINISTIC_SCHEDULING = False
         structlog.configure(**logged)
     return attrs.evolve(verdict, cpu_seconds=time.process_time() - began)
 

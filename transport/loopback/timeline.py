@@ -35,35 +35,35 @@ class Timeline:
         """One note of the call's notebook, as it is made."""
         now = trio.current_time()
         if what == "caller_words" and values["final"]:
-            self._add(now, "caller", f"“{values['text']}”")
+            self.add(now, "caller", f"“{values['text']}”")
         elif what == "caller_speaks":
-            self._add(now, "caller", "begins to speak")
+            self.add(now, "caller", "begins to speak")
         elif what == "key":
-            self._add(now, "caller", f"presses {values['digit']}")
+            self.add(now, "caller", f"presses {values['digit']}")
         elif what == "item_began":
-            self._add(now, "agent", "begins to be heard")
+            self.add(now, "agent", "begins to be heard")
         elif what == "item_heard":
             self.last_heard = values["text"]
             cut = " – cut off" if values["interrupted"] else ""
-            self._add(now, "agent", f"“{values['text']}” ({values['heard_ms']} ms){cut}")
+            self.add(now, "agent", f"“{values['text']}” ({values['heard_ms']} ms){cut}")
         elif what == "interrupted":
-            self._add(now, "agent", f"interrupted after {values['heard_ms']} ms: {values['reason']}")
+            self.add(now, "agent", f"interrupted after {values['heard_ms']} ms: {values['reason']}")
         elif what == "state":
-            self._add(now, "flow", f"→ {values['state']}")
+            self.add(now, "flow", f"→ {values['state']}")
         elif what == "errand":
-            self._add(now, "flow", f"{values['name']}: {values['outcome']} {values['reason']}".rstrip())
+            self.add(now, "flow", f"{values['name']}: {values['outcome']} {values['reason']}".rstrip())
         elif what in {"trouble", "overlong", "ended"}:
-            self._add(now, "flow", f"{what}: {', '.join(str(value) for value in values.values())}")
+            self.add(now, "flow", f"{what}: {', '.join(str(value) for value in values.values())}")
 
     def add_carrier(self, call: CarriedCall) -> None:
         """What the carrier saw: clears and marks."""
         for stream in call.streams:
             for at, played in stream.clears:
-                self._add(at, "agent", f"clear, {played // 8} ms played")
+                self.add(at, "agent", f"clear, {played // 8} ms played")
             marks = [at for at, kind in stream.messages if kind == "mark"]
             for first, after in zip([None, *marks], marks, strict=False):
                 if first is None or after - first > MARKS_APART:  # the first of a run; those behind it say nothing new
-                    self._add(after, "agent", "marks")
+                    self.add(after, "agent", "marks")
 
     def add_model(self, session: SessionLog) -> None:
         """What the model was told."""
@@ -73,13 +73,14 @@ class Timeline:
             self._seen.add(id(event))
             kind = str(event["type"])
             if kind == "conversation.item.create":
-                self._add(at, "model", _item(event["item"]))
+                self.add(at, "model", _item(event["item"]))
             elif kind == "conversation.item.truncate":
-                self._add(at, "model", f"truncated at {event['audio_end_ms']} ms")
+                self.add(at, "model", f"truncated at {event['audio_end_ms']} ms")
             else:
-                self._add(at, "model", _TOLD.get(kind, kind))
+                self.add(at, "model", _TOLD.get(kind, kind))
 
-    def _add(self, at: float, lane: str, text: str) -> None:
+    def add(self, at: float, lane: str, text: str) -> None:
+        """One row."""
         self._rows.append((at - self.began, lane, " ".join(text.split())))
 
     def __str__(self) -> str:

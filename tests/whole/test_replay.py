@@ -1,0 +1,250 @@
+"""Whole calls, recorded and replayed: the same on the same code, and where it differs on other code."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from conf.flow_file import load_flow
+from conf.settings import Settings
+from transport import cli, replay
+from transport.flight_file import ENDING, IN, OUT, Flight, read, unpacked
+from transport.flight_folder import FlightFolder
+from transport.loopback import scenario, simulation
+from transport.loopback.scenario import Scenario, default_settings
+from transport.loopback.sim_plan import Act, Fault, Plan, plan_of
+
+CALLER = "+14159392671"
+TOOLS = """
+import pathlib
+
+from conf.flow_python import PythonFlow
+
+flow = PythonFlow(name="desk", instructions="Be kind.")
+flow.state("ask", goal="Ask.", tools=["free_times"], leads_to=["ask"])(lambda known: None)
+
+
+@flow.tool("Finds free times.")
+async def free_times(day: str) -> dict[str, object]:
+    runs = pathlib.Path(__file__).with_name("runs")
+    runs.write_text(runs.read_text() + "x" if runs.exists() else "x")
+    return {"times": ["09:30", "11:00"]}
+"""
+
+
+Record = Callable[[Callable[[Path], object]], list[Path]]
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+    """Makes the recordings of what it is given to do, in a folder that it is told. On virtual time no thread may be used."""
+
+    async def at_once(self: FlightFolder, work: Callable[[], None]) -> bool:
+        work()
+        return True
+
+    def record(work: Callable[[Path], object]) -> list[Path]:
+        path = tmp_path_factory.mktemp("flights")
+        work(path)
+        return sorted(path.iterdir())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FlightFolder, "_in_thread", at_once)
+        patch.setattr(scenario, "CALLER", CALLER)
+        yield record
+
+
+def recording(settings: Settings, folder: Path) -> Settings:
+    return attrs.evolve(settings, server=attrs.evolve(settings.server, flight_folder=str(folder), flight_calls="all"))
+
+
+def simulated(plan: Plan) -> Callable[[Path], None]:
+    """The call of a plan, as something to be recorded."""
+
+    def simulate(folder: Path) -> None:
+        settings = simulation._settings
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(simulation, "_settings", lambda plan: recording(settings(plan), folder))
+            assert simulation.simulate(plan).wrong == ()
+
+    return simulate
+
+
+@pytest.fixture(scope="module")
+def booked(record: Record) -> Path:
+    """A call with slots, a barge-in, a number read back, and a text message."""
+
+    def book(folder: Path) -> None:
+        call = Scenario("appointment", settings=recording(default_settings("appointment"), folder))
+        call.caller_says("I need an appointment, my number is 415 939 2671.")
+        call.model_calls("save_details", intent="book", phone="415 939 2671")
+        call.model_says("Plus 1, 4 1 5, 9 3 9, 2 6 7 1. Is that right? And what is your name? Please spell it for me.")
+        call.caller_interrupts("Yes!", after=1.2)
+        call.model_calls("confirm_details", slots=["phone"], correct=True)
+        call.model_calls("send_sms", text="We will call you back.")
+        call.model_says("Done. What is your name?")
+        call.caller_says("Four one five, nine three nine, two six seven one.")
+        call.model_says("And your name?")
+        call.caller_hangs_up()
+        assert len(call.run().texts) == 1
+
+    (path,) = record(book)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stalled(record: Record) -> Path:
+    """A call whose first session says nothing more while the caller waits, so that a filler is heard."""
+    plan = attrs.evolve(plan_of(0), acts=(Act("say", "Hello?"),), faults=(Fault("model_stall", 6.0),))
+    return record(simulated(plan))[0]
+
+
+def whats(flight: Flight, way: str, lane: str) -> list[str]:
+    return [entry.what for entry in flight.of(way, lane)]
+
+
+# ---------------------------------------------------------------- the same
+
+
+def test_a_call_with_a_barge_in_a_tool_and_a_text_message_goes_as_it_went(booked: Path) -> None:
+    flight = read(booked)
+    replayed = replay.replay(flight)
+    assert replayed.differences == (), str(replayed)
+    assert "clear" in whats(replayed.today, OUT, "carrier")
+    assert "Truncate" in whats(replayed.today, OUT, "model")
+    assert "ToolResult" in whats(replayed.today, OUT, "model")
+    assert whats(replayed.today, OUT, "errands") == ["send_text"]
+    assert [entry.value for entry in flight.of(OUT, "flow")] == [e.value for e in replayed.today.of(OUT, "flow")]
+
+
+def test_a_call_whose_session_was_lost_and_replaced_goes_as_it_went(record: Record) -> None:
+    (path,) = record(simulated(attrs.evolve(plan_of(0), faults=(Fault("model_drop", 9.0),))))
+    flight = read(path)
+    assert whats(flight, OUT, "model").count("connect") == 2
+    assert "lost" in whats(flight, IN, "model")
+    replayed = replay.replay(flight)
+    assert replayed.differences == (), str(replayed)
+
+
+def test_both_streams_of_a_call_that_was_cut_go_as_they_went(record: Record) -> None:
+    plan = attrs.evolve(plan_of(2), faults=(Fault("stream_drop", 8.0),))
+    flights = [read(path) for path in record(simulated(plan))]
+    assert sorted(flight.head.before for flight in flights) == ["cut off", "nothing"]
+    for flight in flights:
+        replayed = replay.replay(flight)
+        assert replayed.differences == (), str(replayed)
+
+
+def test_a_tool_of_python_is_not_run_again_and_its_result_is_the_recorded_one(record: Record, tmp_path: Path) -> None:
+    file = tmp_path / "desk.py"
+    file.write_text(TOOLS)
+
+    def ask(folder: Path) -> None:
+        call = Scenario(str(file), settings=recording(default_settings(str(file)), folder))
+        call.caller_says("When are you free?")
+        call.model_calls("free_times", day="tuesday")
+        call.model_says("At half past nine.")
+        call.caller_is_silent(2)
+        call.caller_hangs_up()
+        call.run()
+
+    (path,) = record(ask)
+    assert (tmp_path / "runs").read_text() == "x"
+    replayed = replay.replay(read(path), str(file))
+    assert replayed.differences == (), str(replayed)
+    assert "09:30" in str(replayed.today.of(OUT, "model"))
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+# ---------------------------------------------------------------- not the same
+
+
+def test_a_filler_that_comes_earlier_is_reported_with_its_time_and_lane(
+    stalled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flight = read(stalled)
+    assert replay.replay(flight).differences == ()
+    monkeypatch.setattr("actors.realtime_link.FILLER_SHARE", 0.3)
+    monkeypatch.setattr("actors.realtime_link.PROBE_PATIENCE", 0.1)
+    replayed = replay.replay(flight)
+    first = replayed.differences[0]
+    filler = next(entry for entry in flight.of(OUT, "carrier") if "one_moment" in str(entry.value))
+    assert "one_moment" in first.then
+    assert first.lane == "speech"
+    assert first.at == pytest.approx(filler.at, abs=0.01)
+    assert "NOW: " in str(replayed)
+    assert "begins to speak" in str(replayed)
+
+
+def test_another_goal_of_a_state_is_reported_where_the_model_is_told_of_it(
+    booked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = load_flow("appointment")
+    states = {name: attrs.evolve(state, goal=f"Hurry. {state.goal}") for name, state in flow.states.items()}
+    monkeypatch.setattr(replay, "load_flow", lambda given: attrs.evolve(flow, states=states))
+    first = replay.replay(read(booked)).differences[0]
+    assert first.lane == "model"
+    assert "Hurry." in first.now or "Hurry." not in first.then
+    assert first.at < 1
+
+
+def test_a_disposition_that_is_another_is_reported(stalled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.realtime_link.MUTE_AT_MOST", -1)
+    differences = replay.replay(read(stalled)).differences
+    assert any(one.lane == "flow" and one.now.startswith("ended: ivr") for one in differences)
+
+
+def test_a_recording_that_was_cut_is_compared_up_to_there(booked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read(booked)
+    cut = attrs.evolve(whole, entries=tuple(entry for entry in whole.entries if entry.at < 8.0), cut=8.0)
+    replayed = replay.replay(cut)
+    assert replayed.differences == (), str(replayed)
+    assert "cut there" in str(replayed)
+    assert replayed.today.seconds == pytest.approx(8.0, abs=0.1)
+
+
+# ---------------------------------------------------------------- what is in the file
+
+
+def test_neither_number_nor_token_nor_voice_is_in_a_recording(booked: Path) -> None:
+    text = unpacked(booked.read_bytes()).decode()
+    digits = re.sub(r"\D", "", re.sub(r"[\s,.()-]", "", text))
+    assert "9392671" not in digits
+    assert "nine three nine" not in text
+    assert "4155550171" in digits
+    assert not re.search(r"token(?!s)", text)
+    assert "sk-scenario" not in text
+    assert scenario.HUMAN not in text
+    assert not re.search(r"[A-Za-z0-9+/]{100}", text)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def ran(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
+    monkeypatch.setattr(sys, "argv", ["triode", "replay", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+def test_the_command_says_same_or_not_or_why_it_cannot_be_read(
+    stalled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(monkeypatch, str(stalled)) == 0
+    assert capsys.readouterr().out.startswith("same behaviour")
+    (tmp_path / f"x{ENDING}").write_bytes(b"nonsense")
+    assert ran(monkeypatch, str(tmp_path / f"x{ENDING}")) == 2
+    came = capsys.readouterr()
+    assert came.out == ""
+    assert "cannot be replayed" in came.err
+    monkeypatch.setattr("actors.realtime_link.FILLER_SHARE", 0.3)
+    monkeypatch.setattr("actors.realtime_link.PROBE_PATIENCE", 0.1)
+    assert ran(monkeypatch, str(stalled), "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["same"] is False
+    assert found["differences"][0]["at"] > 0

@@ -1,0 +1,478 @@
+"""The outside of a call that is replayed: ports that give what a recording says, when it says so, and send nothing anywhere.
+
+What may answer something that the call did waits for it, though only for `GRACE`: until as much was sent on its lane as had been
+when it came. A call that goes as it went then meets everything at its old place.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar, cast
+
+import attrs
+import msgspec
+import trio
+
+from actors import messages
+from actors.call import Call
+from actors.messages import (
+    CallerAudio,
+    CallerWords,
+    CarrierEvent,
+    Disposition,
+    KeyPressed,
+    MarkEchoed,
+    ModelCommand,
+    ModelEvent,
+    ReplyAudio,
+    ReplyWords,
+    StreamStopped,
+)
+from actors.mulaw import BYTES_PER_MS, SILENCE, loudness, silence, to_base64
+from actors.notebook import CallRecord
+from actors.ports import CarrierGone, ModelGone, ModelSession
+from conf.flow import Flow, PythonTool
+from transport.flight_file import IN, OUT, SECONDS_AT_MOST, BadFlight, Entry, Flight
+from transport.flight_mask import hide
+
+GRACE = 0.04
+"""Seconds that something waits, past its time, for what it answered."""
+AUDIO_AT_MOST = 64 * 1024 * 1024
+"""Bytes of the model's speech in a recording: more than two hours."""
+FRAME_AT_MOST = 200
+"""Milliseconds of the caller's in one frame."""
+NO_MORE = "the recording has no further connection"
+
+T = TypeVar("T")
+_EVENTS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        messages.SessionCreated,
+        messages.SessionAgreed,
+        messages.SpeechStarted,
+        messages.SpeechStopped,
+        messages.TurnCommitted,
+        messages.CallerWords,
+        messages.ReplyBegan,
+        messages.ItemEnded,
+        messages.ToolCall,
+        messages.ReplyEnded,
+        messages.Extracted,
+        messages.ModelTrouble,
+    )
+}
+_FROM_CARRIER: dict[str, Callable[[str], CarrierEvent]] = {
+    "mark": lambda name: MarkEchoed(name, 0.0),
+    "key": KeyPressed,
+    "stop": lambda _: StreamStopped(),
+}
+_MAGNITUDES = {loudness(bytes([byte])): byte for byte in range(256)}
+"""A byte for each loudness that one byte can have."""
+
+
+class Outside:
+    """Everything that a replayed call meets, from the recording `flight`, of which time began now. Raises BadFlight."""
+
+    def __init__(self, flight: Flight) -> None:
+        self._began = trio.current_time()
+        self.carrier = ReplayedCarrier(_carrier_events(flight), self._began)
+        self.model = ReplayedModel(flight.head.endpoints, _connections(flight), self._began)
+        self.errands = ReplayedErrands(_errands(flight))
+        self._from_outside = [_outside(entry) for entry in flight.of(IN, "call")]
+
+    async def tell(self, call: Call) -> None:
+        """What the switchboard told the call."""
+        for at, tell in self._from_outside:
+            await trio.sleep_until(self._began + at)
+            tell(call)
+
+
+# ---------------------------------------------------------------- the carrier
+
+
+@attrs.frozen
+class _Came:
+    """An event and its time; `gone` in its place ends what it came through. `sent`: how much had been sent by then."""
+
+    at: float
+    event: Any = None
+    gone: str | None = None
+    sent: int = 0
+    fatal: bool = False
+    deaf: bool = False
+    """Nothing can be sent from here on, whatever still comes."""
+
+
+class ReplayedCarrier:
+    """`CarrierPort`."""
+
+    def __init__(self, events: list[_Came], began: float) -> None:
+        self._events = deque(one for one in events if not one.deaf)
+        self._began = began
+        self._sent = 0
+        self._deaf = next((one for one in events if one.deaf), None)
+        self._news = trio.Event()
+
+    async def receive(self) -> CarrierEvent:
+        """See `CarrierPort`."""
+        if not self._events:
+            await trio.sleep_forever()
+        first = self._events[0]
+        await trio.sleep_until(self._began + first.at)
+        with trio.move_on_at(self._began + first.at + GRACE):
+            while self._sent < first.sent:
+                self._news = trio.Event()
+                await self._news.wait()
+        if first.gone is not None:
+            raise CarrierGone(first.gone)
+        event = cast("CarrierEvent", self._events.popleft().event)
+        return attrs.evolve(event, at=trio.current_time()) if isinstance(event, MarkEchoed) else event
+
+    async def send_frame(self, audio: bytes) -> None:
+        """See `CarrierPort`."""
+        await self._write()
+
+    async def send_mark(self, name: str) -> None:
+        """See `CarrierPort`."""
+        await self._write()
+        self._sent += 1
+        self._news.set()
+
+    async def send_clear(self) -> None:
+        """See `CarrierPort`."""
+        await self._write()
+        self._sent += 1
+        self._news.set()
+
+    async def close(self) -> None:
+        """See `CarrierPort`."""
+        await trio.lowlevel.checkpoint()
+
+    async def _write(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._deaf is not None and trio.current_time() >= self._began + self._deaf.at:
+            raise CarrierGone(self._deaf.gone or "")
+
+
+def _carrier_events(flight: Flight) -> list[_Came]:
+    found: list[_Came] = []
+    frames = 0
+    for entry in flight.of(IN, "carrier"):
+        if entry.what == "voice":
+            ms, runs = _as(tuple[int, list[int]], entry)
+            counts = runs[1::2]
+            frames += sum(counts)
+            if (
+                len(runs) % 2
+                or not 0 < ms <= FRAME_AT_MOST
+                or min(counts, default=0) < 0
+                or frames > SECONDS_AT_MOST * 50
+            ):
+                raise BadFlight(f"the caller's voice at {entry.at:g} s is none.")
+            levels = [level for level, count in zip(runs[::2], counts, strict=True) for _ in range(count)]
+            found += [
+                _Came(entry.at + number * ms / 1000, CallerAudio(_sound(level, ms), 0))
+                for number, level in enumerate(levels)
+            ]
+            continue
+        sent, text = _as(tuple[int, str], entry)
+        if entry.what in {"lost", "deaf"}:
+            found.append(_Came(entry.at, gone=text, sent=sent, deaf=entry.what == "deaf"))
+        elif entry.what in _FROM_CARRIER:
+            found.append(_Came(entry.at, _FROM_CARRIER[entry.what](text), sent=sent))
+        else:
+            raise BadFlight(f"it is not known what {entry.what!r} of the carrier is.")
+    return sorted(found, key=lambda came: came.at)
+
+
+_sounds: dict[tuple[int, int], str] = {}
+
+
+def _sound(level: int, ms: int) -> str:
+    """A payload that is as loud as that, as near as two kinds of bytes come."""
+    known = _sounds.get((level, ms))
+    if known is None:
+        size = ms * BYTES_PER_MS
+        low = max((loud for loud in _MAGNITUDES if loud <= level), default=0)
+        high = min((loud for loud in _MAGNITUDES if loud >= level), default=max(_MAGNITUDES))
+        share = 0 if high == low else -(-size * (level - low) // (high - low))
+        audio = bytes([_MAGNITUDES[high]]) * share + bytes([_MAGNITUDES[low]]) * (size - share)
+        known = _sounds[level, ms] = to_base64(audio if level > 0 else silence(ms))
+    return known
+
+
+# ---------------------------------------------------------------- the model
+
+
+@attrs.define
+class _Connection:
+    """One connection of the recording. Times; None if it was not, or not told."""
+
+    opened: float | None = None
+    failed: _Came | None = None
+    left: float | None = None
+    closed: float | None = None
+    events: list[_Came] = attrs.field(factory=list[_Came])
+
+
+class ReplayedModel:
+    """`ModelPort`: the n-th connection is the recording's n-th."""
+
+    def __init__(self, endpoints: int, connections: list[_Connection], began: float) -> None:
+        self._endpoints = endpoints
+        self._connections = iter(connections)
+        self._began = began
+
+    @property
+    def endpoints(self) -> int:
+        """See `ModelPort`."""
+        return self._endpoints
+
+    def connect(self, endpoint: int) -> AbstractAsyncContextManager[ModelSession]:
+        """See `ModelPort`."""
+        return self._connect(next(self._connections, None))
+
+    @contextlib.asynccontextmanager
+    async def _connect(self, one: _Connection | None) -> AsyncIterator[ModelSession]:
+        await trio.lowlevel.checkpoint()
+        if one is None:
+            raise ModelGone(NO_MORE)
+        if one.failed is not None:
+            await trio.sleep_until(self._began + one.failed.at)
+            raise ModelGone(one.failed.gone or "", fatal=one.failed.fatal)
+        await trio.sleep_until(float("inf") if one.opened is None else self._began + one.opened)
+        try:
+            yield ReplayedSession(one.events, self._began)
+        finally:
+            took = (one.closed or 0.0) - (one.left or one.closed or 0.0)
+            with trio.CancelScope(deadline=trio.current_time() + took, shield=True):
+                await trio.sleep(took)
+
+
+class ReplayedSession:
+    """`ModelSession`."""
+
+    def __init__(self, events: list[_Came], began: float) -> None:
+        self._events = deque(events)
+        self._began = began
+        self._lost = next((one for one in events if one.gone is not None), None)
+        self._sent = 0
+        self._news = trio.Event()
+
+    async def receive(self) -> ModelEvent:
+        """See `ModelSession`."""
+        if not self._events:
+            await trio.sleep_forever()
+        first = self._events[0]
+        await trio.sleep_until(self._began + first.at)
+        with trio.move_on_at(self._began + first.at + GRACE):
+            while self._sent < first.sent:
+                self._news = trio.Event()
+                await self._news.wait()
+        if first.gone is not None:
+            raise ModelGone(first.gone, fatal=first.fatal)
+        self._events.popleft()
+        return cast("ModelEvent", first.event)
+
+    async def send(self, command: ModelCommand) -> None:
+        """See `ModelSession`."""
+        await self._writing()
+        self._sent += 1
+        self._news.set()
+
+    async def append(self, payloads: list[str], silence_ms: int) -> None:
+        """See `ModelSession`."""
+        await self._writing()
+
+    async def _writing(self) -> None:
+        await trio.lowlevel.checkpoint()
+        lost = self._lost
+        if lost is not None and trio.current_time() > self._began + lost.at + GRACE:
+            raise ModelGone(lost.gone or "", fatal=lost.fatal)
+
+
+def _connections(flight: Flight) -> list[_Connection]:
+    found: dict[int, _Connection] = {}
+    size = 0
+    for entry in flight.entries:
+        if entry.lane != "model":
+            continue
+        if entry.way == OUT:
+            if entry.what == "connect":
+                found[_as(tuple[int, int], entry)[0]] = _Connection()
+            elif entry.what == "close":
+                found[_known(_as(int, entry), found, entry)].left = entry.at
+            continue
+        number, sent, *rest = _as(list[Any], entry, 2)
+        one = found[_known(number, found, entry)]
+        if entry.what == "opened":
+            one.opened = entry.at
+        elif entry.what == "closed":
+            one.closed = entry.at
+        elif entry.what in {"failed", "lost"}:
+            reason, fatal = _as(tuple[str, bool], attrs.evolve(entry, value=rest))
+            came = _Came(entry.at, gone=reason, sent=sent, fatal=fatal)
+            if entry.what == "failed":
+                one.failed = came
+            else:
+                one.events.append(came)
+        else:
+            event = _event(entry, rest)
+            size += len(event.audio) if isinstance(event, ReplyAudio) else 0
+            if size > AUDIO_AT_MOST:
+                raise BadFlight("the model speaks for hours in it.")
+            one.events.append(_Came(entry.at, event, sent=sent))
+    return list(found.values())
+
+
+def _known(number: object, found: Mapping[int, _Connection], entry: Entry) -> int:
+    if not isinstance(number, int) or number not in found:
+        raise BadFlight(f"{entry.what!r} at {entry.at:g} s is of a connection that was not opened.")
+    return number
+
+
+def _event(entry: Entry, rest: list[Any]) -> ModelEvent:
+    plain = attrs.evolve(entry, value=rest)
+    if entry.what == "ReplyAudio":
+        reply, item, size = _as(tuple[str, str, int], plain)
+        if not 0 <= size <= AUDIO_AT_MOST:
+            raise BadFlight(f"the speech at {entry.at:g} s is none.")
+        return ReplyAudio(reply, item, bytes([SILENCE]) * size)
+    if entry.what == "ReplyWords":
+        return ReplyWords(*_as(tuple[str, str, str], plain))
+    if entry.what == "CallerWords" and len(rest) == 2:
+        item, text = _as(tuple[str, str], plain)
+        return CallerWords(item, text, False)
+    if entry.what not in _EVENTS or len(rest) != 1:
+        raise BadFlight(f"it is not known what {entry.what!r} of the model is.")
+    return _as(_EVENTS[entry.what], attrs.evolve(entry, value=rest[0]))
+
+
+# ---------------------------------------------------------------- errands
+
+
+@attrs.frozen
+class _Errand:
+    """What was asked, and what came of it after how long; None if nothing came."""
+
+    what: str
+    words: tuple[str, ...]
+    seconds: float | None
+    came: Entry | None
+
+
+class ReplayedErrands:
+    """`ErrandPort`, and the flow's own tools: nothing is sent and nothing run; each gets the answer that it got."""
+
+    def __init__(self, errands: list[_Errand]) -> None:
+        self._errands = errands
+
+    async def send_text(self, call_sid: str, key: str, to: str, text: str) -> tuple[str, Mapping[str, object]]:
+        """See `ErrandPort`."""
+        entry = await self._answer("send_text", key)
+        return ("unknown", {"reason": NOT_THERE}) if entry is None else _as_came(tuple[str, dict[str, Any]], entry)
+
+    async def claim(self, call_sid: str, key: str, kind: str) -> bool:
+        """See `ErrandPort`."""
+        entry = await self._answer("claim", key)
+        return True if entry is None else _as_came(bool, entry)
+
+    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
+        """See `ErrandPort`."""
+        await self._answer("settle", key)
+
+    def flow(self, flow: Flow) -> Flow:
+        """`flow` with tools that do nothing."""
+        return attrs.evolve(
+            flow, tools={name: attrs.evolve(tool, run=self._tool(tool)) for name, tool in flow.tools.items()}
+        )
+
+    def _tool(self, tool: PythonTool) -> Callable[..., Awaitable[object]]:
+        async def run(**_: object) -> object:
+            entry = await self._answer("tool", tool.name)
+            if entry is None:
+                return {"reason": NOT_THERE}
+            if entry.what == "raised":
+                name, text = _as_came(tuple[str, str], entry)
+                raise type(name, (Exception,), {})(text)
+            return _as_came(object, entry)
+
+        return run
+
+    async def _answer(self, what: str, name: str) -> Entry | None:
+        """What came of the first errand of that name that is not taken yet, after as long as it took."""
+        await trio.lowlevel.checkpoint()
+        found = next((one for one in self._errands if one.what == what and one.words[:1] == (hide(name),)), None)
+        if found is None:
+            return None
+        self._errands.remove(found)
+        await trio.sleep(float("inf") if found.seconds is None else found.seconds)
+        return found.came
+
+
+NOT_THERE = "it is not in the recording"
+
+
+def _as_came(kind: type[T], entry: Entry) -> T:
+    return _as(kind, attrs.evolve(entry, value=_rest(entry)))
+
+
+def _rest(entry: Entry) -> Any:
+    value = cast("list[Any]", entry.value)[1:]
+    return value if entry.what == "raised" else value[0]
+
+
+def _errands(flight: Flight) -> list[_Errand]:
+    came: dict[int, Entry] = {}
+    for entry in flight.of(IN, "errands"):
+        came[_as(list[Any], entry, 2)[0]] = entry
+    found: list[_Errand] = []
+    for entry in flight.of(OUT, "errands"):
+        number, *words = _as(list[Any], entry, 2)
+        answer = came.get(number)
+        seconds = None if answer is None else max(0.0, answer.at - entry.at)
+        found.append(_Errand(entry.what, tuple(str(word) for word in words), seconds, answer))
+    return found
+
+
+# ---------------------------------------------------------------- the switchboard and the store
+
+
+def _outside(entry: Entry) -> tuple[float, Callable[[Call], None]]:
+    if entry.what == "move_away":
+        return entry.at, Call.move_away
+    if entry.what != "carrier_gone":
+        raise BadFlight(f"it is not known what {entry.what!r} of the call is.")
+    reason, lost = _as(tuple[str, bool], entry)
+    return entry.at, lambda call: call.carrier_gone(reason, lost=lost)
+
+
+class NoRecords:
+    """`RecordPort`: keeps nothing."""
+
+    async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
+        """See `RecordPort`."""
+        await trio.lowlevel.checkpoint()
+
+    async def keep_record(self, record: CallRecord) -> None:
+        """See `RecordPort`."""
+        await trio.lowlevel.checkpoint()
+
+    async def keep_story(
+        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
+    ) -> bool:
+        """See `RecordPort`."""
+        await trio.lowlevel.checkpoint()
+        return True
+
+
+def _as(kind: type[T], entry: Entry, at_least: int = 0) -> T:
+    """The value of an entry, if it is of that kind."""
+    try:
+        value = msgspec.convert(entry.value, kind)
+    except msgspec.ValidationError as error:
+        raise BadFlight(f"{entry.what!r} at {entry.at:g} s is not what it should be: {error}.") from error
+    if at_least and len(cast("list[Any]", value)) < at_least:
+        raise BadFlight(f"{entry.what!r} at {entry.at:g} s has no number.")
+    return value
