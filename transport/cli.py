@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="play a recorded call again on today's code; status 1 if it differs")
     replay.add_argument("file", help="a recording of server.flight_folder")
     replay.add_argument("--flow", default="", help="today's flow file, if it is neither shipped nor in the settings")
+    replay.add_argument("--tolerance", type=float, default=40, metavar="MS", help="how far times may be off (40 ms)")
     replay.add_argument("--json", action="store_true", help="print the differences as JSON and nothing else")
     replay.set_defaults(run=_replay)
     listing = commands.add_parser("settings", help="list every setting with its default, its bounds and its meaning")
@@ -94,7 +95,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from transport import replay
 
-    return replay.run(Path(arguments.file), arguments.flow, arguments.json)
+    return replay.run(Path(arguments.file), arguments.flow, arguments.tolerance / 1000, arguments.json)
 
 
 def _chosen() -> settings.Settings:

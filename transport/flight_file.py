@@ -26,6 +26,7 @@ TEXT_AT_MOST = 16 * 1024 * 1024
 PARTS_AT_MOST = 4096
 SECONDS_AT_MOST = 36_000.0
 """Of a call; longer than any that the settings allow."""
+ENDPOINTS_AT_MOST = 16
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -97,7 +98,7 @@ def read(path: Path) -> Flight:
 
 def pack(lines: bytes) -> bytes:
     """`lines` as a part of a file: such parts may follow one another."""
-    return zlib.compress(lines, 1, _GZIP)
+    return zlib.compress(lines, 6, _GZIP)
 
 
 def unpacked(data: bytes) -> bytes:
@@ -145,7 +146,10 @@ def _head(line: bytes) -> Head:
         raise BadFlight(f"it is of version {version}, and this is the program for version {VERSION}.")
     try:
         head = msgspec.convert(value, Head)
-        datetime.datetime.fromisoformat(head.wall)
+        if not 2000 <= datetime.datetime.fromisoformat(head.wall).year < 2200:
+            raise ValueError(f"{head.wall} is no time of a call")
+        if not 0 < head.endpoints <= ENDPOINTS_AT_MOST:
+            raise ValueError(f"{head.endpoints} places where a model may be")
     except (msgspec.ValidationError, ValueError) as error:
         raise BadFlight(f"line 1 is not what it should be: {error}.") from error
     return head

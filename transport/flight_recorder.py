@@ -39,11 +39,11 @@ from transport.flight_file import IN, OUT, Head, pack
 from transport.flight_mask import hide_in, hide_in_pieces
 
 PACKED_AT_MOST = 256 * 1024
-"""Bytes of a recording, packed: about an hour."""
+"""Bytes of a recording, packed: twenty minutes in which somebody speaks all the time."""
 TEXT_AT_MOST = 8 * 1024 * 1024
 """Bytes before they were packed."""
 PIECE = 16 * 1024
-"""Bytes that are packed together: a third of a millisecond of work."""
+"""Bytes that are packed together: a fifth of a millisecond of work."""
 FRAMES_A_LINE = 500
 """Frames of the caller's in one line: ten seconds."""
 OFF_BEAT = 0.03
@@ -143,15 +143,17 @@ class FlightRecorder:
         """Seconds since the call began."""
         return trio.current_time() - self._began
 
-    def write(self, way: str, lane: str, what: str, value: object, at: float | None = None) -> None:
-        """One line; `value` is plain data, or made of our messages."""
+    def write(
+        self, way: str, lane: str, what: str, value: object, at: float | None = None, *, harmless: bool = False
+    ) -> None:
+        """One line; `value` is plain data, or made of our messages; `harmless`: there is nothing in it to be hidden."""
         if self._cut is not None:
             self._left_out += 1
             return
         at = trio.current_time() - self._began if at is None else at
         try:
-            plain = hide_in(msgspec.to_builtins(value, enc_hook=str, str_keys=True))
-            line = msgspec.json.encode((round(at, 6), way, lane, what, plain))
+            plain = value if harmless else hide_in(msgspec.to_builtins(value, enc_hook=str, str_keys=True))
+            line = msgspec.json.encode((round(at, 4), way, lane, what, plain))
         except (TypeError, ValueError, RecursionError):  # what a tool gave back, or its error: no text, or no end
             self._left_out += 1
             return
@@ -210,7 +212,7 @@ class FlightRecorder:
         if isinstance(event, CallerAudio):
             self._frame(event.payload)
         elif isinstance(event, MarkEchoed):
-            self.write(IN, "carrier", "mark", (sent, event.name))
+            self.write(IN, "carrier", "mark", (sent, event.name), harmless=True)
         elif isinstance(event, KeyPressed):
             self.write(IN, "carrier", "key", (sent, event.digit))
         else:
@@ -237,7 +239,7 @@ class FlightRecorder:
     def _voice_over(self) -> None:
         if voice := self._voice:
             self._voice = None
-            self.write(IN, "carrier", "voice", (voice.ms, voice.runs), voice.at)
+            self.write(IN, "carrier", "voice", (voice.ms, voice.runs), voice.at, harmless=True)
 
     def spoken(self, size: int) -> None:
         """A frame of the agent's goes out."""
@@ -256,14 +258,15 @@ class FlightRecorder:
     def _speech_over(self) -> None:
         if speech := self._speech:
             self._speech = None
-            self.write(OUT, "carrier", "frames", (speech.size, round(speech.until - speech.at, 6)), speech.at)
+            self.write(OUT, "carrier", "frames", (speech.size, round(speech.until - speech.at, 4)), speech.at)
 
     # ------------------------------------------------------------ the model
 
     def came(self, connection: int, sent: int, event: ModelEvent) -> None:
         """Something came from the model, when it had been sent so many commands."""
         if isinstance(event, ReplyAudio):
-            self.write(IN, "model", "ReplyAudio", (connection, sent, event.reply, event.item, len(event.audio)))
+            about = (connection, sent, event.reply, event.item, len(event.audio))
+            self.write(IN, "model", "ReplyAudio", about, harmless=True)
             return
         if isinstance(event, ReplyWords):
             self._piece(f"{event.reply} {event.item}", [connection, sent, "ReplyWords", event.reply, event.item], event)
@@ -292,7 +295,7 @@ class FlightRecorder:
         pieces = self._words.pop(key, [])
         hidden = hide_in_pieces([text for _, _, text in pieces])
         for (at, (connection, sent, kind, *names), _), text in zip(pieces, hidden, strict=True):
-            self.write(IN, "model", f"{kind}", (connection, sent, *names, text), at)
+            self.write(IN, "model", f"{kind}", (connection, sent, *names, text), at, harmless=True)
 
     # ------------------------------------------------------------ tools and notes
 
@@ -361,7 +364,7 @@ class _Carrier:
 
     async def send_mark(self, name: str) -> None:
         self._sent += 1
-        self._recorder.write(OUT, "carrier", "mark", name)
+        self._recorder.write(OUT, "carrier", "mark", name, harmless=True)
         await self._to(self._inner.send_mark(name))
 
     async def send_clear(self) -> None:
@@ -391,18 +394,18 @@ class _Model:
     def endpoints(self) -> int:
         return self._inner.endpoints
 
-    def connect(self, endpoint: int) -> AbstractAsyncContextManager[ModelSession]:
+    def connect(self, endpoint: int, name: str = "") -> AbstractAsyncContextManager[ModelSession]:
         self._connections += 1
-        return self._connect(self._connections, endpoint)
+        return self._connect(self._connections, endpoint, name)
 
     @contextlib.asynccontextmanager
-    async def _connect(self, connection: int, endpoint: int) -> AsyncIterator[ModelSession]:
+    async def _connect(self, connection: int, endpoint: int, name: str) -> AsyncIterator[ModelSession]:
         write = self._recorder.write
         write(OUT, "model", "connect", (connection, endpoint))
         session: _Session | None = None
         raised: BaseException | None = None
         try:
-            async with self._inner.connect(endpoint) as opened:
+            async with self._inner.connect(endpoint, name) as opened:
                 session = _Session(self._recorder, opened, connection)
                 write(IN, "model", "opened", (connection, 0))
                 try:

@@ -9,6 +9,7 @@ then; so after the first difference the rest may be its consequence.
 import datetime
 import difflib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,11 @@ from transport.replay_ports import NoRecords, Outside
 from transport.switchboard import plan as plan_of
 
 TOLERANCE = 0.04
-"""Seconds that something may be earlier or later than it was: two frames."""
+"""Seconds that something may be earlier or later than it was: two frames. A machine that was busy takes more."""
+MARKS_LATE = 0.2
+"""Seconds besides, of a mark: it says where something was, and its own time tells nobody anything."""
+LATE = 20.0
+"""Seconds besides, of what waits for the store: the close of a stream, the end of a call."""
 OVERTIME = 30.0
 """Seconds past the recording's end after which a call that goes on is ended."""
 CUT_SHORT = 1.0
@@ -55,7 +60,8 @@ class Act:
     """Of speech: how much."""
     words: str = ""
     """What was heard of a text: it is cut by time, and may be a little longer or shorter."""
-    timed: bool = True
+    slack: float = 0.0
+    """Seconds that its time may be off besides."""
     until: float = 0.0
     """When it was over, if it lasted."""
 
@@ -91,7 +97,8 @@ class Replay:
         if not self.differences:
             return f"same behaviour, for {until:.1f} s{cut}"
         first = self.differences[0]
-        lines = [f"{len(self.differences)} differences in {until:.1f} s{cut}, the first at {first.at:.2f} s:"]
+        many = "1 difference" if len(self.differences) == 1 else f"{len(self.differences)} differences"
+        lines = [f"{many} in {until:.1f} s{cut}, the first at {first.at:.2f} s:"]
         lines += [_sentence(one) for one in self.differences[:SHOWN_AT_MOST]]
         if (more := len(self.differences) - SHOWN_AT_MOST) > 0:
             lines.append(f"… and {more} more")
@@ -113,10 +120,10 @@ class Replay:
         )
 
 
-def run(path: Path, flow: str, as_json: bool) -> int:
+def run(path: Path, flow: str, tolerance: float, as_json: bool) -> int:
     """Replays the recording at `path` and prints the result: 0 if the call goes as it went, 1 if not, 2 if it cannot be read."""
     try:
-        replayed = replay(read(path), flow)
+        replayed = replay(read(path), flow, tolerance)
     except BadFlight as bad:
         print(bad, file=sys.stderr)
         return UNREADABLE
@@ -124,7 +131,7 @@ def run(path: Path, flow: str, as_json: bool) -> int:
     return 1 if replayed.differences else 0
 
 
-def replay(flight: Flight, flow: str = "") -> Replay:
+def replay(flight: Flight, flow: str = "", tolerance: float = TOLERANCE) -> Replay:
     """Plays `flight`. `flow`: where today's flow is; empty: the one of the settings, or the shipped one of that name. Raises
     BadFlight."""
     call_plan = _plan(flight, _flow(flight.head.flow, flow))
@@ -135,7 +142,7 @@ def replay(flight: Flight, flow: str = "") -> Replay:
     finally:
         structlog.configure(**logged)
     today = parse(unpacked(recorded))
-    return Replay(flight, today, tuple(compare(flight, today)))
+    return Replay(flight, today, tuple(compare(flight, today, tolerance)))
 
 
 def _flow(name: str, given: str) -> Flow:
@@ -152,8 +159,6 @@ def _flow(name: str, given: str) -> Flow:
 
 
 def _configured_flow() -> str:
-    import os
-
     path = conf.config_path(os.environ)
     return conf.from_document(conf.read_document(path), os.environ, str(path)).flow.path
 
@@ -211,17 +216,19 @@ def _silence(logger: Any, method: str, event: Any) -> Any:
 # ---------------------------------------------------------------- comparing
 
 
-def compare(then: Flight, now: Flight) -> list[Difference]:
+def compare(then: Flight, now: Flight, tolerance: float = TOLERANCE) -> list[Difference]:
     """Where what the call does now is not what it did then, by time."""
     until = float("inf") if then.cut is None else then.cut - CUT_SHORT
     before, after = ([act for act in _acts(flight) if act.at <= until] for flight in (then, now))
     found: list[Difference] = []
     for lane in sorted({act.lane for act in (*before, *after)}):
-        found += _compared([a for a in before if a.lane == lane], [a for a in after if a.lane == lane], until)
+        found += _compared(
+            [a for a in before if a.lane == lane], [a for a in after if a.lane == lane], until, tolerance
+        )
     return sorted(found, key=lambda one: one.at)
 
 
-def _compared(then: Sequence[Act], now: Sequence[Act], until: float) -> list[Difference]:
+def _compared(then: Sequence[Act], now: Sequence[Act], until: float, tolerance: float) -> list[Difference]:
     """The differences of one lane."""
     found: list[Difference] = []
     matcher = difflib.SequenceMatcher(None, [act.what for act in then], [act.what for act in now], autojunk=False)
@@ -229,18 +236,18 @@ def _compared(then: Sequence[Act], now: Sequence[Act], until: float) -> list[Dif
         if what == "equal":
             pairs = zip(then[t0:t1], now[n0:n1], strict=True)
             found += [Difference(a.at, a.lane, f"{a} at {a.at:.2f} s", f"{b} at {b.at:.2f} s") for a, b in pairs
-                      if not _alike(a, b, until)]  # fmt: skip
+                      if not _alike(a, b, until, tolerance)]  # fmt: skip
             continue
         found += [Difference(act.at, act.lane, str(act), "") for act in then[t0:t1]]
         found += [Difference(act.at, act.lane, "", str(act)) for act in now[n0:n1]]
     return found
 
 
-def _alike(then: Act, now: Act, until: float) -> bool:
-    if then.timed and abs(then.at - now.at) > TOLERANCE:
+def _alike(then: Act, now: Act, until: float, tolerance: float) -> bool:
+    if abs(then.at - now.at) > tolerance + then.slack:
         return False
     whole = max(then.until, now.until) <= until
-    if whole and abs(then.ms - now.ms) > TOLERANCE * 1000:
+    if whole and abs(then.ms - now.ms) > tolerance * 1000:
         return False
     shorter, longer = sorted((then.words, now.words), key=len)
     return longer.startswith(shorter) and len(longer) - len(shorter) <= WORD_AT_MOST
@@ -270,10 +277,12 @@ def _to_carrier(entry: Entry) -> Act:
         cut = ", cut off" if value[2] else ""
         return Act(at, "heard", f"{value[0]} is heard{cut}", ms=float(value[1]))
     if entry.what == "mark":
-        return Act(at, "marks", f"mark {value}")
+        return Act(at, "marks", f"mark {value}", slack=MARKS_LATE)
     if entry.what == "began":
         return Act(at, "speech", f"{value} begins to be heard")
-    return Act(at, "speech", str(entry.what), timed=entry.what != "close")  # it waits for the store before it closes
+    return Act(
+        at, "speech", str(entry.what), slack=0.0 if entry.what == "clear" else LATE
+    )  # it waits for the store before it closes
 
 
 def _to_model(entry: Entry) -> Act | None:
@@ -302,7 +311,7 @@ def _of_flow(entry: Entry) -> Act:
         return Act(entry.at, "flow", f"→ {entry.value}")
     if entry.what == "trouble":
         return Act(entry.at, "flow", f"trouble, {entry.value[0]}: {entry.value[1]}")
-    return Act(entry.at, "flow", f"{entry.what}: {entry.value[0]}, {entry.value[1]}", timed=False)
+    return Act(entry.at, "flow", f"{entry.what}: {entry.value[0]}, {entry.value[1]}", slack=LATE)
 
 
 # ---------------------------------------------------------------- for people

@@ -229,7 +229,7 @@ class ReplayedModel:
         """See `ModelPort`."""
         return self._endpoints
 
-    def connect(self, endpoint: int) -> AbstractAsyncContextManager[ModelSession]:
+    def connect(self, endpoint: int, name: str = "") -> AbstractAsyncContextManager[ModelSession]:
         """See `ModelPort`."""
         return self._connect(next(self._connections, None))
 
@@ -305,6 +305,7 @@ def _connections(flight: Flight) -> list[_Connection]:
                 found[_known(_as(int, entry), found, entry)].left = entry.at
             continue
         number, sent, *rest = _as(list[Any], entry, 2)
+        sent = _as(int, attrs.evolve(entry, value=sent))
         one = found[_known(number, found, entry)]
         if entry.what == "opened":
             one.opened = entry.at
@@ -426,14 +427,17 @@ def _rest(entry: Entry) -> Any:
 def _errands(flight: Flight) -> list[_Errand]:
     came: dict[int, Entry] = {}
     for entry in flight.of(IN, "errands"):
-        came[_as(list[Any], entry, 2)[0]] = entry
+        came[_number_of(entry)] = entry
     found: list[_Errand] = []
     for entry in flight.of(OUT, "errands"):
-        number, *words = _as(list[Any], entry, 2)
-        answer = came.get(number)
+        answer = came.get(_number_of(entry))
         seconds = None if answer is None else max(0.0, answer.at - entry.at)
-        found.append(_Errand(entry.what, tuple(str(word) for word in words), seconds, answer))
+        found.append(_Errand(entry.what, tuple(str(word) for word in entry.value[1:]), seconds, answer))
     return found
+
+
+def _number_of(entry: Entry) -> int:
+    return _as(int, attrs.evolve(entry, value=_as(list[Any], entry, 2)[0]))
 
 
 # ---------------------------------------------------------------- the switchboard and the store

@@ -357,6 +357,22 @@ def test_a_number_is_forgotten_and_no_other(run: Run, url: str) -> None:
     with_store(url, look)
 
 
+def test_forgetting_a_number_deletes_the_recordings_of_its_calls_too(
+    run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fill(store: Store) -> None:
+        await store.answered("CA1", "+15551110001", "+15550000000")
+        await store.answered("CA2", "+15551110002", "+15550000000")
+
+    with_store(url, fill)
+    monkeypatch.setenv("TRIODE_SERVER_FLIGHT_FOLDER", str(tmp_path / "flights"))
+    (tmp_path / "flights").mkdir()
+    for sid in ("CA1", "CA2"):
+        (tmp_path / "flights" / f"{sid}-MZ1.flight.jsonl.gz").write_bytes(b"")
+    assert run("forget", "+15551110001") == Ran(0, "1 calls forgotten\n1 recordings deleted\n", "")
+    assert [file.name for file in (tmp_path / "flights").iterdir()] == ["CA2-MZ1.flight.jsonl.gz"]
+
+
 # ---------------------------------------------------------------- settings and the rest
 
 

@@ -8,12 +8,18 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
+from trio.testing import MockClock
 
+from actors.call import Call
 from conf.flow_file import load_flow
 from conf.settings import Settings
+from tests.kit.calls import PLAN, ErrandShelf, RecordShelf, a_line
+from tests.kit.model import FakeModel
 from transport import cli, replay
-from transport.flight_file import ENDING, IN, OUT, Flight, read, unpacked
+from transport.flight_file import ENDING, IN, OUT, Flight, Head, parse, read, unpacked
 from transport.flight_folder import FlightFolder
+from transport.flight_recorder import FlightRecorder
 from transport.loopback import scenario, simulation
 from transport.loopback.scenario import Scenario, default_settings
 from transport.loopback.sim_plan import Act, Fault, Plan, plan_of
@@ -122,7 +128,8 @@ def test_a_call_with_a_barge_in_a_tool_and_a_text_message_goes_as_it_went(booked
 
 
 def test_a_call_whose_session_was_lost_and_replaced_goes_as_it_went(record: Record) -> None:
-    (path,) = record(simulated(attrs.evolve(plan_of(0), faults=(Fault("model_drop", 9.0),))))
+    acts = (Act("say", "Hello?"), Act("say", "Thank you."))
+    (path,) = record(simulated(attrs.evolve(plan_of(0), acts=acts, faults=(Fault("model_drop", 9.0),))))
     flight = read(path)
     assert whats(flight, OUT, "model").count("connect") == 2
     assert "lost" in whats(flight, IN, "model")
@@ -131,7 +138,7 @@ def test_a_call_whose_session_was_lost_and_replaced_goes_as_it_went(record: Reco
 
 
 def test_both_streams_of_a_call_that_was_cut_go_as_they_went(record: Record) -> None:
-    plan = attrs.evolve(plan_of(2), faults=(Fault("stream_drop", 8.0),))
+    plan = attrs.evolve(plan_of(0), acts=(Act("say", "Hello?"),), faults=(Fault("stream_drop", 6.0),))
     flights = [read(path) for path in record(simulated(plan))]
     assert sorted(flight.head.before for flight in flights) == ["cut off", "nothing"]
     for flight in flights:
@@ -160,6 +167,28 @@ def test_a_tool_of_python_is_not_run_again_and_its_result_is_the_recorded_one(re
     assert (tmp_path / "runs").read_text() == "x"
 
 
+@pytest.mark.parametrize("away", [True, False])
+async def test_what_the_switchboard_told_the_call_it_is_told_again(away: bool, autojump_clock: MockClock) -> None:
+    head = Head(flight=1, call_sid="CA1", stream_sid="MZ1", flow="desk", wall="2026-11-24T14:30:00+00:00")
+    recorder = FlightRecorder(head)
+    call = Call(
+        "CA1", "MZ1", PLAN, recorder.carrier(a_line()), recorder.model(FakeModel()), RecordShelf(),
+        recorder.errands(ErrandShelf()), recorder.listener(None),
+    )  # fmt: skip
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call.run)
+        await trio.sleep(3.01)
+        if away:
+            call.move_away()
+        else:
+            call.carrier_gone("the call opened another stream", lost=True)
+    then = parse(unpacked(recorder.finish()))
+    assert [entry.what for entry in then.of(IN, "call")] == ["move_away" if away else "carrier_gone"]
+    now = parse(unpacked(await replay._play(then, PLAN)))
+    assert replay.compare(then, now) == []
+    assert now.seconds < 4
+
+
 # ---------------------------------------------------------------- not the same
 
 
@@ -186,10 +215,12 @@ def test_another_goal_of_a_state_is_reported_where_the_model_is_told_of_it(
     flow = load_flow("appointment")
     states = {name: attrs.evolve(state, goal=f"Hurry. {state.goal}") for name, state in flow.states.items()}
     monkeypatch.setattr(replay, "load_flow", lambda given: attrs.evolve(flow, states=states))
-    first = replay.replay(read(booked)).differences[0]
-    assert first.lane == "model"
-    assert "Hurry." in first.now or "Hurry." not in first.then
-    assert first.at < 1
+    differences = replay.replay(read(booked)).differences
+    assert differences[0].lane == "model"
+    assert differences[0].at < 1
+    assert {one.now.partition("Now: ")[2].partition(" ")[0] for one in differences if "guide_1" in one.now} == {
+        "Hurry."
+    }
 
 
 def test_a_disposition_that_is_another_is_reported(stalled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
