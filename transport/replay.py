@@ -24,6 +24,7 @@ from actors.messages import BYTES_PER_MS, Before, CallBegan
 from conf import settings as conf
 from conf.flow import Flow
 from conf.flow_file import FOLDER, load_flow
+from conf.prompts import Prompts, load_prompts
 from transport.flight_file import IN, OUT, BadFlight, Entry, Flight, parse, read, unpacked
 from transport.flight_recorder import FlightRecorder
 from transport.loopback.timeline import Timeline
@@ -134,7 +135,12 @@ def run(path: Path, flow: str, tolerance: float, as_json: bool) -> int:
 def replay(flight: Flight, flow: str = "", tolerance: float = TOLERANCE) -> Replay:
     """Plays `flight`. `flow`: where today's flow is; empty: the one of the settings, or the shipped one of that name. Raises
     BadFlight."""
-    call_plan = _plan(flight, _flow(flight.head.flow, flow))
+    here = _configured()
+    try:
+        prompts = load_prompts(here.audio.prompts)
+    except conf.SettingsError as error:
+        raise BadFlight(str(error)) from error
+    call_plan = _plan(flight, _flow(flight.head.flow, flow or here.flow.path, prompts, chosen=bool(flow)), prompts)
     logged = structlog.get_config()
     structlog.configure(processors=[_silence])
     try:
@@ -145,12 +151,12 @@ def replay(flight: Flight, flow: str = "", tolerance: float = TOLERANCE) -> Repl
     return Replay(flight, today, tuple(compare(flight, today, tolerance)))
 
 
-def _flow(name: str, given: str) -> Flow:
+def _flow(name: str, given: str, prompts: Prompts, *, chosen: bool) -> Flow:
     """Today's flow. A recording only names it: what is run is never chosen by a file that may come from anywhere."""
     try:
-        flow = load_flow(given or _configured_flow())
-        for shipped in () if given or flow.name == name else sorted(FOLDER.glob("*.toml")):
-            flow = flow if flow.name == name else load_flow(shipped.stem)
+        flow = load_flow(given, prompts)
+        for shipped in () if chosen or flow.name == name else sorted(FOLDER.glob("*.toml")):
+            flow = flow if flow.name == name else load_flow(shipped.stem, prompts)
     except conf.SettingsError as error:
         raise BadFlight(str(error)) from error
     if flow.name != name:
@@ -158,12 +164,12 @@ def _flow(name: str, given: str) -> Flow:
     return flow
 
 
-def _configured_flow() -> str:
+def _configured() -> conf.Settings:
     path = conf.config_path(os.environ)
-    return conf.from_document(conf.read_document(path), os.environ, str(path)).flow.path
+    return conf.from_document(conf.read_document(path), os.environ, str(path))
 
 
-def _plan(flight: Flight, flow: Flow) -> CallPlan:
+def _plan(flight: Flight, flow: Flow, prompts: Prompts) -> CallPlan:
     """As the server makes it, from the settings of the recording; of those that are not known any more nothing is said."""
     document: dict[str, dict[str, Any]] = {}
     for section in ("model", "call", "audio"):
@@ -172,7 +178,7 @@ def _plan(flight: Flight, flow: Flow) -> CallPlan:
         document[section] = {key: value for key, value in given.items() if key in known}
     document["call"]["human_number"] = HUMAN if flight.head.human else ""
     try:
-        return plan_of(conf.from_document(document, {}, "the recording"), flow)
+        return plan_of(conf.from_document(document, {}, "the recording"), flow, prompts)
     except conf.SettingsError as error:
         raise BadFlight(str(error)) from error
 

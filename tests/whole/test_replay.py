@@ -197,8 +197,8 @@ def test_a_filler_that_comes_earlier_is_reported_with_its_time_and_lane(
 ) -> None:
     flight = read(stalled)
     assert replay.replay(flight).differences == ()
-    monkeypatch.setattr("actors.realtime_link.FILLER_SHARE", 0.3)
-    monkeypatch.setattr("actors.realtime_link.PROBE_PATIENCE", 0.1)
+    monkeypatch.setattr("actors.waiting.FILLER_SHARE", 0.3)
+    monkeypatch.setattr("actors.waiting.PROBE_PATIENCE", 0.1)
     replayed = replay.replay(flight)
     first = replayed.differences[0]
     filler = next(entry for entry in flight.of(OUT, "carrier") if "one_moment" in str(entry.value))
@@ -214,7 +214,7 @@ def test_another_goal_of_a_state_is_reported_where_the_model_is_told_of_it(
 ) -> None:
     flow = load_flow("appointment")
     states = {name: attrs.evolve(state, goal=f"Hurry. {state.goal}") for name, state in flow.states.items()}
-    monkeypatch.setattr(replay, "load_flow", lambda given: attrs.evolve(flow, states=states))
+    monkeypatch.setattr(replay, "load_flow", lambda given, prompts: attrs.evolve(flow, states=states))
     differences = replay.replay(read(booked)).differences
     assert differences[0].lane == "model"
     assert differences[0].at < 1
@@ -273,8 +273,8 @@ def test_the_command_says_same_or_not_or_why_it_cannot_be_read(
     came = capsys.readouterr()
     assert came.out == ""
     assert "cannot be replayed" in came.err
-    monkeypatch.setattr("actors.realtime_link.FILLER_SHARE", 0.3)
-    monkeypatch.setattr("actors.realtime_link.PROBE_PATIENCE", 0.1)
+    monkeypatch.setattr("actors.waiting.FILLER_SHARE", 0.3)
+    monkeypatch.setattr("actors.waiting.PROBE_PATIENCE", 0.1)
     assert ran(monkeypatch, str(stalled), "--json") == 1
     found = json.loads(capsys.readouterr().out)
     assert found["same"] is False
