@@ -5,6 +5,7 @@ its database: hypercorn's connection class, the media lane, Quart's webhooks, tr
 """
 
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,16 +42,51 @@ SETTLED = 25.0
 """Seconds after which everything of a call that is over must be gone: its errands and its last callbacks have limits."""
 
 
+Lay = Callable[[str], tuple[Any, Any]]
+"""Lays a wire: "stream" for a media stream, "model" for a connection to the model. The end of whoever opens it, and the other."""
+
+
+def _plain_wire(_: str) -> tuple[Any, Any]:
+    return trio.testing.memory_stream_pair()
+
+
+@attrs.define
+class Worker:
+    """One server process, as far as one can be had inside another."""
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    drain: trio.Event = attrs.field(factory=trio.Event)
+    leave: trio.Event = attrs.field(factory=trio.Event)
+    gone: trio.Event = attrs.field(factory=trio.Event)
+    dead: bool = False
+    app: Any = None
+    nursery: Any = None
+    ends: list[Any] = attrs.field(factory=list)
+    """Its ends of all wires."""
+
+    async def alive(self) -> None:
+        """A process that was killed does nothing more, not even tidy up."""
+        if self.dead:
+            await trio.sleep_forever()
+
+
 @attrs.define
 class World:
-    """One server, its models (in the order they are tried), a carrier with its REST API, and a backend."""
+    """Servers (the first one is asked while it lives), its models (in the order they are tried), a carrier with its REST API, and
+    a backend."""
 
-    app: Any
+    workers: Sequence[Worker]
     store: MemoryStore
     models: Sequence[LoopbackModel]
     carrier: LoopbackCarrier
     rest: LoopbackRest
     backend: LoopbackBackend
+    network: "_Network"
+
+    @property
+    def app(self) -> Any:
+        """The application that is asked."""
+        return self.network.worker.app
 
     async def call(
         self, *steps: Step, at_most: float = 600, faults: StreamFaults | None = None, caller: str = "+14155550123"
@@ -60,6 +96,22 @@ class World:
             call = await self.carrier.place_call(steps, faults=faults, caller=caller)
         await trio.sleep(SETTLED)
         return call
+
+    async def kill(self) -> None:
+        """The server that is asked dies without a word, as by `kill -9`; the next one is asked from now on."""
+        worker = self.network.worker
+        self.network.next()
+        worker.dead = True
+        for end in worker.ends:
+            await trio.aclose_forcefully(end)
+        worker.scope.cancel("it was killed")
+        await worker.gone.wait()
+
+    def drain(self) -> None:
+        """The server that is asked is told to go; the next one is asked from now on."""
+        worker = self.network.worker
+        self.network.next()
+        worker.drain.set()
 
 
 @contextlib.asynccontextmanager
@@ -72,6 +124,8 @@ async def a_world(
     seed: int = 0,
     listener: Callable[[str, str, dict[str, Any]], None] | None = None,
     store: MemoryStore | None = None,
+    workers: int = 1,
+    lay: Lay = _plain_wire,
 ) -> AsyncIterator[World]:
     """The world as long as the block lasts. It begins at `EPOCH`, and its wall clock goes with Trio's."""
     began = trio.current_time()
@@ -81,7 +135,7 @@ async def a_world(
 
     secrets = settings.secrets
     kept = store if store is not None else MemoryStore()
-    network = _Network()
+    network = _Network([Worker() for _ in range(workers)], lay)
     carrier = LoopbackCarrier(
         network,
         public_url=settings.server.public_url,
@@ -93,23 +147,43 @@ async def a_world(
     rest = LoopbackRest(carrier, faults=rest_faults)
     backend = LoopbackBackend(secrets.crm_secret, faults=backend_faults, now=now)
 
-    @contextlib.asynccontextmanager
-    async def open_store(url: str) -> AsyncIterator[MemoryStore]:
-        yield kept
+    async def serve(worker: Worker, task_status: "trio.TaskStatus[None]") -> None:
+        """One process, from its start to its end, whichever it finds."""
+
+        @contextlib.asynccontextmanager
+        async def open_store(url: str) -> AsyncIterator[Any]:
+            yield _Mortal(kept, worker)
+
+        try:
+            with worker.scope:
+                async with trio.open_nursery() as worker.nursery:
+                    worker.app = create_app(
+                        settings,
+                        connect_model=_models_in_memory(settings, models, nursery, worker, lay),
+                        listener=listener,
+                        drain_begins=worker.drain.wait,
+                        outside=_Outside(settings, worker, rest.transport(), backend.transport()),
+                        open_store=open_store,
+                        clock=now,
+                    )
+                    async with _lifespan(worker.app):
+                        task_status.started()
+                        await worker.leave.wait()
+                    worker.nursery.cancel_scope.cancel("the process ends")
+        except* Exception:
+            if not worker.dead:  # what a process says that is no more is no matter
+                raise
+        finally:
+            worker.gone.set()
 
     async with trio.open_nursery() as nursery:
-        app = create_app(
-            settings,
-            connect_model=_models_in_memory(settings, models, nursery),
-            listener=listener,
-            outside=_Outside(settings, rest.transport(), backend.transport()),
-            open_store=open_store,
-            clock=now,
-        )
-        async with _lifespan(app):
-            network.server = _Server(app, nursery)
-            nursery.start_soon(carrier.run)
-            yield World(app, kept, models, carrier, rest, backend)
+        for worker in network.workers:
+            await nursery.start(serve, worker)
+        nursery.start_soon(carrier.run)
+        yield World(network.workers, kept, models, carrier, rest, backend, network)
+        for worker in network.workers:
+            worker.leave.set()
+            await worker.gone.wait()
         nursery.cancel_scope.cancel("the world ends")
 
 
@@ -117,29 +191,52 @@ async def a_world(
 
 
 @attrs.frozen
+class _Mortal:
+    """The store, as a process sees it that may die: what it asks after that never comes back, and is not done."""
+
+    store: MemoryStore
+    worker: Worker
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.store, name)
+
+        @functools.wraps(method)
+        async def ask(*args: Any, **kwargs: Any) -> Any:
+            await self.worker.alive()
+            return await method(*args, **kwargs)
+
+        return ask
+
+
+@attrs.frozen
 class _Outside(httpx2.AsyncBaseTransport):
     """The outside as the server's HTTP clients see it: Twilio's API, and the backend."""
 
     settings: Settings
+    worker: Worker
     rest: httpx2.AsyncBaseTransport
     backend: httpx2.AsyncBaseTransport
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        await self.worker.alive()
         to_backend = self.settings.crm.url and str(request.url).startswith(self.settings.crm.url)
         return await (self.backend if to_backend else self.rest).handle_async_request(request)
 
 
-def _models_in_memory(settings: Settings, models: Sequence[LoopbackModel], nursery: trio.Nursery) -> Any:
+def _models_in_memory(
+    settings: Settings, models: Sequence[LoopbackModel], nursery: trio.Nursery, worker: Worker, lay: Lay
+) -> Any:
     @contextlib.asynccontextmanager
     async def dial(url: str, headers: Headers) -> AsyncIterator[trio_websocket.WebSocketConnection]:
         parts = urlsplit(url)
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = lay("model")
+        worker.ends.append(ours)
         nursery.start_soon(models[int(parts.hostname or "0")].handle_stream, theirs)
         try:
             async with trio.open_nursery() as inside:
                 yield await trio_websocket.wrap_client_stream(
                     inside,
-                    ours,  # type: ignore[arg-type] # a memory stream does what it needs of a socket's
+                    ours,
                     "model.example.com",
                     f"{parts.path}?{parts.query}",
                     extra_headers=headers,
@@ -149,6 +246,7 @@ def _models_in_memory(settings: Settings, models: Sequence[LoopbackModel], nurse
                 inside.cancel_scope.cancel("the session is over")
         finally:
             await trio.aclose_forcefully(ours)
+            worker.ends.remove(ours)
 
     @contextlib.asynccontextmanager
     async def unwrapped(url: str, headers: Headers) -> AsyncIterator[trio_websocket.WebSocketConnection]:
@@ -183,51 +281,75 @@ class _Address:
         return ("127.0.0.1", 50000)
 
 
-@attrs.frozen
-class _Server:
-    """The server behind connections in memory."""
-
-    app: Any
-    nursery: trio.Nursery
-    config: Config = attrs.field(factory=lambda: Config.from_toml(Path(conf.__file__).with_name("hypercorn.toml")))
-
-    def dial(self) -> trio.StapledStream[Any, Any]:
-        """A fresh connection, as the peer sees it."""
-        ours, theirs = trio.testing.memory_stream_pair()
-        theirs.socket = _Address()  # type: ignore[attr-defined] # hypercorn asks a connection for its addresses
-        guarded = server_guard.GuardedServer(ASGIWrapper(self.app), self.config, WorkerContext(None), {}, theirs)  # type: ignore[arg-type] # a memory stream in the place of a socket's
-        self.nursery.start_soon(self._serve, guarded, theirs)
-        return ours
-
-    async def _serve(self, guarded: server_guard.GuardedServer, stream: trio.abc.AsyncResource) -> None:
-        try:
-            await guarded.run()
-        finally:
-            await trio.aclose_forcefully(stream)  # as trio.serve_listeners does
+_CONFIG = Config.from_toml(Path(conf.__file__).with_name("hypercorn.toml"))
 
 
 class _Network:
-    """The carrier's way to the server in memory."""
+    """The carrier's way to the servers in memory, past a balancer that asks one that lives."""
 
-    server: _Server
+    def __init__(self, workers: list[Worker], lay: Lay) -> None:
+        self.workers = workers
+        self._lay = lay
+        self._asked = 0
+
+    @property
+    def worker(self) -> Worker:
+        """The server that is asked."""
+        return self.workers[self._asked]
+
+    def next(self) -> None:
+        """From now on the next one is asked."""
+        self._asked += 1
 
     async def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """See `Network`. A server that dies over its answer has given none, and the balancer asks the next one."""
         parts = urlsplit(url)
-        client = self.server.app.test_client()
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         sent = {**headers, "Host": parts.netloc, "Content-Type": "application/x-www-form-urlencoded"}
-        answer = await client.post(path, data=urlencode(form), headers=sent)
-        return Answer(answer.status_code, answer.headers.get("content-type", ""), (await answer.get_data()).decode())
+        while True:
+            worker = self.worker
+            answers: list[Answer] = []
+            async with trio.open_nursery() as either:
+
+                async def die(worker: Worker = worker, scope: trio.CancelScope = either.cancel_scope) -> None:
+                    await worker.gone.wait()
+                    scope.cancel("the server is gone")
+
+                either.start_soon(die)
+                answer = await worker.app.test_client().post(path, data=urlencode(form), headers=sent)
+                body = (await answer.get_data()).decode()
+                answers.append(Answer(answer.status_code, answer.headers.get("content-type", ""), body))
+                either.cancel_scope.cancel("there is an answer")
+            if answers:
+                return answers[0]
+
+    def _dial(self) -> Any:
+        """A fresh connection to the server that is asked, as the peer sees it."""
+        worker = self.worker
+        ours, theirs = self._lay("stream")
+        worker.ends.append(theirs)
+        theirs.socket = _Address()  # hypercorn asks a connection for its addresses
+        guarded = server_guard.GuardedServer(ASGIWrapper(worker.app), _CONFIG, WorkerContext(None), {}, theirs)
+
+        async def serve() -> None:
+            try:
+                await guarded.run()
+            finally:
+                await trio.aclose_forcefully(theirs)  # as trio.serve_listeners does
+                worker.ends.remove(theirs)
+
+        worker.nursery.start_soon(serve)
+        return ours
 
     @contextlib.asynccontextmanager
     async def open_stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[StreamSocket]:
-        stream = self.server.dial()
+        stream = self._dial()
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
             async with trio.open_nursery() as inside:
                 connection = await trio_websocket.wrap_client_stream(
                     inside,
-                    stream,  # type: ignore[arg-type] # a memory stream does what it needs of a socket's
+                    stream,
                     urlsplit(url).netloc,
                     urlsplit(url).path,
                     extra_headers=raw,

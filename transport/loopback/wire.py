@@ -1,0 +1,166 @@
+"""A wire between two ends in memory, as bad as networks are: late, uneven, in pieces, slow, half dead, or cut at a byte."""
+
+import math
+import random
+from collections import deque
+
+import attrs
+import trio
+
+WINDOW = 64 * 1024
+"""Bytes that are on their way or unread; who sends more waits, as with TCP."""
+AGAIN = 0.25
+"""Seconds until a lost piece is sent again; what comes after it waits for it."""
+
+
+@attrs.frozen
+class WireFaults:
+    """How a wire misbehaves; everything is off unless set. Times in seconds since it was laid, sizes in bytes."""
+
+    delay: float = 0.0
+    """Each way; up to half as much again is drawn for each piece."""
+    lost: float = 0.0
+    """Share of pieces that have to be sent again."""
+    pieces: bool = False
+    """What is sent at once arrives in parts."""
+    cut_up: int = 0
+    cut_down: int = 0
+    """Bytes to the server, and from it, after which the wire is cut."""
+    dead_at: float = 0.0
+    """From then on nothing comes through, either way, and nobody is told."""
+    slow: float = 0.0
+    """Bytes a second that come through from the server; 0: all."""
+
+
+class WireEnd(trio.abc.Stream):
+    """One end. Like a socket: bytes in order, an end of file, errors when it is broken or closed."""
+
+    def __init__(self, out: "_Way", back: "_Way") -> None:
+        self._out, self._back = out, back
+        self._closed = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream`."""
+        await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise trio.ClosedResourceError
+        await self._out.send(bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream`."""
+        await trio.lowlevel.checkpoint()
+        await self._out.room()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """See `trio.abc.ReceiveStream`."""
+        await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise trio.ClosedResourceError
+        data = await self._back.receive(max_bytes or WINDOW)
+        if data is None:
+            raise trio.ClosedResourceError if self._closed else trio.BrokenResourceError
+        return data
+
+    async def aclose(self) -> None:
+        """See `trio.abc.AsyncResource`."""
+        self._closed = True
+        self._out.end()
+        self._back.give_up()
+        await trio.lowlevel.checkpoint()
+
+
+def a_wire(faults: WireFaults, chance: random.Random) -> tuple[WireEnd, WireEnd]:
+    """The caller's end and the server's."""
+    up = _Way(faults, chance, faults.cut_up, 0.0)
+    down = _Way(faults, chance, faults.cut_down, faults.slow)
+    up.other, down.other = down, up
+    return WireEnd(up, down), WireEnd(down, up)
+
+
+class _Way:
+    """One direction. Pieces are due at a time; the reader takes those that have come."""
+
+    other: "_Way"
+
+    def __init__(self, faults: WireFaults, chance: random.Random, cut: int, rate: float) -> None:
+        self._faults, self._chance = faults, chance
+        self._left = cut or math.inf
+        self._rate = rate
+        self._laid = trio.current_time()
+        self._coming: deque[tuple[float, bytes]] = deque()
+        self._bytes = 0
+        self._last = 0.0
+        self._ended = False
+        """No more is sent."""
+        self._broken = False
+        """Nobody reads any more, or the wire is cut."""
+        self._changed = trio.Event()
+
+    async def send(self, data: bytes) -> None:
+        while data:
+            await self.room()
+            if self._broken or self._ended:
+                raise trio.BrokenResourceError
+            size = min(len(data), self._chance.randint(1, len(data)) if self._faults.pieces else len(data))
+            piece, data = data[:size], data[size:]
+            if len(piece) >= self._left:
+                self._put(piece[: int(self._left)])
+                self._left = 0
+                self._ended = self.other._ended = True
+                self._tell()
+                self.other._tell()
+                raise trio.BrokenResourceError
+            self._left -= len(piece)
+            self._put(piece)
+
+    def _put(self, piece: bytes) -> None:
+        now, faults = trio.current_time(), self._faults
+        due = now + faults.delay * (1 + self._chance.random() / 2)
+        if faults.lost and self._chance.random() < faults.lost:
+            due += AGAIN
+        if self._rate:
+            due = max(due, self._last) + len(piece) / self._rate
+        self._last = max(due, self._last)  # bytes do not overtake each other
+        dead = faults.dead_at and now - self._laid >= faults.dead_at
+        self._coming.append((math.inf if dead else self._last, piece))
+        self._bytes += len(piece)
+        self._tell()
+
+    async def room(self) -> None:
+        while self._bytes >= WINDOW and not (self._broken or self._ended):
+            await self._news(math.inf)
+
+    async def receive(self, at_most: int) -> bytes | None:
+        """What has come, b"" at the end, None if the wire is broken at this end."""
+        while True:
+            if self._broken:
+                return None
+            if self._coming and self._coming[0][0] <= trio.current_time():
+                _, piece = self._coming.popleft()
+                if len(piece) > at_most:
+                    self._coming.appendleft((0.0, piece[at_most:]))
+                    piece = piece[:at_most]
+                self._bytes -= len(piece)
+                self._tell()
+                return piece
+            if not self._coming and self._ended:
+                return b""
+            await self._news(self._coming[0][0] if self._coming else math.inf)
+
+    def end(self) -> None:
+        dead = self._faults.dead_at and trio.current_time() - self._laid >= self._faults.dead_at
+        self._ended = not dead  # of a dead wire the peer does not learn even that
+        self._tell()
+
+    def give_up(self) -> None:
+        self._broken = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _news(self, at: float) -> None:
+        changed = self._changed
+        with trio.move_on_at(at):
+            await changed.wait()
