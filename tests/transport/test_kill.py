@@ -4,7 +4,6 @@ Real processes, real sockets and a real database: nothing here asserts how long 
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -40,8 +39,12 @@ class Server:
 
     async def says(self, *words: str) -> None:
         """Returns when a line of its log holds all of `words`."""
-        while not any(all(word in line for word in words) for line in self.lines):
+        while not self.wrote(*words):
             await self.heard.wait()
+
+    def wrote(self, *words: str) -> int:
+        """How many lines of its log hold all of `words`."""
+        return sum(all(word in line for word in words) for line in self.lines)
 
     async def killed(self) -> None:
         """As when the power fails."""
@@ -76,9 +79,9 @@ class Town:
     nursery: trio.Nursery
 
     @contextlib.asynccontextmanager
-    async def server(self) -> AsyncIterator[Server]:
-        """A server that listens, always on the same port and with the same database."""
-        bind = ["-b", f"127.0.0.1:{self.port}"]
+    async def server(self, port: int = 0) -> AsyncIterator[Server]:
+        """A server that listens, with the same database as any other; on the town's own port unless told otherwise."""
+        bind = ["-b", f"127.0.0.1:{port or self.port}"]
         command = [sys.executable, "-m", "hypercorn", "-c", "conf/hypercorn.toml", *bind, "transport.app:app"]
         process = await trio.lowlevel.open_process(
             command, cwd=ROOT, env=environment(self.folder, **self.settings), stderr=subprocess.PIPE
@@ -111,33 +114,37 @@ class Town:
             return {each.call_sid: each.state for each in await store.deliveries()}
 
 
+@contextlib.asynccontextmanager
+async def a_town(folder: Path, model: LoopbackModel, port: int) -> AsyncIterator[Town]:
+    """A town whose carrier finds the server at `port`."""
+    async with trio.open_nursery() as nursery:
+        carrier = LoopbackCarrier(
+            RealNetwork(f"http://127.0.0.1:{port}"),
+            public_url=PUBLIC_URL,
+            account_sid=ACCOUNT,
+            auth_token=AUTH_TOKEN,
+            say_speed=100,
+        )
+        await nursery.start(carrier.run)
+        rest, backend = LoopbackRest(carrier), LoopbackBackend(SECRET, tolerance=60)
+        settings = {
+            "TRIODE_MODEL_URL": f"ws://127.0.0.1:{await nursery.start(model.serve)}/v1/realtime",
+            "TRIODE_TWILIO_API_URL": f"http://127.0.0.1:{await nursery.start(rest.serve)}",
+            "TRIODE_CRM_URL": f"http://127.0.0.1:{await nursery.start(backend.serve)}/crm",
+            "TRIODE_STORE_URL": f"sqlite:///{folder / 'calls.db'}",
+            "TRIODE_SERVER_DRAIN_SECONDS": "0",
+            "CRM_SECRET": SECRET,
+            "NO_PROXY": "127.0.0.1",
+        }
+        yield Town(folder, port, settings, carrier, rest, backend, nursery)
+        nursery.cancel_scope.cancel("the test is over")
+
+
 @pytest.fixture
-async def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
     with trio.fail_after(25):
-        async with trio.open_nursery() as nursery:
-            port = free_port()
-            carrier = LoopbackCarrier(
-                RealNetwork(f"http://127.0.0.1:{port}"),
-                public_url=PUBLIC_URL,
-                account_sid=ACCOUNT,
-                auth_token=AUTH_TOKEN,
-                say_speed=100,
-            )
-            await nursery.start(carrier.run)
-            rest, backend = LoopbackRest(carrier), LoopbackBackend(SECRET, tolerance=60)
-            model = await nursery.start(LoopbackModel().serve)
-            settings = {
-                "TRIODE_MODEL_URL": f"ws://127.0.0.1:{model}/v1/realtime",
-                "TRIODE_TWILIO_API_URL": f"http://127.0.0.1:{await nursery.start(rest.serve)}",
-                "TRIODE_CRM_URL": f"http://127.0.0.1:{await nursery.start(backend.serve)}/crm",
-                "TRIODE_STORE_URL": f"sqlite:///{tmp_path / 'calls.db'}",
-                "TRIODE_SERVER_DRAIN_SECONDS": "0",
-                "CRM_SECRET": SECRET,
-                "NO_PROXY": os.environ["NO_PROXY"],
-            }
-            yield Town(tmp_path, port, settings, carrier, rest, backend, nursery)
-            nursery.cancel_scope.cancel("the test is over")
+        async with a_town(tmp_path, LoopbackModel(), free_port()) as town:
+            yield town
 
 
 async def a_call(town: Town, server: Server, calls: list[CarriedCall]) -> str:

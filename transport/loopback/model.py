@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import trio
@@ -36,17 +36,18 @@ PCM_BYTES_PER_MS = 48
 LOG_AT_MOST = 2000
 SURE = 0.9
 """How sure the transcriber is of a word, unless the script says otherwise."""
+T = TypeVar("T")
 
 
 class LoopbackModel:
     """The server. `sessions` holds the log of each connection; a brain may be given instead of a script.
 
-    `faults` may be several, one for each connection in turn; the last one holds for all that come after.
+    `script` and `faults` may be several, one for each connection in turn; the last one holds for all that come after.
     """
 
     def __init__(
         self,
-        script: Script | None = None,
+        script: Script | Sequence[Script] | None = None,
         *,
         brain: Brain | None = None,
         faults: Faults | Sequence[Faults] | None = None,
@@ -54,7 +55,7 @@ class LoopbackModel:
         seed: int = 0,
     ) -> None:
         self.sessions: list[SessionLog] = []
-        self._script = script or Script()
+        self._scripts = deque([script] if isinstance(script, Script) else script or [Script()])
         self._brain = brain
         self._faults = deque([faults] if isinstance(faults, Faults) else faults or [Faults()])
         self._api_key = api_key
@@ -83,7 +84,7 @@ class LoopbackModel:
 
     async def handle_stream(self, stream: trio.abc.Stream) -> None:
         """One connection over any stream, until it is closed or given up."""
-        faults = self._faults.popleft() if len(self._faults) > 1 else self._faults[0]
+        faults, script = _next(self._faults), _next(self._scripts)
         if faults.silent_accept:
             await trio.sleep_forever()
         async with trio.open_nursery() as nursery:
@@ -95,17 +96,17 @@ class LoopbackModel:
                     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in request.headers}
                     log = SessionLog(request.path, headers)
                     self.sessions.append(log)
-                    await self._converse(await request.accept(), stream, log, faults)
+                    await self._converse(await request.accept(), stream, log, faults, script)
             except* (ConnectionClosed, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the client is gone, or was given up by a fault of ours
             nursery.cancel_scope.cancel("the connection is over")
         await trio.aclose_forcefully(stream)  # a client that was given up is not told by a close frame
 
     async def _converse(
-        self, socket: WebSocketConnection, stream: trio.abc.Stream, log: SessionLog, faults: Faults
+        self, socket: WebSocketConnection, stream: trio.abc.Stream, log: SessionLog, faults: Faults, script: Script
     ) -> None:
-        brain = self._brain or self._script.brain()
-        session = _Session(log, faults, brain, self._script, random.Random(self._random.random()))
+        brain = self._brain or script.brain()
+        session = _Session(log, faults, brain, script, random.Random(self._random.random()))
         if refusal := _refusal(log, self._api_key):
             code, close_code = refusal
             session.error(Problem(code, None, f"The connection is refused: {code}."))
@@ -119,6 +120,11 @@ class LoopbackModel:
                 await session.read(socket, nursery)
             finally:
                 nursery.cancel_scope.cancel("the client is gone")
+
+
+def _next(turns: deque[T]) -> T:
+    """Whose turn it is; the last one has all that come after."""
+    return turns.popleft() if len(turns) > 1 else turns[0]
 
 
 def _refusal(log: SessionLog, api_key: str) -> tuple[str, int] | None:
