@@ -30,7 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     demo = commands.add_parser("demo", help="play one whole call on this machine; needs no account")
     demo.add_argument("--json", action="store_true", help="print the call's record as JSON and nothing else")
-    demo.add_argument("--flow", default="", help="appointment (the default) or after_hours")
+    which = demo.add_mutually_exclusive_group()
+    which.add_argument("--flow", default="", help="appointment (the default) or after_hours")
+    which.add_argument("--crash", action="store_true", help="two servers; the one that has the caller is killed")
     demo.set_defaults(run=_demo)
     sim = commands.add_parser("sim", help="simulate whole calls from seeds, with faults; status 1 if one goes wrong")
     sim.add_argument("--seeds", type=int, default=100, metavar="N", help="how many (100)")
@@ -81,8 +83,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from transport import demo  # the server's libraries, only for those who need them
+    from transport import demo, demo_crash  # the server's libraries, only for those who need them
 
+    if arguments.crash:
+        return demo_crash.run(arguments.json)
     return demo.run(arguments.json, arguments.flow)
 
 

@@ -44,6 +44,7 @@ def run(as_json: bool, flow: str = "") -> int:
     chosen = CALLS.get(flow or APPOINTMENT.flow)
     if chosen is None:
         raise conf.SettingsError(f"--flow {flow} has no demo: there are {', '.join(CALLS)}.")
+    check_settings(chosen)
     log.set_up("json", "error", io.StringIO() if as_json else sys.stderr)
     server_guard.install()
     return trio.run(_demo, chosen, as_json)
@@ -55,7 +56,7 @@ async def _demo(demo: DemoCall, as_json: bool) -> int:
     result: dict[str, Any] = {"problems": ["the call took too long"]}
     with trio.move_on_after(AT_MOST):
         model = LoopbackModel(demo.script, api_key="sk-loopback")
-        ends = _Ends(secrets.token_hex(16), secrets.token_hex(16), _free_port())
+        ends = Ends(secrets.token_hex(16), secrets.token_hex(16), free_port())
         carrier = LoopbackCarrier(
             RealNetwork(),
             public_url=ends.public_url,
@@ -67,17 +68,15 @@ async def _demo(demo: DemoCall, as_json: bool) -> int:
         async with trio.open_nursery() as nursery:
             await nursery.start(carrier.run)
             ports = [await nursery.start(end.serve) for end in (model, rest, backend)]
-            settings = _settings(folder, demo, ends, *ports)
+            settings = conf.load(environment(folder, demo, ends, *ports))
             async with _server(settings, view):
                 call = await carrier.place_call(demo.steps)
-                await _delivered(backend)
+                await delivered(backend)
             nursery.cancel_scope.cancel("the demo is over")
         async with open_store(settings.store.url) as store:
             record = await store.call(call.call_sid)
         recording = folder / "call.wav"
-        heard = [attrs.evolve(piece, at=piece.at - call.began) for piece in call.heard()]
-        said = [attrs.evolve(piece, at=piece.at - call.began) for piece in call.said]
-        write_stereo(recording, 0.0, call.ended - call.began, said, heard)
+        write_stereo(recording, call.began, call.ended - call.began, call.said, call.heard())
         result = _result(demo, call, record or {}, model, carrier, rest, backend)
         result |= {"recording": str(recording), "store": settings.store.url}
     if as_json:
@@ -88,7 +87,7 @@ async def _demo(demo: DemoCall, as_json: bool) -> int:
 
 
 @attrs.frozen
-class _Ends:
+class Ends:
     """What both ends and the server agree on."""
 
     auth_token: str
@@ -102,18 +101,25 @@ class _Ends:
         return f"http://127.0.0.1:{self.port}"
 
 
-def _free_port() -> int:
+def check_settings(demo: DemoCall) -> None:
+    """Raises SettingsError for what is set to something that no server starts with: in time, and outside of any nursery."""
+    conf.load(environment(Path(tempfile.gettempdir()), demo, Ends("token", "secret", 1), 1, 1, 1))
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _settings(
-    folder: Path, demo: DemoCall, ends: _Ends, model_port: int, rest_port: int, backend_port: int
-) -> conf.Settings:
+def environment(
+    folder: Path, demo: DemoCall, ends: Ends, model_port: int, rest_port: int, backend_port: int
+) -> dict[str, str]:
+    """The settings of a server between the loopback ends; what else is set there stays."""
     given = {name: value for name, value in os.environ.items() if name.startswith("TRIODE_")}
     human = {"TRIODE_CALL_HUMAN_NUMBER": HUMAN, "TRIODE_CALL_TRANSFER": "warm"} if demo.human else {}
-    environ = (
+    return (
         given
         | human
         | {
@@ -129,10 +135,9 @@ def _settings(
             "CRM_SECRET": ends.crm_secret,
         }
     )
-    return conf.load(environ)
 
 
-async def _delivered(backend: LoopbackBackend) -> None:
+async def delivered(backend: LoopbackBackend) -> None:
     """The call is delivered a moment after it is over."""
     with trio.move_on_after(DELIVERED_WITHIN):
         while not backend.deliveries:  # noqa: ASYNC110 - the backend is somebody else's: it gives no sign
@@ -222,7 +227,7 @@ def _result(
             "errors": call.errors,
         },
     }
-    result["problems"] = [*_problems(demo, result, call, model), *_unfinished(demo, result, rest, backend)]
+    result["problems"] = [*_problems(demo, result, call, model), *unfinished(demo, result, rest, backend)]
     return result
 
 
@@ -261,7 +266,7 @@ def _problems(demo: DemoCall, result: dict[str, Any], call: CarriedCall, model: 
     return problems
 
 
-def _unfinished(demo: DemoCall, result: dict[str, Any], rest: LoopbackRest, backend: LoopbackBackend) -> list[str]:
+def unfinished(demo: DemoCall, result: dict[str, Any], rest: LoopbackRest, backend: LoopbackBackend) -> list[str]:
     """Everything that should have been done for the caller and was not."""
     problems: list[str] = []
     for name, value in demo.slots.items():

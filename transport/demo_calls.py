@@ -130,3 +130,100 @@ AFTER_HOURS = DemoCall(
 )
 
 CALLS = {call.flow: call for call in (APPOINTMENT, AFTER_HOURS)}
+
+
+# ---------------------------------------------------------------- a server that is killed
+
+
+@attrs.frozen
+class CrashCall:
+    """The call of `triode demo --crash`. The server is killed between `before` and `after`, while the agent asks `cut_in`."""
+
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+    scripts: tuple[Script, Script]
+    """Of the model's session before, and of the one after."""
+    cut_in: str
+    known: tuple[str, ...]
+    """Slots that are settled by then."""
+    questions: tuple[str, ...]
+    """The lines in which the agent asks for something: each is heard once."""
+    said: tuple[str, ...]
+
+
+def _at_once(*names: str) -> Speak:
+    """Several lines in one breath."""
+    return Speak(b"".join(line(name).audio for name in names), " ".join(_said(*names)))
+
+
+_QUIET = AwaitQuiet(0.2)
+_IN_ONE_BREATH = _at_once("caller_appointment", "caller_name")
+_YES_AND_MORE = _at_once("caller_yes", "caller_email")
+_AFTER = ("caller_phone", "caller_yes", "caller_day", "caller_yes", "caller_bye")
+_SAID_BEFORE = (_IN_ONE_BREATH.words, _YES_AND_MORE.words, *_said("caller_yes"))
+
+CRASH = CrashCall(
+    before=(
+        AwaitAgent(1.3),  # it is somebody who has called before, and is in a hurry
+        _IN_ONE_BREATH,
+        AwaitAgent(2.7),
+        _YES_AND_MORE,
+        AwaitAgent(3.4),
+        _speak("caller_yes"),
+        AwaitAgent(1.1),
+    ),
+    after=(
+        AwaitQuiet(0.4),
+        _speak("caller_phone"),
+        _QUIET,
+        _speak("caller_yes"),
+        AwaitAgent(1.2),
+        _speak("caller_day"),
+        AwaitAgent(1.9),
+        _speak("caller_yes"),
+        AwaitAgent(2.8),
+        _speak("caller_bye"),
+    ),
+    scripts=(
+        Script(
+            turns=(
+                _calls("save_details", intent="book", name="John Smyth, S, M, Y as in yellow, T, H", confidence=0.9),
+                Reply(
+                    (
+                        Call("confirm_details", '{"slots": ["name"], "correct": true}'),
+                        Call("save_details", '{"email": "j dot smyth at gmail dot com", "confidence": 0.9}'),
+                    )
+                ),
+                _calls("confirm_details", slots=["email"], correct=True),
+            ),
+            after_tools=tuple(Reply((say(name),)) for name in ("agent_name_back", "agent_email_back", "agent_phone")),
+            said=_SAID_BEFORE,
+        ),
+        Script(
+            on_text=(Reply((say("agent_phone"),)),),
+            turns=(
+                _calls("save_details", phone="four one five, double five five, two six seven one"),
+                _calls("confirm_details", slots=["phone"], correct=True),
+                _calls("save_details", day="Tuesday at three in the afternoon"),
+                _calls("confirm_details", slots=["day"], correct=True),
+                Reply((say("agent_bye"), Call("end_call", '{"reason": "the appointment is booked"}'))),
+            ),
+            after_tools=tuple(
+                Reply((say(name),)) for name in ("agent_phone_back", "agent_day", "agent_day_back", "agent_booked")
+            ),
+            said=_said(*_AFTER),
+        ),
+    ),
+    cut_in="agent_phone",
+    known=("name", "email"),
+    questions=(
+        "agent_name_back",
+        "agent_email_back",
+        "agent_phone",
+        "agent_phone_back",
+        "agent_day",
+        "agent_day_back",
+        "agent_booked",
+    ),
+    said=(*_SAID_BEFORE, *_said(*_AFTER)),
+)

@@ -401,6 +401,17 @@ def test_a_wrong_setting_is_told_with_a_sentence(run: Run, monkeypatch: pytest.M
     assert "mysql://nowhere" in ran.err
 
 
+@pytest.mark.parametrize("words", [["demo"], ["demo", "--crash"]])
+def test_a_demo_with_a_wrong_setting_is_refused_with_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("TRIODE_CALL_MAX_SILENCE", "soon")
+    ran = run(*words)
+    assert (ran.status, ran.out) == (cli.BAD_CONFIG, "")
+    assert "TRIODE_CALL_MAX_SILENCE" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("text", [None, "[server"], ids=["not there", "no TOML"])
 def test_a_settings_file_that_cannot_be_used_is_told_with_a_sentence(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
@@ -414,7 +425,9 @@ def test_a_settings_file_that_cannot_be_used_is_told_with_a_sentence(
     assert str(path) in ran.err
 
 
-@pytest.mark.parametrize("words", [[], ["flow"], ["dance"], ["forget"], ["flow", "show", "--svg"]])
+@pytest.mark.parametrize(
+    "words", [[], ["flow"], ["dance"], ["forget"], ["flow", "show", "--svg"], ["demo", "--crash", "--flow", "x"]]
+)
 def test_a_command_that_does_not_exist_is_refused_with_its_usage(run: Run, words: list[str]) -> None:
     ran = run(*words)
     assert (ran.status, ran.out) == (2, "")
