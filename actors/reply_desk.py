@@ -10,6 +10,9 @@ import attrs
 
 from actors.messages import ReplyStatus
 
+ACTIVE_AT_MOST = 16
+"""Replies that may be made at once; a model makes one, and who begins more ends none."""
+
 
 @attrs.define
 class _Active:
@@ -99,6 +102,10 @@ class ReplyDesk:
         It knows all that was said before, so it fulfils a wish that was waiting, unless it was hushed before it began.
         """
         self._active[reply] = _Active(muted=self._hushed, asked=self._asked)
+        if len(self._active) > ACTIVE_AT_MOST:
+            oldest = next(iter(self._active))
+            del self._active[oldest]
+            self._over.append(oldest)
         self._wished = self._wished and self._hushed
         self._asked = self._expected = self._caller_speaks = self._hushed = False
         return not self._active[reply].muted

@@ -54,6 +54,8 @@ PURPOSE = "triode"
 """The key of our metadata in a response that is asked for apart from the conversation."""
 CALLS_AT_MOST = 32
 """Tool calls of one reply that are looked at; a model that makes more has lost its mind."""
+TOKENS_AT_MOST = 10_000_000
+"""Of one reply; what claims more, or less than none, is no count."""
 
 BETA_NAMES = {
     "response.audio.delta": "response.output_audio.delta",
@@ -255,19 +257,21 @@ class EventReader:
             error = _object(cast("dict[str, Any]", details), "error")
             code = _text(error, "code") or _text(error, "type")
             reason = _text(cast("dict[str, Any]", details), "reason") or f"{code} {_text(error, 'message')}".strip()
-        tokens = _object(response, "usage").get("total_tokens")
+        told = _object(response, "usage").get("total_tokens")
+        tokens = told if isinstance(told, int) and 0 <= told <= TOKENS_AT_MOST else 0
         grave = gravity(code) if status is ReplyStatus.FAILED else Gravity.BENIGN
         if status is ReplyStatus.FAILED and grave is Gravity.BENIGN:
             grave = Gravity.RETRY  # the caller hears nothing, whatever the code: once more, then give up
-        return ReplyEnded(reply, status, calls, reason, grave, tokens if isinstance(tokens, int) else 0)
+        return ReplyEnded(reply, status, calls, reason, grave, tokens)
 
     # ------------------------------------------------------------ the session
 
     def _created(self, _: _Head, text: str) -> ModelEvent | None:
         session = _object(_nested(text), "session")
         expires = session.get("expires_at")
-        left = expires - self._wall_clock() if isinstance(expires, int | float) else None
-        return SessionCreated(_text(session, "id"), left)
+        left = expires - self._wall_clock() if isinstance(expires, int | float) else 0.0
+        # What has expired before it began says more of the clocks than of the session.
+        return SessionCreated(_text(session, "id"), left if left > 0 else None)
 
 
 # ---------------------------------------------------------------- reading, in pieces

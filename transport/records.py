@@ -11,7 +11,7 @@ import trio
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.metrics import Metrics
-from transport.store import FINAL, Store, StoreDown
+from transport.store import FINAL, Store, StoreDown, Unkeepable
 
 REMEMBERED = 2000
 """Decisions and tokens that this process remembers by itself, for when the store fails."""
@@ -69,6 +69,8 @@ class Records:
                 key, write = next(iter(self._later.items()))
                 try:
                     await write()
+                except Unkeepable as error:  # it would hold up all the others for ever
+                    self._failed(key.partition(" ")[0], error)
                 except StoreDown:
                     break
                 if self._later.get(key) is write:  # else there is something newer to be written there
@@ -82,6 +84,8 @@ class Records:
                 return
         except StoreDown as error:
             self._failed(what, error)
+            if isinstance(error, Unkeepable):
+                return
         self._later[f"{what} {key}"] = write
         while len(self._later) > LATER_AT_MOST:
             self._later.popitem(last=False)

@@ -24,6 +24,10 @@ class StoreDown(Exception):
     """The store could not be used."""
 
 
+class Unkeepable(StoreDown):
+    """What was to be kept cannot be, however often it is tried: a number or a text beyond all bounds."""
+
+
 OPEN = ("begun", "ringing", "returning")
 """Statuses of an errand that is still under way; a text message knows only the first."""
 

@@ -16,7 +16,7 @@ from sqlalchemy import event, exc
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
-from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
+from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, Unkeepable, disposition_kept
 from transport.store_rules import finished_stream, settled, status_change, turn_rows
 
 SECONDS = 3.0
@@ -436,7 +436,9 @@ class SqlStore:
         try:
             with trio.fail_after(SECONDS):
                 return await trio.to_thread.run_sync(in_thread, limiter=self._limiter, abandon_on_cancel=True)
-        except (exc.SQLAlchemyError, ValueError, OverflowError, trio.TooSlowError) as error:
+        except (ValueError, OverflowError) as error:
+            raise Unkeepable(f"{type(error).__name__}: {error}") from error
+        except (exc.SQLAlchemyError, trio.TooSlowError) as error:
             raise StoreDown(f"{type(error).__name__}: {error}") from error
 
 

@@ -307,8 +307,8 @@ def create_app(
         form, sid = await request.form, await call_sid()
         outcome = form.get("DialCallStatus", "")
         log.info("human_dialed", outcome=outcome, bridged=form.get("DialBridged", ""))
-        if warm := request.args.get("warm", ""):
-            key = key_of(sid, int(warm) if warm.isdecimal() else 0)
+        if request.args.get("warm"):
+            key = key_of(sid, transfer_number("warm"))
             # Without the store: a conference that was held is more likely than one that was not.
             taken = await known(houses[0].transfers.accepted(key), True)
             if not taken:  # they left the music by themselves
@@ -342,8 +342,8 @@ def create_app(
         sid = request.args.get("call", "")
         return sid if sid.isalnum() and sid.isascii() and len(sid) <= 64 else abort(400, "call is missing")
 
-    def transfer_number() -> int:
-        return min(max(request.args.get("n", 0, type=int), 0), 99)
+    def transfer_number(name: str = "n") -> int:
+        return min(max(request.args.get(name, 0, type=int), 0), 99)
 
     def no_longer_waiting() -> Response:
         return twiml(documents.goodbye("The caller is no longer waiting. Goodbye."))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.messages import ReplyStatus
-from actors.reply_desk import ReplyDesk
+from actors.reply_desk import ACTIVE_AT_MOST, ReplyDesk
 
 
 def a_desk(automatic: bool = True, interrupting: bool = True) -> ReplyDesk:
@@ -31,6 +31,14 @@ def test_a_second_wish_waits_for_the_reply_asked_for_and_is_fulfilled_by_it() ->
     done(desk, "r1")
     assert not desk.take_wish()
     assert not desk.waiting
+
+
+def test_replies_that_begin_and_never_end_are_bounded_and_the_oldest_counts_as_over() -> None:
+    desk = a_desk()
+    for number in range(300):
+        assert desk.began(f"r{number}")
+    assert not desk.wanted("r283")
+    assert desk.abandon() == [f"r{number}" for number in range(300 - ACTIVE_AT_MOST, 300)]
 
 
 def test_a_wish_made_during_a_reply_comes_due_when_it_ends() -> None:

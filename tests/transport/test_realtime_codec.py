@@ -470,6 +470,17 @@ def test_a_number_beyond_all_bounds_is_harmless(event: dict[str, Any]) -> None:
     harmless(EventReader(lambda: NOW), json.dumps(event))
 
 
+@pytest.mark.parametrize("tokens", [-1, -(10**30), 10**30, 1.5, "9", None])
+def test_a_number_of_tokens_that_is_none_is_not_counted(tokens: object) -> None:
+    assert read(reply_done(usage={"total_tokens": tokens})) == [ReplyEnded("r", ReplyStatus.COMPLETED)]
+
+
+@pytest.mark.parametrize("expires_at", [0, -1, NOW, NOW - 3600, -1e300])
+def test_a_session_that_is_over_before_it_begins_has_no_end_that_is_known(expires_at: float) -> None:
+    event = {"type": "session.created", "session": {"id": "s", "expires_at": expires_at}}
+    assert read(event) == [say.SessionCreated("s", None)]
+
+
 def harmless(reader: EventReader, text: str) -> None:
     try:
         event = reader.read(text)

@@ -12,7 +12,7 @@ from actors.notebook import CallRecord, Turn
 from transport.loopback.memory_store import MemoryStore
 from transport.metrics import Metrics
 from transport.records import CLAIM_PATIENCE, LATER_AT_MOST, REMEMBERED, STORY_PATIENCE, TRY_AGAIN, Records
-from transport.store import FINAL
+from transport.store import FINAL, Unkeepable
 
 CALLER, CALLED = "+14155550123", "+14155550100"
 STORY = {"flow": "appointment", "dialogue": {"at": "name"}, "said": [{"who": "caller", "words": "Hello."}]}
@@ -307,6 +307,25 @@ async def test_what_the_store_could_not_take_it_gets_when_it_is_back_in_the_same
     assert (whole["caller"], whole["status"], whole["streams"]) == (CALLER, "completed", 1)
     assert [each["recording_sid"] for each in whole["recordings"]] == ["RE1"]
     assert await desk.store.next_delivery() == 5.0
+    nursery.cancel_scope.cancel("the test is over")
+
+
+async def test_what_can_never_be_kept_is_counted_and_holds_up_nothing_behind_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    async def never(*_: object) -> None:
+        raise Unkeepable("a number beyond all bounds")
+
+    desk = Desk(MemoryStore(down=True))
+    nursery.start_soon(desk.records.catch_up)
+    await desk.records.status("CA1", "ringing", 10**20)
+    await desk.records.answered("CA1", CALLER, CALLED)
+    desk.store.down, desk.store.status = False, never
+    await trio.sleep(2 * TRY_AGAIN)
+    await desk.records.status("CA1", "ringing", 10**20)
+    assert (await desk.records.whole("CA1"))["caller"] == CALLER
+    assert not desk.records._later
+    assert desk.failures("status") == 3
     nursery.cancel_scope.cancel("the test is over")
 
 

@@ -20,7 +20,7 @@ from tests.transport.store_kit import ANN, US, a_record, one_store
 from transport import store_sql
 from transport.metrics import Metrics
 from transport.records import REMEMBERED, Records
-from transport.store import StoreDown, open_store
+from transport.store import StoreDown, Unkeepable, open_store
 
 
 @pytest.fixture
@@ -353,6 +353,15 @@ async def test_what_a_process_remembers_is_bounded(url: str, metrics: Metrics):
         assert await records.disposition("CA1") is Disposition.DIAL
         assert not await records.claim("nonce1", 2_000_000_000, 0)
         assert await records.claim("nonce0", 2_000_000_000, 0)
+
+
+async def test_what_is_beyond_the_bounds_of_a_column_is_told_to_be_so_and_not_to_be_tried_again(url: str):
+    async with open_store(url) as store:
+        with pytest.raises(Unkeepable):
+            await store.status("CA1", "ringing", 10**20)
+        with pytest.raises(Unkeepable):
+            await store.keep_recording("RE1", "CA1", "https://api.example.com/RE1", 10**20, "completed")
+        await store.status("CA1", "ringing", 1)
 
 
 # ---------------------------------------------------------------- opening

@@ -116,6 +116,7 @@ class LoopbackModel:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.write, socket)
             nursery.start_soon(session.misbehave, socket, stream)
+            nursery.start_soon(session.inject, socket)
             try:
                 await session.read(socket, nursery)
             finally:
@@ -229,6 +230,17 @@ class _Session:
         for at, act in sorted(timed, key=lambda one: one[0]):
             await trio.sleep_until(began + at)
             await act()
+
+    async def inject(self, socket: WebSocketConnection) -> None:
+        """What no model says, in between."""
+        began = trio.current_time()
+        for at_ms, message in self._faults.inject:
+            await trio.sleep_until(began + at_ms / 1000)
+            if isinstance(message, str):
+                message = message.replace("<reply>", self.replies.active or "resp_0")
+                message = message.replace("<item>", self.replies.speaking or "item_0")
+                message = message.replace("<turn>", self._turn_item or "item_1")
+            await socket.send_message(message)
 
     async def read(self, socket: WebSocketConnection, nursery: trio.Nursery) -> None:
         """Until the client is gone. Raises ConnectionClosed."""

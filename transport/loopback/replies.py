@@ -79,6 +79,11 @@ class Replies:
         """The response that writes to the conversation now; empty if none does."""
         return next((r.id for r in self._responses.values() if not r.apart), "")
 
+    @property
+    def speaking(self) -> str:
+        """The item whose audio is being sent now; empty if none is."""
+        return next((str(r.speaking.ids["item_id"]) for r in self._responses.values() if r.speaking), "")
+
     def begin(self, prompted: Prompted, nursery: trio.Nursery, *, apart: bool, metadata: Any) -> None:
         """Starts a reply. In the conversation only one may be active."""
         if self._faults.no_replies:

@@ -123,3 +123,5 @@ class Faults:
     odd_events: bool = False
     """Unknown events, unknown fields, padding, replies without usage."""
     transcript_delay_ms: int = 400
+    inject: tuple[tuple[int, str | bytes], ...] = ()
+    """Messages sent as they are, at these times. In a text, <reply>, <item> and <turn> stand for what is under way."""
