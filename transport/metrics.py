@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import prometheus_client as prom
+import trio
 
 from actors.notebook import CallRecord
 
@@ -15,6 +16,7 @@ class Metrics:
     def __init__(self, active: Callable[[], int], lag: Callable[[], float] = lambda: 0.0) -> None:
         self.registry = prom.CollectorRegistry()
         self._gauge("triode_calls_active", "Calls up now", active)
+        self._gauge("triode_tasks", "Tasks alive in this process", _tasks)
         self._gauge("triode_loop_lag_seconds", "What the event loop makes everybody wait", lag)
         self.held = self._counter("triode_loop_held", "Steps of a task that held the event loop for too long")
         self.calls = self._counter("triode_calls", "Calls ended", "disposition")
@@ -70,3 +72,11 @@ class Metrics:
 
     def _counter(self, name: str, doc: str, *labels: str) -> prom.Counter:
         return prom.Counter(name, doc, labels, registry=self.registry)
+
+
+def _tasks() -> int:
+    """Tasks of the present run; none without one."""
+    try:
+        return trio.lowlevel.current_statistics().tasks_living
+    except RuntimeError:
+        return 0

@@ -117,17 +117,17 @@ async def _measure(name: str, calls: int, seconds: float, core: int, environ: Se
                 figures.failed.append(f"call {number}: {errors.exceptions[0]!r}")
 
         port = await nursery.start(model)
-        async with _server(server, port, core, environ) as (process, url):
+        async with a_server(server, port, core, environ) as (process, url):
             nursery.start_soon(call, 0)
             await trio.sleep(SETTLE / 2)  # what the first call costs once is not what each call costs
-            idle = _memory(process.pid)
+            idle = memory(process.pid)
             for number in range(1, calls):
                 nursery.start_soon(call, number)
             await trio.sleep(SETTLE + calls * 0.05)
             figures.on, cpu, began = True, _cpu(process.pid), trio.current_time()
             await trio.sleep(seconds)
             figures.on, used, took = False, _cpu(process.pid) - cpu, trio.current_time() - began
-            memory = _memory(process.pid) - idle
+            more = memory(process.pid) - idle
             failed = list(figures.failed)
         nursery.cancel_scope.cancel("measured")
     due = calls * took / 0.02
@@ -139,7 +139,7 @@ async def _measure(name: str, calls: int, seconds: float, core: int, environ: Se
         "barge_ms": spread(figures.barge),
         "truncation_ms": spread(figures.truncation, 1),
         "cpu_ms": used * 1000 / (calls * took),
-        "kb": memory / max(1, calls - 1) / 1024,
+        "kb": more / max(1, calls - 1) / 1024,
         "frames": figures.frames,
         "frames_due": round(due),
         "lost_up": figures.lost_up,
@@ -152,7 +152,7 @@ async def _measure(name: str, calls: int, seconds: float, core: int, environ: Se
 
 
 @contextlib.asynccontextmanager
-async def _server(
+async def a_server(
     server: Server, model_port: int, core: int, environ: Sequence[str]
 ) -> AsyncIterator[tuple[trio.Process, str]]:
     """The server in a process of its own, pinned to `core`: the process, and its URL."""
@@ -205,7 +205,7 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def _memory(pid: int) -> int:
+def memory(pid: int) -> int:
     """Resident bytes of `pid`."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 

@@ -100,6 +100,10 @@ class Wire:
         async with self._lock:
             await self._stream.send_all(frame)
 
+    async def aclose(self) -> None:
+        """Ends the connection without a word."""
+        await trio.aclose_forcefully(self._stream)
+
     async def messages(self) -> AsyncIterator[str]:
         """Until the peer closes."""
         data = self._rest or await self._stream.receive_some(65536)
@@ -188,7 +192,7 @@ class Caller:
         """Until cancelled, or the server closes, which is a failure."""
         call_sid, stream_sid = f"CA{self._number:032x}", f"MZ{self._number:032x}"
         url, parameters = await self._ask(server, voice_path, call_sid)
-        wire = await _open(url)
+        wire = await open_wire(url)
         format_ = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
         start = {"accountSid": ACCOUNT, "callSid": call_sid, "streamSid": stream_sid, "tracks": ["inbound"]}
         start |= {"mediaFormat": format_, "customParameters": parameters}
@@ -283,7 +287,8 @@ class Caller:
         self._dropped = self._playback.received - self._playback.played
 
 
-async def _open(url: str) -> Wire:
+async def open_wire(url: str) -> Wire:
+    """A signed WebSocket to `url`."""
     scheme, _, rest = url.partition("://")
     address, _, path = rest.partition("/")
     host, _, port = address.partition(":")

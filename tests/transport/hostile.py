@@ -191,8 +191,8 @@ def model_events() -> st.SearchStrategy[str | bytes]:
 
 def timed(messages: st.SearchStrategy[str | bytes], at_most: int) -> st.SearchStrategy[list[tuple[int, str | bytes]]]:
     """Messages with the milliseconds at which they come, in order: single ones, and bursts."""
-    single = st.tuples(st.integers(0, 12_000), messages).map(lambda one: [one])
-    burst = st.tuples(st.integers(0, 12_000), messages, st.integers(2, 60)).map(lambda b: [(b[0], b[1])] * b[2])
+    single = st.tuples(st.integers(0, 10_000), messages).map(lambda one: [one])
+    burst = st.tuples(st.integers(0, 10_000), messages, st.integers(2, 60)).map(lambda b: [(b[0], b[1])] * b[2])
     return st.lists(single | single | burst, min_size=1, max_size=at_most).map(
         lambda groups: sorted((one for group in groups for one in group), key=lambda one: one[0])
     )

@@ -1,7 +1,7 @@
 """Two calls at once in one server: whatever the carrier or the model of the first one says, the second goes on as if alone."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,7 +12,7 @@ from actors.messages import Disposition
 from conf.prompts import load_prompt
 from tests.transport import wire_kit
 from tests.transport.hostile import MEGABYTE, examples, model_events, timed, twilio_messages
-from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp, Speak, Wait
+from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp, Speak, Step, Wait
 from transport.loopback.carrier import CarriedCall
 from transport.loopback.model import LoopbackModel
 from transport.loopback.script import Call, Faults, Reply, Script, say
@@ -25,17 +25,21 @@ TALK = Script(turns=(Reply((say("agent_saturday"),)), Reply((say("agent_bye"), C
 WHOLE = load_prompt("greeting").audio + line("agent_saturday").audio + line("agent_bye").audio
 PATIENCE = 25.0
 """Seconds after which a caller whose call is in ruins has had enough."""
+ANN = "+14155550199"
+WHOLE_TALK = (AwaitQuiet(), HELLO, AwaitAgent(1), HELLO, Wait(2), HangUp())
+SHORT_TALK = (Wait(4), HangUp())
 Messages = list[tuple[int, str | bytes]]
 
 
-async def beside(hostile: Mapping[str, tuple[Messages, Messages]]) -> None:
-    """Calls with what comes in between from their carrier and their model, and one beside them, of which all is heard."""
+async def beside(hostile: Sequence[tuple[Messages, Messages]], steps: tuple[Step, ...]) -> None:
+    """Calls with what comes in between from their carrier and their model, and one beside them that is heard whole."""
     plain = wire_kit.settings_for()
     keyed = attrs.evolve(plain, secrets=attrs.evolve(plain.secrets, openai_api_key="sk-loopback"))
-    faults = [Faults(inject=tuple(of_model)) for _, of_model in hostile.values()]
-    model = LoopbackModel(TALK, faults=[*faults, Faults()])
+    faults = [Faults(inject=tuple(of_model)) for _, of_model in hostile]
+    model = LoopbackModel(TALK, faults=[Faults(), *faults, Faults()])
     bugs: list[object] = []
     ruined: list[CarriedCall] = []
+    undisturbed: list[CarriedCall] = []
 
     def listen(call_sid: str, what: str, values: dict[str, Any]) -> None:
         if what == "bug":
@@ -43,23 +47,26 @@ async def beside(hostile: Mapping[str, tuple[Messages, Messages]]) -> None:
             bugs.append((call_sid, raised, raised.exceptions))
 
     async def ruin(world: World, of_carrier: Messages) -> None:
-        steps = (AwaitQuiet(), HELLO, AwaitAgent(1), HELLO, Wait(3), HangUp())
         injected = tuple((at_ms / 1000, message) for at_ms, message in of_carrier)
         with trio.move_on_after(PATIENCE):
             ruined.append(await world.carrier.place_call(steps, faults=StreamFaults(inject=injected)))
+
+    async def be_beside(world: World) -> None:
+        undisturbed.append(await world.carrier.place_call((AwaitQuiet(), HELLO, AwaitQuiet(), BYE), caller=ANN))
 
     async with a_world(keyed, model, listener=listen) as world:
         await trio.sleep(1)
         before = tasks()
         async with trio.open_nursery() as nursery:
-            for of_carrier, _ in hostile.values():
-                nursery.start_soon(ruin, world, of_carrier)
+            nursery.start_soon(be_beside, world)
+            for of_carrier, _ in hostile:
                 await trio.sleep(0.2)  # one after the other, so that each has its own model
-            bystander = await world.carrier.place_call((AwaitQuiet(), HELLO, AwaitQuiet(), BYE), caller="+14155550199")
+                nursery.start_soon(ruin, world, of_carrier)
         await trio.sleep(SETTLED)
         assert world.app.extensions["triode"].switchboard.active == 0
         assert tasks() == before
     assert bugs == []
+    (bystander,) = undisturbed
     (record,) = world.store.of(bystander.call_sid)
     assert b"".join(piece.audio for piece in bystander.heard()) == WHOLE
     assert (record.disposition, record.errors) == (Disposition.HANG_UP, [])
@@ -84,7 +91,7 @@ def tasks() -> int:
 async def test_a_carrier_and_models_that_say_rubbish_in_the_middle_of_their_calls_harm_no_other(
     autojump_clock, of_carrier: Messages, of_model: Messages, of_another: Messages
 ):
-    await beside({"carrier": (of_carrier, []), "model": ([], of_model), "another": ([], of_another)})
+    await beside([(of_carrier, []), ([], of_model), ([], of_another)], WHOLE_TALK)
 
 
 # ---------------------------------------------------------------- what a model may come to say
@@ -134,4 +141,4 @@ ABSURD: dict[str, list[str]] = {
 
 
 async def test_models_out_of_their_minds_harm_no_other_call(autojump_clock):
-    await beside({name: ([], [(6000, event) for event in events]) for name, events in ABSURD.items()})
+    await beside([([], [(1500, event) for event in events]) for events in ABSURD.values()], SHORT_TALK)
