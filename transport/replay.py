@@ -294,7 +294,9 @@ def _to_carrier(entry: Entry) -> Act:
 def _to_model(entry: Entry) -> Act | None:
     at, value = entry.at, entry.value
     if entry.what == "close":
-        return Act(at, "model", f"connection {value} is left")
+        return Act(
+            at, "endings", f"connection {value} is left"
+        )  # in a task of its own: before or after the next one opens
     if entry.what == "connect":
         return Act(at, "model", f"connection {value[0]} to place {value[1]}")
     number, command = value
@@ -322,7 +324,15 @@ def _of_flow(entry: Entry) -> Act:
 
 # ---------------------------------------------------------------- for people
 
-_SHOWN_IN = {"speech": "agent", "heard": "agent", "marks": "agent", "model": "model", "flow": "flow", "errands": "flow"}
+_SHOWN_IN = {
+    "speech": "agent",
+    "heard": "agent",
+    "marks": "agent",
+    "model": "model",
+    "endings": "model",
+    "flow": "flow",
+    "errands": "flow",
+}
 
 
 def _sentence(one: Difference) -> str:
