@@ -254,11 +254,12 @@ class RealtimeLink:
             reason = str(gone)
             if not line.planned_end:
                 self._notebook.trouble("model", reason)
-            self._places.remove(line.place)
-            if line.planned_end:
-                self._places.appendleft(line.place)
-            elif not gone.fatal:  # else it never works until an operator acts
-                self._places.append(line.place)
+            if line.place in self._places:  # else it has been refused for good meanwhile
+                self._places.remove(line.place)
+                if line.planned_end:
+                    self._places.appendleft(line.place)
+                elif not gone.fatal:  # else it never works until an operator acts
+                    self._places.append(line.place)
             if self._wait.up:
                 if not self._let_go(planned=line.planned_end):
                     break

@@ -6,7 +6,7 @@ when it came. A call that goes as it went then meets everything at its old place
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 
@@ -104,18 +104,22 @@ class _Came:
     """Nothing can be sent from here on, whatever still comes."""
 
 
-class ReplayedCarrier:
-    """`CarrierPort`."""
+class _Tape:
+    """What comes through one door, in its time, and not before as much was sent as had been sent by then."""
 
-    def __init__(self, events: list[_Came], began: float) -> None:
-        self._events = deque(one for one in events if not one.deaf)
+    def __init__(self, events: Iterable[_Came], began: float) -> None:
+        self._events = deque(events)
         self._began = began
         self._sent = 0
-        self._deaf = next((one for one in events if one.deaf), None)
         self._news = trio.Event()
 
-    async def receive(self) -> CarrierEvent:
-        """See `CarrierPort`."""
+    def sent(self) -> None:
+        """One more of what counts was sent."""
+        self._sent += 1
+        self._news.set()
+
+    async def next(self) -> _Came:
+        """What comes next. Loses nothing when cancelled; what ends the tape comes again and again."""
         if not self._events:
             await trio.sleep_forever()
         first = self._events[0]
@@ -124,9 +128,25 @@ class ReplayedCarrier:
             while self._sent < first.sent:
                 self._news = trio.Event()
                 await self._news.wait()
-        if first.gone is not None:
-            raise CarrierGone(first.gone)
-        event = cast("CarrierEvent", self._events.popleft().event)
+        if first.gone is None:
+            self._events.popleft()
+        return first
+
+
+class ReplayedCarrier:
+    """`CarrierPort`."""
+
+    def __init__(self, events: list[_Came], began: float) -> None:
+        self._tape = _Tape((one for one in events if not one.deaf), began)
+        self._began = began
+        self._deaf = next((one for one in events if one.deaf), None)
+
+    async def receive(self) -> CarrierEvent:
+        """See `CarrierPort`."""
+        came = await self._tape.next()
+        if came.gone is not None:
+            raise CarrierGone(came.gone)
+        event = cast("CarrierEvent", came.event)
         return attrs.evolve(event, at=trio.current_time()) if isinstance(event, MarkEchoed) else event
 
     async def send_frame(self, audio: bytes) -> None:
@@ -136,14 +156,12 @@ class ReplayedCarrier:
     async def send_mark(self, name: str) -> None:
         """See `CarrierPort`."""
         await self._write()
-        self._sent += 1
-        self._news.set()
+        self._tape.sent()
 
     async def send_clear(self) -> None:
         """See `CarrierPort`."""
         await self._write()
-        self._sent += 1
-        self._news.set()
+        self._tape.sent()
 
     async def close(self) -> None:
         """See `CarrierPort`."""
@@ -254,32 +272,21 @@ class ReplayedSession:
     """`ModelSession`."""
 
     def __init__(self, events: list[_Came], began: float) -> None:
-        self._events = deque(events)
+        self._tape = _Tape(events, began)
         self._began = began
         self._lost = next((one for one in events if one.gone is not None), None)
-        self._sent = 0
-        self._news = trio.Event()
 
     async def receive(self) -> ModelEvent:
         """See `ModelSession`."""
-        if not self._events:
-            await trio.sleep_forever()
-        first = self._events[0]
-        await trio.sleep_until(self._began + first.at)
-        with trio.move_on_at(self._began + first.at + GRACE):
-            while self._sent < first.sent:
-                self._news = trio.Event()
-                await self._news.wait()
-        if first.gone is not None:
-            raise ModelGone(first.gone, fatal=first.fatal)
-        self._events.popleft()
-        return cast("ModelEvent", first.event)
+        came = await self._tape.next()
+        if came.gone is not None:
+            raise ModelGone(came.gone, fatal=came.fatal)
+        return cast("ModelEvent", came.event)
 
     async def send(self, command: ModelCommand) -> None:
         """See `ModelSession`."""
         await self._writing()
-        self._sent += 1
-        self._news.set()
+        self._tape.sent()
 
     async def append(self, payloads: list[str], silence_ms: int) -> None:
         """See `ModelSession`."""

@@ -445,7 +445,7 @@ def create_app(
         return min(max(request.args.get("tries", 0, type=int), 0), TRIES)
 
     def since() -> int:
-        return max(request.args.get("since", 0, type=int), 0)
+        return min(max(request.args.get("since", 0, type=int), 0), int(clock()))
 
     @app.post("/twilio/ivr/recorded")
     @signed

@@ -451,6 +451,20 @@ async def test_sessions_that_are_over_as_soon_as_they_are_up_are_given_up(
     assert len(desk.model.sessions) <= LOSSES_AT_MOST + 2
 
 
+async def test_a_place_that_is_refused_for_good_while_the_next_session_is_prepared_does_not_break_the_call(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, expiring(3600), expiring(3600))
+    first = await desk.up()
+    desk.model.places = (Place(refuses=ModelGone("HTTP 401", fatal=True)), Place())
+    await trio.sleep(3600 - EARLY + 1)
+    assert [place for _, place in desk.model.tried][:2] == [0, 0]
+    first.lose()
+    second = await desk.next()
+    assert told(second) == ["Hello.", "Hi, I am Anna."]
+    assert [place for _, place in desk.model.tried].count(0) == 2, "what is refused for good is not asked again"
+
+
 # ---------------------------------------------------------------- a session that is kept ready
 
 

@@ -214,6 +214,24 @@ async def test_who_has_waited_in_vain_is_put_through(
         assert 3 <= asked <= 5
 
 
+@pytest.mark.parametrize("since", ["9" * 400, "9" * 5000, "-1", "x", "99999999999"])
+async def test_a_time_that_makes_no_sense_is_no_wait_without_end(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, since: str
+):
+    busy = settings(max_calls=0, queue_seconds=60.0)
+    async with house_in_memory(monkeypatch, busy, clock=lambda: 1.7e9 + trio.current_time()) as house:
+        url, asked = f"/twilio/ivr/wait?since={since}", 0
+        answer = await ask(house.app, url, form("CA2"))
+        while answer.kinds == [Gather, Redirect]:
+            redirect = answer.verbs[1]
+            assert isinstance(redirect, Redirect)
+            await trio.sleep(20)
+            answer = await ask(house.app, redirect.url.removeprefix(PUBLIC), form("CA2"))
+            asked += 1
+            assert asked < 10
+        assert answer.kinds == [Say, Dial]
+
+
 async def test_without_a_queue_all_lines_are_busy_is_the_menu_alone(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ):
