@@ -25,8 +25,8 @@ from conf.flow import Flow
 from transport.records import Records
 from transport.twiml import TRIES, Documents
 
-REASON, NUMBER = "reason", "number"
-"""Questions that are no slot of the flow: why the caller calls, and where they can be called."""
+REASON, NUMBER = "call-reason", "call-number"
+"""Questions that are no slot of the flow (no slot can have such a name): why the caller calls, where they can be called."""
 
 
 @attrs.frozen

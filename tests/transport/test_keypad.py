@@ -1,5 +1,6 @@
 """The keypad menu: it knows what was told, settles what keys can settle, and any worker goes on with it from the store."""
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,6 +18,25 @@ from tests.transport.wire_kit import PUBLIC, House, house_in_memory, settings_fo
 from transport.loopback.twiml_reader import Connect, Dial, Gather, Hangup, Record, Redirect, Say
 
 FLOW = load_flow("appointment")
+PARTY = """
+name = "party"
+instructions = "Take an order."
+start = "ask"
+[slots.number]
+kind = "number"
+label = "how many guests there are"
+[slots.reason]
+kind = "choice"
+label = "the occasion"
+choices.birthday = []
+choices.wedding = []
+[states.ask]
+goal = "Ask."
+collects = ["number", "reason"]
+final = true
+[keypad]
+collects = ["number", "reason"]
+"""
 NAMED = Story(FLOW.name, Dialogue("email", {"name": Held("John Smyth", Status.CONFIRMED)}, wish="book"))
 
 
@@ -164,12 +184,32 @@ async def test_while_the_store_is_down_the_caller_notices_nothing_and_it_is_writ
     assert errand.detail == {"number": "+14155550123"}
 
 
-@pytest.mark.parametrize("query", ["", "?question=name", "?question=number&tries=x", "?question=%00&check=1"])
+@pytest.mark.parametrize("query", ["", "?question=name", "?question=call-number&tries=x", "?question=%00&check=1"])
 async def test_a_question_that_nobody_asked_is_the_menu_or_asked_again(
     house: House, autojump_clock: MockClock, query: str
 ):
     answer = await ask(house.app, f"/twilio/ivr/answer{query}", form(Digits="1"))
     assert answer.kinds in ([Gather], [Gather, Redirect])
+
+
+async def test_a_slot_may_be_called_number_or_reason_and_is_asked_for_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, tmp_path: Path
+):
+    flow = tmp_path / "party.toml"
+    flow.write_text(PARTY)
+    own = attrs.evolve(settings(), flow=Flow(path=str(flow)))
+    async with house_in_memory(monkeypatch, own) as house:
+        where = await press(house, await ask(house.app, "/twilio/ivr/menu"), "4")
+        assert "the number at which we can call you" in where.said
+        many = await press(house, await press(house, where, "4155550123"), "1")
+        assert "how many guests there are" in many.said
+        why = await press(house, await press(house, many, "12"), "1")
+        assert "For birthday, press 1. For wedding, press 2." in why.said
+        assert (await press(house, why, "2")).kinds == [Say, Hangup]
+        story = await house.store.story("CA1")
+        assert story is not None
+        held = story["dialogue"]["slots"]
+        assert {name: held[name]["text"] for name in held} == {"number": "12", "reason": "wedding"}
 
 
 # ---------------------------------------------------------------- all lines are busy
