@@ -211,6 +211,7 @@ class Call:
 
     async def _drain(self) -> None:
         """What was said to the end and is on its way is heard, within bounds; a caller who hangs up waits for nothing."""
+        self._framer.no_more()
         with trio.move_on_after(DRAIN_AT_MOST):
             async with trio.open_nursery() as either:
 

@@ -162,6 +162,15 @@ class Framer:
         self._cutting.append(cutting)
         self._out.replace_all(Clear())
 
+    def no_more(self) -> None:
+        """Nobody speaks any more: what has been received so far is all there will be."""
+        for message in self.inbox.take_all():
+            self._accept(message)
+        for item in self._items:
+            item.broken_off = item.broken_off or not item.complete
+            item.complete = True
+        self._news.set()
+
     async def heard(self) -> None:
         """Until all the speech received so far has been heard, or cut."""
         while self._items:

@@ -9,14 +9,21 @@ from collections.abc import Sequence
 
 import attrs
 
-from actors.messages import CallerAudio, CallerSilence
-from actors.mulaw import BYTES_PER_MS
+from actors.ear import LOUD
+from actors.messages import CallerAudio, CallerSilence, Tell
+from actors.mulaw import BYTES_PER_MS, from_base64, loudness
 from actors.notebook import heard_words
 
 ONSET = 1.0
 """Seconds before a turn was noticed that may belong to it."""
 KEPT = 1.6
 """Seconds of audio that are kept while the caller says nothing: an onset, and the time in which it is noticed."""
+NOTICED_WITHIN = 0.3
+"""Seconds until a session that lives tells that the caller began to speak."""
+BEFORE_ONSET = 0.1
+"""Seconds before the first loud frame that are part of a word."""
+TOLD_KEPT = 16
+"""Texts without an answer that are kept; the newest count."""
 
 
 Sent = tuple[float, CallerAudio | CallerSilence]
@@ -40,8 +47,13 @@ class Handover:
     _turn: str = ""
     """The caller's turn that is not written down yet."""
     _turn_from: float = float("inf")
+    _alive_at: float = float("-inf")
+    _over_at: float = float("-inf")
     _items: dict[str, _Speech] = attrs.field(factory=dict[str, _Speech])
     _reply: str = ""
+    _told: deque[tuple[float, Tell]] = attrs.field(factory=lambda: deque[tuple[float, Tell]](maxlen=TOLD_KEPT))
+    _knows: dict[str, float] = attrs.field(factory=dict[str, float])
+    """Replies that have no voice yet, and until when each knows what was told."""
 
     def __attrs_post_init__(self) -> None:
         self._sent = deque(maxlen=self.frames)
@@ -66,10 +78,15 @@ class Handover:
         """The caller has been speaking since then, and the model has taken no notice yet."""
         self._turn_from = min(self._turn_from, began - ONSET)
 
-    def alive(self) -> None:
+    def alive(self, now: float) -> None:
         """The model said something: what it took no notice of was a noise to it."""
+        self._alive_at = now
         if not self._turn:
             self._turn_from = float("inf")
+
+    def turn_over(self, now: float) -> None:
+        """The model heard the caller fall silent: everything before belongs to that turn."""
+        self._over_at = now
 
     def turn_written(self, item: str) -> None:
         """The words of the turn are known, as text."""
@@ -80,8 +97,19 @@ class Handover:
         """The model has answered by voice: it had heard what was said."""
         self._turn, self._turn_from = "", float("inf")
 
+    def told(self, tell: Tell, now: float) -> None:
+        """The model is told something that is part of the conversation, and that only it knows."""
+        self._told.append((now, tell))
+
+    def reply_began(self, reply: str, knows: float) -> None:
+        """The model began a reply; it knows what was told until then."""
+        self._knows[reply] = knows
+
     def spoken(self, reply: str, item: str, audio: int = 0, words: str = "") -> None:
         """A piece of the reply that is being made."""
+        if audio and (knows := self._knows.pop(reply, None)) is not None:
+            while self._told and self._told[0][0] <= knows:
+                self._told.popleft()
         if reply != self._reply:
             self._reply, self._items = reply, {}
         speech = self._items.setdefault(item, _Speech())
@@ -90,6 +118,7 @@ class Handover:
 
     def reply_over(self, reply: str) -> None:
         """The reply was made to its end."""
+        self._knows.pop(reply, None)
         if reply == self._reply:
             self._reply, self._items = "", {}
 
@@ -99,6 +128,16 @@ class Handover:
         """What the caller said that nobody has answered or written down, as it was sent."""
         return [event for at, event in self._sent if at >= self._turn_from]
 
+    def unanswered(self) -> list[Tell]:
+        """What was told that no voice has answered."""
+        return [tell for _, tell in self._told]
+
+    def onset(self) -> list[CallerAudio | CallerSilence]:
+        """The beginning of what the caller is saying, if the session had no time to notice; of it there is no turn yet."""
+        last = [one for one in self._sent if one[0] >= self._alive_at - NOTICED_WITHIN and one[0] > self._over_at]
+        began = next((at for at, event in last if isinstance(event, CallerAudio) and _is_loud(event)), float("inf"))
+        return [event for at, event in last if at >= began - BEFORE_ONSET]
+
     def unfinished(self) -> dict[str, str]:
         """The items of a reply that was broken off by the loss, and the words of each that are heard at most."""
         return {
@@ -106,3 +145,7 @@ class Handover:
             for item, speech in self._items.items()
             if speech.audio >= BYTES_PER_MS
         }
+
+
+def _is_loud(event: CallerAudio) -> bool:
+    return loudness(from_base64(event.payload)) >= LOUD

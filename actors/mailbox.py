@@ -104,4 +104,5 @@ class Mailbox(Generic[T]):
     def _count(self) -> None:
         self._taken_in += 1
         self._waiting += 1
-        self._peak = max(self._peak, self._waiting)
+        # One more than there is room for is on its way to a reader who has not run yet.
+        self._peak = max(self._peak, min(self._waiting, self.capacity))

@@ -397,6 +397,10 @@ class RealtimeLink:
         if self._guided:
             self._guides += 1
             tells.append(Tell(Role.OPERATOR, self._guided, f"{GUIDE_PREFIX}{self._guides}"))
+        again = self._left.unanswered()
+        self._note_told(again)
+        self._once += [(tell.item, trio.current_time()) for tell in again if tell.item.startswith(ONCE_PREFIX)]
+        tells += again
         unheard = self._left.unheard()
         asks = self._wait.owed and not unheard
         if asks and self._unfinished:
@@ -413,7 +417,7 @@ class RealtimeLink:
             await session.send(command)
         self._wait.owed, self._wait.life = False, trio.current_time()
         waiting = self.audio.take_all()
-        for event in (*unheard, *waiting):  # in the order in which it was spoken
+        for event in (*(unheard or self._left.onset()), *waiting):  # in the order in which it was spoken
             self.audio.post(event)
 
     # ------------------------------------------------------------ to the model
@@ -450,7 +454,9 @@ class RealtimeLink:
 
     async def _send_commands(self, session: ModelSession) -> None:
         while True:
-            for command in self._known(self._commands(await self.inbox.receive())):
+            commands = self._known(self._commands(await self.inbox.receive()))
+            self._note_told(commands)
+            for command in commands:
                 if isinstance(command, Tell):
                     self._items.add(command.item)
                 if isinstance(command, Tell) and command.item.startswith(PROMPT_PREFIX):
@@ -458,6 +464,20 @@ class RealtimeLink:
                 elif isinstance(command, Tell) and command.item.startswith(ONCE_PREFIX):
                     self._once.append((command.item, trio.current_time()))
                 await session.send(command)
+
+    def _note_told(self, commands: Sequence[ModelCommand]) -> None:
+        """Should the session be lost before it answers, the next one is told again: the caller's keys, results, what to say."""
+        for command in commands:
+            if isinstance(command, ToolResult):
+                self._handover.told(self._as_text(command), trio.current_time())
+            elif isinstance(command, Tell) and not command.item.startswith((PROMPT_PREFIX, GUIDE_PREFIX)):
+                self._handover.told(command, trio.current_time())
+
+    def _as_text(self, result: ToolResult) -> Tell:
+        """The result of a tool for a session that did not call it."""
+        told = ", ".join(f"{name}: {value}" for name, value in result.output.items())
+        tool = self._tool_names.get(result.call_id, "a tool")
+        return Tell(Role.OPERATOR, f"[The result of {tool}, which you asked for earlier: {told}]")
 
     def _known(self, commands: list[ModelCommand]) -> list[ModelCommand]:
         """Those that mean something to this session: of what another one knew it would only complain."""
@@ -470,9 +490,7 @@ class RealtimeLink:
             if isinstance(command, CancelReply) and not self._desk.knows(command.reply):
                 continue
             if isinstance(command, ToolResult) and command.call_id not in self._calls:
-                told = ", ".join(f"{name}: {value}" for name, value in command.output.items())
-                tool = self._tool_names.get(command.call_id, "a tool")
-                kept.append(Tell(Role.OPERATOR, f"[The result of {tool}, which you asked for earlier: {told}]"))
+                kept.append(self._as_text(command))
                 continue
             if isinstance(command, Extract):
                 command = attrs.evolve(command, items=tuple(item for item in command.items if item in self._items))
@@ -562,7 +580,7 @@ class RealtimeLink:
         while True:
             event = await session.receive()
             self._wait.sign_of_life(trio.current_time())
-            self._handover.alive()
+            self._handover.alive(trio.current_time())
             if isinstance(event, ReplyAudio):
                 self._on_audio(event)
             elif isinstance(event, ReplyWords):
@@ -627,6 +645,7 @@ class RealtimeLink:
             self._notebook.say("caller_speaks", item=event.item)
         elif isinstance(event, SpeechStopped):
             self._desk.speech_stopped()
+            self._handover.turn_over(trio.current_time())
             self._words_unanswered = self._wait.tools_out = False
             self._notebook.caller_stopped(event.item)
             self._flow.post(CallerDone(event.item))
@@ -652,6 +671,7 @@ class RealtimeLink:
                 self.inbox.post(CancelReply(event.reply))
             # A reply that we did not ask for may have begun before it could know of what crossed it on the way.
             known = math.inf if self._desk.was_asked(event.reply) else trio.current_time() - CROSSING
+            self._handover.reply_began(event.reply, known)
             self._seen_by[event.reply] = [one for one in self._once if one[1] <= known]
             self._once = [one for one in self._once if one[1] > known]
             self._notebook.reply_began()

@@ -17,7 +17,9 @@ REMEMBERED = 2000
 """Decisions and tokens that this process remembers by itself, for when the store fails."""
 
 STORY_PATIENCE = 0.3
-"""Seconds that the first word of a stream that goes on waits for what was before."""
+"""Seconds that the first word of a stream that goes on waits for what was before, if this process knows it too."""
+STRANGERS_PATIENCE = 2.5
+"""Seconds that it waits if only the store knows: who has told everything does not want to begin anew, and that would be kept."""
 CLAIM_PATIENCE = 0.2
 """Seconds that a caller's first word waits for the store; a token is then used once as far as this process knows."""
 
@@ -128,7 +130,7 @@ class Records:
     async def story(self, call_sid: str) -> Mapping[str, object] | None:
         """What was before, as far as the store or this process knows; it is waited for only briefly."""
         try:
-            with trio.fail_after(STORY_PATIENCE):
+            with trio.fail_after(STORY_PATIENCE if call_sid in self._stories else STRANGERS_PATIENCE):
                 return await self._store.story(call_sid) or self._stories.get(call_sid)
         except (StoreDown, trio.TooSlowError) as error:
             self._failed("story", error)

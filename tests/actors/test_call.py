@@ -207,6 +207,21 @@ async def test_a_long_speech_is_not_heard_to_its_end_when_the_model_is_lost(auto
         assert stage.now() == pytest.approx(lost + DRAIN_AT_MOST)
 
 
+async def test_a_call_that_is_moved_does_not_wait_for_the_rest_of_a_reply_that_nobody_makes_any_more(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_call() as stage:
+        session = await stage.greeted()
+        session.push(ReplyBegan("r1"), ReplyAudio("r1", "i1", ms(2000, SPEECH)))
+        await trio.sleep(0.5)
+        began = stage.now() - 0.5
+        stage.call.move_away()
+        record = await stage.finished()
+        assert stage.now() == pytest.approx(began + 2.0, abs=0.1)
+    assert record.disposition is Disposition.RESUME
+    assert (record.turns[-1].heard_ms, record.turns[-1].interrupted) == (2000, True)
+
+
 async def test_a_caller_who_cannot_be_written_to_is_not_drained_for_ever(autojump_clock: MockClock) -> None:
     async with a_call() as stage:
         session = await stage.greeted()

@@ -4,9 +4,11 @@ import pytest
 
 from actors.handover import KEPT, ONSET, Handover
 from actors.messages import CallerAudio
+from actors.mulaw import to_base64
 from tests.kit.calls import ms
 
 FRAMES = 750
+QUIET = b"\xff"
 
 
 def speaking(handover: Handover, seconds: float, start: float) -> float:
@@ -57,15 +59,34 @@ def test_what_the_model_took_no_notice_of_is_kept_until_it_shows_that_it_lives()
     handover.unnoticed_since(now)
     speaking(handover, 6.0, now)
     assert heard(handover)[0] == pytest.approx(now - ONSET, abs=0.03)
-    handover.alive()
+    handover.alive(now + 6.0)
     assert heard(handover) == []
 
 
 def test_a_sign_of_life_does_not_forget_a_turn_that_the_model_noticed() -> None:
     handover = Handover(FRAMES)
     handover.turn_began("u1", speaking(handover, 2.0, 0.0))
-    handover.alive()
+    handover.alive(2.0)
     assert heard(handover)
+
+
+@pytest.mark.parametrize(("alive", "kept"), [(4.0, 1.0), (4.9, 0.4)])
+def test_the_beginning_of_what_a_lost_session_had_no_time_to_notice_is_kept(alive: float, kept: float) -> None:
+    handover = Handover(FRAMES)
+    quiet, loud = to_base64(ms(20, QUIET)), to_base64(ms(20))
+    for number in range(250):
+        handover.sent([CallerAudio(loud if number >= 205 else quiet, 0)], number * 0.02)
+    handover.alive(alive)
+    assert len(handover.onset()) == pytest.approx(kept * 50, abs=1)
+    assert handover.unheard() == []  # it is no turn that anybody owes an answer
+
+
+def test_of_a_silent_caller_there_is_no_onset() -> None:
+    handover = Handover(FRAMES)
+    for number in range(100):
+        handover.sent([CallerAudio(to_base64(ms(20, QUIET)), 0)], number * 0.02)
+    handover.alive(1.0)
+    assert handover.onset() == []
 
 
 def test_memory_is_bounded_while_nothing_is_said_and_by_the_frames_in_a_long_turn() -> None:

@@ -91,3 +91,18 @@ async def test_the_peak_is_the_most_that_ever_waited() -> None:
     assert await box.receive() == 4
     box.post(5)
     assert (box.stats().peak, box.stats().taken_in, box.stats().dropped) == (4, 6, 0)
+
+
+async def test_a_mailbox_never_says_that_it_held_more_than_it_can(autojump_clock: trio.testing.MockClock) -> None:
+    box: Mailbox[int] = Mailbox("out", 2, WhenFull.WAIT)
+
+    async def write() -> None:
+        for number in range(100):
+            await box.send(number)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await wait_all_tasks_blocked()
+            assert [await box.receive() for _ in range(100)] == list(range(100))
+    assert box.stats().peak == 2

@@ -45,6 +45,7 @@ from actors.realtime_link import (
     GO_ON,
     LOSSES_AT_MOST,
     MUTE_AT_MOST,
+    ONCE_PREFIX,
     ROLL_OVER_AT_LAST,
     ROLL_OVER_EARLY,
     LinkLimits,
@@ -576,6 +577,62 @@ async def test_a_session_that_takes_long_to_close_does_not_keep_the_next_one_wai
     first.lose()
     await desk.next()
     assert desk.model.tried[1][0] == at
+
+
+async def test_a_word_over_the_agents_speech_that_a_dead_session_took_is_heard_by_the_next(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(5000))
+    desk.speech_until = trio.current_time() + 5.0
+    await trio.sleep(2)
+    await desk.caller(400)
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    await wait_all_tasks_blocked()
+    assert second.heard == [LOUD] * 20
+
+
+KEYS = Tell(Role.CALLER, "[The caller pressed these keys on the telephone: 1]")
+RESULT = "[The result of a tool, which you asked for earlier: ok: True, time: nine]"
+
+
+async def test_keys_results_and_what_to_say_that_a_lost_session_did_not_answer_are_told_to_the_next(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    once = Tell(Role.OPERATOR, "[Say now: nobody took the call.]", f"{ONCE_PREFIX}1")
+    desk.link._calls.add("c1")
+    results = AnswerTools((ToolResult("c1", {"ok": True, "time": "nine"}),), then_reply=False)
+    for message in (KEYS, results, once, AskReply()):
+        desk.link.inbox.post(message)
+    await wait_all_tasks_blocked()
+    assert [type(command) for _, command in first.commands][-4:] == [Tell, ToolResult, Tell, AskReply]
+    first.push(ReplyBegan("r1"))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert told(second)[-3:] == [KEYS.text, RESULT, once.text]
+    assert len(second.said(AskReply)) == 1
+    second.speak("r2", "i2", ms(200))
+    await trio.sleep(1)
+    assert second.said(DropItem) == [DropItem(once.item)], "what is meant for one reply is taken away after it"
+
+
+async def test_keys_that_were_answered_are_not_told_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    desk.link.inbox.post(KEYS)
+    desk.link.inbox.post(AskReply())
+    await wait_all_tasks_blocked()
+    first.speak("r1", "i1", ms(200))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert KEYS.text not in told(second)
 
 
 async def test_a_loud_line_is_heard_by_every_session(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -11,7 +11,15 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord, Turn
 from transport.loopback.memory_store import MemoryStore
 from transport.metrics import Metrics
-from transport.records import CLAIM_PATIENCE, LATER_AT_MOST, REMEMBERED, STORY_PATIENCE, TRY_AGAIN, Records
+from transport.records import (
+    CLAIM_PATIENCE,
+    LATER_AT_MOST,
+    REMEMBERED,
+    STORY_PATIENCE,
+    STRANGERS_PATIENCE,
+    TRY_AGAIN,
+    Records,
+)
 from transport.store import FINAL, Unkeepable
 
 CALLER, CALLED = "+14155550123", "+14155550100"
@@ -69,8 +77,16 @@ async def test_a_story_is_waited_for_only_briefly(autojump_clock: MockClock) -> 
     began = trio.current_time()
     assert await desk.records.story("CA1") == STORY
     assert await desk.records.story("CA3") is None
-    assert trio.current_time() - began == pytest.approx(2 * STORY_PATIENCE)
+    assert trio.current_time() - began == pytest.approx(STORY_PATIENCE + STRANGERS_PATIENCE)
     assert desk.failures("story") == 2
+
+
+async def test_a_story_that_only_a_slow_store_knows_is_waited_for(autojump_clock: MockClock) -> None:
+    died = Desk()
+    await died.keep()
+    here = Desk(died.store)
+    here.store.slow = 1.0
+    assert await here.records.story("CA1") == STORY
 
 
 async def test_what_another_worker_has_kept_comes_before_what_is_remembered_here(autojump_clock: MockClock) -> None:
