@@ -20,7 +20,7 @@ from transport import cli, replay
 from transport.flight_file import ENDING, IN, OUT, Flight, Head, parse, read, unpacked
 from transport.flight_folder import FlightFolder
 from transport.flight_recorder import FlightRecorder
-from transport.loopback import scenario, simulation
+from transport.loopback import scenario, sim_faults, simulation
 from transport.loopback.scenario import Scenario, default_settings
 from transport.loopback.sim_plan import Act, Fault, Plan, plan_of
 
@@ -72,9 +72,9 @@ def simulated(plan: Plan) -> Callable[[Path], None]:
     """The call of a plan, as something to be recorded."""
 
     def simulate(folder: Path) -> None:
-        settings = simulation._settings
+        settings = sim_faults.settings_of
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(simulation, "_settings", lambda plan: recording(settings(plan), folder))
+            patch.setattr(sim_faults, "settings_of", lambda plan: recording(settings(plan), folder))
             assert simulation.simulate(plan).wrong == ()
 
     return simulate

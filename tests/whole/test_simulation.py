@@ -1,81 +1,307 @@
 """The simulator: calls from seeds, with faults, judged from outside. Many more seeds are run by `triode sim`."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
 import pytest
+import trio
 
+from actors.framer import Framer
+from actors.handover import Handover
+from actors.ledger import HeardLedger
+from actors.mailbox import Mailbox
+from actors.messages import Before, Disposition, Floor
+from actors.notebook import CallRecord
+from actors.reply_desk import ReplyDesk
+from actors.waiting import CallerWait, Rung
 from transport import cli
+from transport.errand_desk import ErrandDesk
 from transport.loopback import sim_report, simulation
-from transport.loopback.sim_plan import KINDS, Plan, plan_of
+from transport.loopback.sim_plan import FIRST_KINDS, KINDS, Act, Fault, Plan, plan_of
 from transport.loopback.simulation import Verdict, shrunk, simulate
+from transport.media_socket import MediaSocket
+from transport.records import Records
+from transport.stream_token import StreamTokens
+from transport.switchboard import Switchboard
 
-SEEDS = range(7000, 7010)
+SEEDS = range(7000, 7200)
+LONG_SEEDS = range(8000, 8006)
 ONCE_WRONG = {
-    12: "a session that had stopped: no filler while the model did not hear the caller",
-    64: "a slow store: the delivery was promised only as long as the ringing caller was patient",
-    127: "a store that was down when the call ended: the record and the delivery were lost",
-    1051: "tool results and a second try restarted the caller's wait",
+    "a session that had stopped: no filler while the model did not hear the caller": plan_of(12, FIRST_KINDS),
+    "a slow store: the delivery was promised only as long as the ringing caller was patient": plan_of(64, FIRST_KINDS),
+    "a store that was down when the call ended: the record and the delivery were lost": plan_of(127, FIRST_KINDS),
+    "tool results and a second try restarted the caller's wait": plan_of(1051, FIRST_KINDS),
+    "a call that was moved waited in silence for the rest of a reply that nobody made any more": Plan(
+        126,
+        "appointment",
+        (
+            Act("interrupt", "John Smyth, S M Y T H.", 1.6),
+            Act("interrupt", "What are your opening hours?", 1.6),
+            Act("say", "J dot Smyth at gmail dot com.", 0.8),
+        ),
+        (Fault("server_drains", 9.95, 9.6),),
+    ),
+    "what the caller said over the agent to a session that was dying was lost": attrs.evolve(
+        plan_of(554), flow="after_hours", faults=(Fault("model_half_open", 18.53, 11.2),), bystanders=0
+    ),
+    "a slow store and a server that died: the next one did not wait for the story, and wrote over it": Plan(
+        10308,
+        "after_hours",
+        (
+            Act("interrupt", "Thank you.", 0.8),
+            Act("say", "Yes, that is right.", 1.6),
+            Act("say", "Hello? Are you there?", 1.6),
+        ),
+        (Fault("store_slow", 15.21, 3.33), Fault("worker_dies", 21.36, 3.97), Fault("model_half_open", 7.18, 6.86)),
+    ),
 }
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_simulated_call_goes_as_it_should(seed: int) -> None:
-    verdict = simulate(plan_of(seed))
+def short(seed: int) -> Plan:
+    """The plan of a seed as a short call, with all its faults."""
+    plan = plan_of(seed)
+    sooner = tuple(attrs.evolve(fault, at=fault.at / 2) for fault in plan.faults)
+    return attrs.evolve(plan, acts=plan.acts[: 1 + seed % 2], faults=sooner, bystanders=int(seed % 4 == 0))
+
+
+@pytest.mark.parametrize("plan", [*map(short, SEEDS), *map(plan_of, LONG_SEEDS)], ids=lambda plan: f"seed {plan.seed}")
+def test_a_simulated_call_goes_as_it_should(plan: Plan) -> None:
+    verdict = simulate(plan)
     assert verdict.wrong == (), f"{verdict.plan}\n{verdict.timeline}"
 
 
-@pytest.mark.parametrize("seed", ONCE_WRONG)
-def test_what_the_simulator_once_found_stays_mended(seed: int) -> None:
-    verdict = simulate(plan_of(seed))
-    assert verdict.wrong == (), f"{ONCE_WRONG[seed]}\n{verdict.plan}\n{verdict.timeline}"
+def test_every_kind_of_fault_is_in_the_simulated_calls() -> None:
+    assert {fault.kind for plan in map(short, SEEDS) for fault in plan.faults} == set(KINDS)
 
 
-@pytest.mark.parametrize("seed", [41])
-def test_the_same_seed_gives_the_same_log_twice(seed: int) -> None:
-    first, second = simulate(plan_of(seed)), simulate(plan_of(seed))
+@pytest.mark.parametrize("what", ONCE_WRONG)
+def test_what_the_simulator_once_found_stays_mended(what: str) -> None:
+    verdict = simulate(ONCE_WRONG[what])
+    assert verdict.wrong == (), f"{what}\n{verdict.plan}\n{verdict.timeline}"
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        plan_of(41, FIRST_KINDS),
+        attrs.evolve(plan_of(3), faults=(Fault("worker_dies", 12.0), Fault("net_lossy", 1.0, 8.0)), bystanders=1),
+    ],
+    ids=["a model that fails", "a server that dies, on a bad network, with a bystander"],
+)
+def test_the_same_seed_gives_the_same_log_twice(plan: Plan) -> None:
+    first, second = simulate(plan), simulate(plan)
     assert first.log
     assert first.log == second.log
 
 
 def test_a_plan_is_drawn_from_its_seed_and_every_kind_of_fault_is_drawn() -> None:
     assert plan_of(5) == plan_of(5)
-    drawn = {fault.kind for seed in range(200) for fault in plan_of(seed).faults}
-    assert drawn == set(KINDS)
+    drawn = [plan_of(seed) for seed in range(400)]
+    assert {fault.kind for plan in drawn for fault in plan.faults} == set(KINDS)
+    assert {plan.bystanders for plan in drawn} == {0, 1, 2}
     only = {fault.kind for seed in range(50) for fault in plan_of(seed, ("model_drop",)).faults}
     assert only == {"model_drop"}
+
+
+def test_seeds_with_the_first_kinds_of_faults_still_mean_what_they_meant() -> None:
+    acts = (
+        Act("say", "J dot Smyth at gmail dot com.", 0.3),
+        Act("interrupt", "Yes, that is right.", 1.6),
+        Act("say", "I would like an appointment please.", 1.6),
+        Act("interrupt", "J dot Smyth at gmail dot com.", 0.8),
+        Act("say", "Yes, that is right.", 1.6),
+    )
+    assert plan_of(12, FIRST_KINDS) == Plan(12, "after_hours", acts, (Fault("model_stall", 4.17, 11.02),))
 
 
 # ---------------------------------------------------------------- it notices
 
 
-QUIET = attrs.evolve(plan_of(0), flow="appointment", faults=())
+def a_plan(seed: int, *faults: Fault, flow: str = "appointment", bystanders: int = 0) -> Plan:
+    """The caller and the model of `seed`, with these faults."""
+    return attrs.evolve(plan_of(seed), flow=flow, faults=faults, bystanders=bystanders)
+
+
+QUIET = a_plan(0)
+
+
+def noticed(plan: Plan, what: str) -> bool:
+    """Whether the simulator says so of `plan`."""
+    return any(what in wrong for wrong in simulate(plan).wrong)
 
 
 def test_a_caller_who_is_left_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from actors.waiting import CallerWait, Rung
-
     monkeypatch.setattr(CallerWait, "next", lambda self: (float("inf"), Rung.FILLER))
-    stalled = next(plan for plan in map(plan_of, range(500)) if [f.kind for f in plan.faults] == ["model_no_replies"])
-    assert any("silence" in wrong for wrong in simulate(stalled).wrong)
+    assert noticed(a_plan(0, Fault("model_no_replies")), "silence")
 
 
 def test_a_delivery_that_is_not_made_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from transport.records import Records
-
     async def never(self: Records, call_sid: str, due: float) -> None:
         """Promises nothing."""
 
     monkeypatch.setattr(Records, "promise_delivery", never)
-    assert "deliveries: {}" in simulate(QUIET).wrong
+    assert noticed(QUIET, "deliveries: {}")
 
 
 def test_a_bug_in_an_actor_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from actors.framer import Framer
-
     def broken(self: Framer, message: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(Framer, "_add_audio", broken)
-    assert any("bug" in wrong for wrong in simulate(QUIET).wrong)
+    assert noticed(QUIET, "a bug: ")
+
+
+def test_a_truncation_that_is_not_what_was_played_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeardLedger, "played", lambda self, now: self._sent)
+    assert noticed(a_plan(5), "was truncated 200 ms off")
+
+
+def test_an_agent_that_is_cut_and_goes_on_talking_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def not_told(self: MediaSocket) -> None:
+        """Tells the carrier nothing."""
+
+    monkeypatch.setattr(MediaSocket, "send_clear", not_told)
+    assert noticed(a_plan(5), "the carrier was not told to stop")
+
+
+def test_what_is_played_after_it_was_cut_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    yields = Framer.yield_floor
+
+    def yields_and_forgets(self: Framer, reason: Floor) -> None:
+        yields(self, reason)
+        self._muted.clear()
+
+    monkeypatch.setattr(Framer, "yield_floor", yields_and_forgets)
+    monkeypatch.setattr(ReplyDesk, "wanted", lambda self, reply: True)
+    assert noticed(a_plan(19), "was played after it was cut")
+
+
+def test_a_detail_that_is_not_kept_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Records.keep_story
+
+    async def keep_little(
+        self: Records, call_sid: str, caller: str, called: str, story: Mapping[str, Any], *, over: bool
+    ) -> bool:
+        less = {**story, "dialogue": {**story["dialogue"], "slots": {}}}
+        return await keep(self, call_sid, caller, called, less, over=over)
+
+    monkeypatch.setattr(Records, "keep_story", keep_little)
+    assert noticed(a_plan(4), "and kept is ''")
+
+
+def test_a_turn_that_is_lost_with_its_session_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handover, "unheard", lambda self: [])
+    assert noticed(a_plan(5, Fault("model_drop", 7.94)), "was lost with its session")
+
+
+def test_half_a_turn_that_is_lost_with_its_session_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handover, "unheard", lambda self: [])
+    monkeypatch.setattr(Handover, "onset", lambda self: [])
+    assert noticed(a_plan(269, Fault("model_drop", 33.9)), "nobody heard the caller say")
+
+
+def test_keys_that_are_lost_with_their_session_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handover, "unanswered", lambda self: [])
+    plan = Plan(882, "after_hours", (Act("press", "1"), Act("wait", seconds=9.0)), (Fault("model_stall", 4.84),))
+    assert noticed(plan, "lost with its session: [The caller pressed these keys")
+
+
+def test_a_mailbox_that_holds_more_than_it_may_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(self: Mailbox[Any]) -> None:
+        self._taken_in += 1
+        self._peak = self.capacity + 1
+
+    monkeypatch.setattr(Mailbox, "_count", count)
+    assert noticed(QUIET, "held 5 of 4")
+
+
+def test_a_second_greeting_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = StreamTokens.make
+
+    def as_if_new(self: StreamTokens, call_sid: str, **what: Any) -> str:
+        return make(self, call_sid, **{**what, "before": Before.NOTHING})
+
+    monkeypatch.setattr(StreamTokens, "make", as_if_new)
+    assert noticed(a_plan(153, Fault("stream_drop", 15.8)), "greeted twice")
+
+
+def test_an_effect_that_is_carried_out_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = ErrandDesk._text
+
+    async def text_twice(self: ErrandDesk, *what: str) -> tuple[str, str, dict[str, object]]:
+        await text(self, *what)
+        return await text(self, *what)
+
+    monkeypatch.setattr(ErrandDesk, "_text", text_twice)
+    assert noticed(a_plan(1, flow="after_hours"), "a message was sent twice")
+
+
+def test_a_call_that_suffers_from_another_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end_all(self: Switchboard, call_sid: str, reason: str, *, lost: bool) -> None:
+        for call in list(self._calls.values()):
+            call.carrier_gone(reason, lost=lost)
+
+    monkeypatch.setattr(Switchboard, "_end_streams", end_all)
+    assert noticed(a_plan(108, Fault("stream_drop", 4.86), bystanders=1), "bystander")
+
+
+def test_a_call_without_a_record_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def keep_nothing(self: Records, record: CallRecord) -> None:
+        """Keeps nothing."""
+
+    monkeypatch.setattr(Records, "keep_record", keep_nothing)
+    assert noticed(QUIET, "0 records of 1 streams")
+
+
+def test_a_write_that_is_never_made_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(self: Records) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Records, "catch_up", never)
+    assert noticed(a_plan(143, Fault("store_down", 27.37, 10.74)), "writes that were never made")
+
+
+def test_a_task_that_outlives_its_call_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Records.keep_record
+
+    async def keep_and_linger(self: Records, record: CallRecord) -> None:
+        await keep(self, record)
+        trio.lowlevel.spawn_system_task(trio.sleep_forever)
+
+    monkeypatch.setattr(Records, "keep_record", keep_and_linger)
+    assert noticed(QUIET, "1 tasks are left")
+
+
+def test_a_place_that_is_kept_for_nobody_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    expect = Switchboard.expect
+
+    def expect_for_ever(self: Switchboard, call_sid: str) -> None:
+        expect(self, f"{call_sid}x")
+        self._expected[f"{call_sid}x"] = float("inf")
+        expect(self, call_sid)
+
+    monkeypatch.setattr(Switchboard, "expect", expect_for_ever)
+    assert noticed(QUIET, "still expected")
+
+
+def test_a_caller_who_waits_long_after_their_server_died_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    disposition = Records.disposition
+
+    async def slowly(self: Records, call_sid: str) -> Disposition | None:
+        await trio.sleep(3)
+        return await disposition(self, call_sid)
+
+    monkeypatch.setattr(Records, "disposition", slowly)
+    assert noticed(a_plan(30, Fault("worker_dies", 35.87)), "until somebody was heard after the server died")
+
+
+def test_a_call_that_does_not_end_well_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: Records, call_sid: str) -> Disposition | None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Records, "disposition", nothing)
+    assert noticed(a_plan(108, Fault("stream_drop", 4.86)), "the call ended so: error")
 
 
 # ---------------------------------------------------------------- what is told
@@ -101,10 +327,13 @@ def test_the_report_tells_speed_coverage_and_what_went_wrong() -> None:
         Verdict(bad, ("greeted twice",), (), "", ("wish",), 30.0, 1.0),
     ]
     text = sim_report.report(verdicts, 10.0)
-    assert "2 calls in 10 s" in text
+    beside = good.bystanders + bad.bystanders
+    assert f"2 calls and {beside} beside them in 10 s: {(2 + beside) / 10:.1f} a second" in text
     assert "0.50 h a minute of CPU" in text
     assert "wrong: seed 2: greeted twice" in text
     assert "1 went as they should, 1 did not" in text
+    drawn = {fault.kind for fault in (*good.faults, *bad.faults)}
+    assert f"{len(drawn)} of {len(KINDS)} kinds of fault" in text
     for fault in (*good.faults, *bad.faults):
         assert fault.kind in text
 

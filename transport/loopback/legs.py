@@ -321,6 +321,7 @@ class Leg(Line):
         finally:
             self._streaming = None
             stream.log.playback.until(trio.current_time())
+            stream.log.closed = trio.current_time()
 
     async def _stream_status(self, verb: twiml.Connect, log: StreamLog, event: str, **extra: str) -> None:
         if verb.status_callback:

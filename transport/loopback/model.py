@@ -151,7 +151,7 @@ class _Session:
     def __init__(self, log: SessionLog, faults: Faults, brain: Brain, script: Script, rng: random.Random) -> None:
         self.log = log
         self._faults = faults
-        self._said, self._sure = script.said, script.sure
+        self._said, self._sure, self._writer = script.said, script.sure, script.writer
         self._random = rng
         self._send, self.outgoing = trio.open_memory_channel[str](QUEUE)
         self._stalled = False
@@ -163,6 +163,8 @@ class _Session:
         """What was appended since the last commit, in bytes of 24 kHz PCM."""
         self._turn = 0
         self._turn_item = ""
+        self._turn_from = 0
+        """Where in the log's audio the turn begins."""
         self._nursery: trio.Nursery
         self.conversation = Conversation(log, self.emit, self.new_id)
         self.replies = Replies(self, faults, brain)
@@ -316,6 +318,7 @@ class _Session:
             return None  # only µ-law is listened to: a client that forgot the format gets no turn at all
         if len(self.log.audio) < 600_000 * BYTES_PER_MS:
             self.log.audio += audio
+            self.log.audio_until = trio.current_time()
         for heard in self._voice.listen(audio):
             if isinstance(heard, Started):
                 self._speech_started(heard.at_ms)
@@ -327,7 +330,7 @@ class _Session:
         return None
 
     def _speech_started(self, at_ms: int) -> None:
-        self._turn_item = self.new_id("item")
+        self._turn_item, self._turn_from = self.new_id("item"), at_ms * BYTES_PER_MS
         self.emit("input_audio_buffer.speech_started", audio_start_ms=at_ms, item_id=self._turn_item)
         if self._flag("interrupt_response"):
             self.replies.interrupt()
@@ -350,10 +353,11 @@ class _Session:
         message = {"id": item, "object": "realtime.item", "type": "message", "status": "completed", "role": "user"}
         self.conversation.add({**message, "content": content})
         if self._session["audio"]["input"]["transcription"]:
-            self._nursery.start_soon(self._transcribe, item, self._turn)
+            self._nursery.start_soon(self._transcribe, item, self._turn, bytes(self.log.audio[self._turn_from :]))
 
-    async def _transcribe(self, item: str, turn: int) -> None:
+    async def _transcribe(self, item: str, turn: int, audio: bytes) -> None:
         words = self._said[turn - 1] if turn <= len(self._said) else "(speech)"
+        words = self._writer(audio) if self._writer else words
         where = {"item_id": item, "content_index": 0}
         await trio.sleep(self._faults.transcript_delay_ms / 2000)
         self.emit("conversation.item.input_audio_transcription.delta", **where, delta=words[: len(words) // 2])
@@ -396,7 +400,7 @@ class _Session:
     def _reply(self, *, apart: bool = False, metadata: Any = None) -> None:
         """Begins a reply; one apart leaves the news to the conversation's next one."""
         results, text = ((), "") if apart else self.conversation.take_news()
-        prompted = Prompted(self._turn, results, text, apart)
+        prompted = Prompted(self._turn, results, text, apart, self.log.client)
         self.replies.begin(prompted, self._nursery, apart=apart, metadata=metadata)
 
     @property

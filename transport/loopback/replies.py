@@ -172,6 +172,11 @@ class Replies:
             if spoken.kept is None:
                 speaking.item["content"][0]["transcript"] = speaking.words
         audio = speech.audio[start : start + piece]
+        log, item = self._session.log, str(ids["item_id"])
+        if item not in log.speech:
+            log.speech[item] = bytearray()
+            log.speech_at[item] = trio.current_time()
+        log.speech[item] += audio
         if not self._session.pcmu:
             audio = bytes(6 * len(audio))
         self.spoke = True

@@ -55,6 +55,8 @@ class Prompted:
     text: str = ""
     apart: bool = False
     """Whether it is to be no part of the conversation."""
+    client: str = ""
+    """Whom the session is for, as the client names them (`OpenAI-Safety-Identifier`)."""
 
 
 Brain = Callable[[Prompted], Reply]
@@ -73,6 +75,8 @@ class Script:
     apart: tuple[Reply, ...] = ()
     said: tuple[str, ...] = ()
     sure: tuple[float, ...] = ()
+    writer: Callable[[bytes], str] | None = None
+    """Makes words of a turn's audio (µ-law bytes), instead of `said`."""
 
     def brain(self) -> Brain:
         """The script as a function, fresh: each list is read once, then the model asks the caller to repeat."""

@@ -25,6 +25,17 @@ class SessionLog:
     """Codes of the errors that the client was told."""
     tool_results: list[tuple[str, str]] = attrs.field(factory=list)
     """Call ids and outputs."""
+    speech: dict[str, bytearray] = attrs.field(factory=dict)
+    """The audio that was made of each item, µ-law bytes."""
+    speech_at: dict[str, float] = attrs.field(factory=dict)
+    """When the audio of each item began."""
+    audio_until: float = float("-inf")
+    """When the last audio of the caller's came in."""
+
+    @property
+    def client(self) -> str:
+        """Whom the session is for, as the client names them."""
+        return self.headers.get("openai-safety-identifier", "")
 
     def types(self) -> list[str]:
         """The types of the client events but appends, in order."""

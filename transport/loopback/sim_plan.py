@@ -58,7 +58,33 @@ KINDS = {
     "rest_slow": "the carrier's API is slow",
     "backend_fails": "the backend fails",
     "callbacks_twice": "every webhook comes twice",
+    "worker_dies": "the server is killed, and another one takes over",
+    "server_drains": "the server is told to go, and another one takes over",
+    "net_slow": "every connection is slow and uneven",
+    "net_lossy": "every connection loses packets, which come again",
+    "net_pieces": "what is sent at once arrives in parts",
+    "stream_cut_up": "the media stream is cut at a byte on its way to the server",
+    "stream_cut_down": "the media stream is cut at a byte on its way from the server",
+    "stream_half_open": "nothing comes through on the media stream, and nobody is told",
+    "stream_slow_reader": "the carrier reads slowly",
+    "marks_bunched": "marks come back in bunches",
+    "model_cut_up": "the model's connection is cut at a byte on its way to the model",
+    "model_cut_down": "the model's connection is cut at a byte on its way from the model",
+    "model_half_open": "nothing comes through on the model's connection, and nobody is told",
+    "model_late": "much that the model was saying still comes after an interruption",
+    "tool_slow": "tools are slow",
+    "tool_fails": "tools fail",
+    "standby": "no fault: a second session is kept ready",
+    "marks_swapped": "marks come back in the wrong order",
 }
+FIRST_KINDS = tuple(KINDS)[: list(KINDS).index("worker_dies")]
+"""Those that there were first: with them old seeds still mean what they meant."""
+OF_ALL = frozenset(
+    kind
+    for kind in KINDS
+    if kind.startswith(("store_", "rest_", "backend_", "callbacks_", "worker_", "server_", "net_"))
+)
+"""Kinds that concern every call of a world; the others only the one that is there first."""
 
 
 @attrs.frozen
@@ -72,15 +98,19 @@ class Act:
 
 @attrs.frozen
 class Plan:
-    """One call."""
+    """A call, and those that are up beside it."""
 
     seed: int
     flow: str
     acts: tuple[Act, ...]
     faults: tuple[Fault, ...]
+    bystanders: int = 0
+    """Other calls in the same world, which have no faults of their own."""
 
     def smaller(self) -> Iterator["Plan"]:
         """The same with one thing less, the largest things first."""
+        if self.bystanders:
+            yield attrs.evolve(self, bystanders=self.bystanders - 1)
         for number in range(len(self.faults)):
             yield attrs.evolve(self, faults=self.faults[:number] + self.faults[number + 1 :])
         for number in reversed(range(len(self.acts))):
@@ -93,7 +123,8 @@ class Plan:
     def __str__(self) -> str:
         acts = "; ".join(f"{act.what} {act.words or f'{act.seconds:g} s'}" for act in self.acts)
         faults = "; ".join(f"{fault.kind} at {fault.at:g} s ({fault.size:g})" for fault in self.faults) or "none"
-        return f"seed {self.seed}, flow {self.flow}\n  caller: {acts}\n  faults: {faults}"
+        beside = f", {self.bystanders} beside it" if self.bystanders else ""
+        return f"seed {self.seed}, flow {self.flow}{beside}\n  caller: {acts}\n  faults: {faults}"
 
 
 def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
@@ -113,11 +144,29 @@ def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
         Fault(kind, round(chance.uniform(0.5, 40.0), 2), round(chance.uniform(0.2, 12.0), 2))
         for kind in chance.sample(kinds, wanted)
     ]
-    return Plan(seed, chance.choice(FLOWS), tuple(acts), tuple(faults))
+    bystanders = random.Random(f"bystanders {seed}").choices((0, 1, 2), (5, 2, 1))[0]
+    return Plan(seed, chance.choice(FLOWS), tuple(acts), tuple(faults), bystanders if kinds != FIRST_KINDS else 0)
 
 
-def reply_of(seed: int, number: int, *, apart: bool, after_tools: bool) -> Reply:
+def bystander_of(seed: int, number: int) -> tuple[float, tuple[Act, ...]]:
+    """Bystander `number`: how long after the first call theirs begins, and what they say."""
+    chance = random.Random(f"bystander {seed} {number}")
+    says = [Act("say", phrase) for phrase in chance.sample(PHRASES, chance.randint(1, 3))]
+    return round(chance.uniform(1.0, 15.0), 2), tuple(says)
+
+
+def plain_reply_of(seed: int, number: int) -> Reply:
+    """The model's answer `number` to a bystander: always speech, and nothing else."""
+    chance = random.Random(f"plain reply {seed} {number}")
+    words = chance.choice(AGENT)
+    return Reply(
+        (Speech(words, murmur(words, seed=number)),), chance.choice((100, 250, 600)), chance.choice((1.5, 5.0))
+    )
+
+
+def reply_of(plan: Plan, number: int, *, apart: bool, after_tools: bool) -> Reply:
     """The model's answer `number`: speech, tools, both, seldom an end; a model that behaves as models do."""
+    seed = plan.seed
     chance = random.Random(f"reply {seed} {number}")
     if apart:
         return Reply((Text(json.dumps({"email": "a@example.com"} if chance.random() < 0.3 else {})),))
@@ -132,6 +181,10 @@ def reply_of(seed: int, number: int, *, apart: bool, after_tools: bool) -> Reply
     if last < 0.14:
         return Reply((speech, Call("transfer_to_human", '{"reason": "asked"}')), delay, speed)
     calls = [_call(chance) for _ in range(chance.choice((1, 1, 2)))]
+    if slow := plan.fault("tool_slow"):
+        calls[0] = Call("free_times", json.dumps({"takes": slow.size}))
+    elif plan.fault("tool_fails"):
+        calls[0] = Call("free_times", '{"fails": true}')
     return Reply((speech, *calls) if chance.random() < 0.3 else tuple(calls), delay, speed)
 
 

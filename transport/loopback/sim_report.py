@@ -40,10 +40,13 @@ def report(verdicts: list[Verdict], seconds: float) -> str:
     """Speed, what was covered, and which seeds went wrong."""
     virtual = sum(verdict.virtual_seconds for verdict in verdicts)
     cpu = sum(verdict.cpu_seconds for verdict in verdicts)
+    beside = sum(verdict.plan.bystanders for verdict in verdicts)
+    drawn = {fault.kind for verdict in verdicts for fault in verdict.plan.faults}
     lines = [
-        f"{len(verdicts)} calls in {seconds:.0f} s: {len(verdicts) / max(seconds, 1e-9):.1f} a second, "
+        f"{len(verdicts)} calls and {beside} beside them in {seconds:.0f} s: "
+        f"{(len(verdicts) + beside) / max(seconds, 1e-9):.1f} a second, "
         f"{virtual / 3600:.1f} h of calls, {virtual / 60 / max(cpu, 1e-9):.2f} h a minute of CPU",
-        "faults and the states of the flow that were passed through with them:",
+        f"{len(drawn)} of {len(KINDS)} kinds of fault, with the states of the flow that were passed through with them:",
     ]
     covered: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for verdict in verdicts:

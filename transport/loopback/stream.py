@@ -15,6 +15,8 @@ from transport.loopback.playback import Playback
 
 FIRST_TIMESTAMP_MS = 120
 """The first frame is this far into the stream, as seen on the real wire."""
+SWAPPED_WITHIN = 0.5
+"""Seconds that a mark waits for one that overtakes it."""
 _FIELDS = {
     "media": {"event", "streamSid", "media"},
     "mark": {"event", "streamSid", "mark"},
@@ -33,6 +35,10 @@ class StreamFaults:
     """No frames for a while; they are lost."""
     echo_delay: float = 0
     """Marks come back this much later."""
+    echo_every: float = 0
+    """Marks come back in bunches, so far apart."""
+    echo_swapped: bool = False
+    """Of two marks that are due soon after each other the later one comes back first."""
     inject: tuple[tuple[float, str | bytes], ...] = ()
     """Messages sent as they are, at these times."""
     parameters: dict[str, str] | None = None
@@ -61,6 +67,7 @@ class StreamLog:
     """Codes such as 31951: once a stream each."""
     close_code: int | None = None
     ended_by: str = ""
+    closed: float = math.inf
 
 
 class MediaStream:
@@ -213,18 +220,29 @@ class MediaStream:
             self._play(trio.current_time())
 
     async def _echo(self, _: trio.Nursery) -> None:
-        """Sends marks back, in the order they were reached."""
+        """Sends marks back, in the order they were reached, unless they are to be swapped."""
         async for due, name in self._reached:
             await trio.sleep_until(due)
-            self.log.marks.append(name)
-            await self._send("mark", mark={"name": name})
+            names = [name]
+            if self._faults.echo_swapped:
+                with trio.move_on_after(SWAPPED_WITHIN):
+                    names.insert(0, (await self._reached.receive())[1])
+            for each in names:
+                await self._echoed(each)
+
+    async def _echoed(self, name: str) -> None:
+        self.log.marks.append(name)
+        await self._send("mark", mark={"name": name})
 
     def _play(self, now: float) -> None:
         self._mark(self.log.playback.until(now), now)
 
     def _mark(self, names: list[str], now: float) -> None:
         for name in names:
-            self._reach.send_nowait((now + self._faults.echo_delay, name))
+            due = now + self._faults.echo_delay
+            if every := self._faults.echo_every:
+                due = math.ceil(due / every) * every
+            self._reach.send_nowait((due, name))
 
 
 def understood(message: str | bytes, stream_sid: str) -> dict[str, Any] | int:

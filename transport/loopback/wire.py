@@ -12,6 +12,9 @@ WINDOW = 64 * 1024
 AGAIN = 0.25
 """Seconds until a lost piece is sent again; what comes after it waits for it."""
 
+GIVEN_UP_AFTER = 25.0
+"""Seconds until the ends of a dead wire learn of it: nobody has confirmed what they sent."""
+
 
 @attrs.frozen
 class WireFaults:
@@ -27,7 +30,7 @@ class WireFaults:
     cut_down: int = 0
     """Bytes to the server, and from it, after which the wire is cut."""
     dead_at: float = 0.0
-    """From then on nothing comes through, either way, and nobody is told."""
+    """From then on nothing comes through, either way, and nobody is told for long."""
     slow: float = 0.0
     """Bytes a second that come through from the server; 0: all."""
 
@@ -99,7 +102,7 @@ class _Way:
     async def send(self, data: bytes) -> None:
         while data:
             await self.room()
-            if self._broken or self._ended:
+            if self._useless:
                 raise trio.BrokenResourceError
             size = min(len(data), self._chance.randint(1, len(data)) if self._faults.pieces else len(data))
             piece, data = data[:size], data[size:]
@@ -121,19 +124,18 @@ class _Way:
         if self._rate:
             due = max(due, self._last) + len(piece) / self._rate
         self._last = max(due, self._last)  # bytes do not overtake each other
-        dead = faults.dead_at and now - self._laid >= faults.dead_at
-        self._coming.append((math.inf if dead else self._last, piece))
+        self._coming.append((math.inf if self._dead else self._last, piece))
         self._bytes += len(piece)
         self._tell()
 
     async def room(self) -> None:
-        while self._bytes >= WINDOW and not (self._broken or self._ended):
-            await self._news(math.inf)
+        while self._bytes >= WINDOW and not self._useless:
+            await self._news(self._given_up_at)
 
     async def receive(self, at_most: int) -> bytes | None:
         """What has come, b"" at the end, None if the wire is broken at this end."""
         while True:
-            if self._broken:
+            if self._broken or trio.current_time() >= self._given_up_at:
                 return None
             if self._coming and self._coming[0][0] <= trio.current_time():
                 _, piece = self._coming.popleft()
@@ -143,18 +145,31 @@ class _Way:
                 self._bytes -= len(piece)
                 self._tell()
                 return piece
-            if not self._coming and self._ended:
+            if not self._coming and self._ended and not self._dead:
                 return b""
-            await self._news(self._coming[0][0] if self._coming else math.inf)
+            await self._news(min(self._coming[0][0] if self._coming else math.inf, self._given_up_at))
 
     def end(self) -> None:
-        dead = self._faults.dead_at and trio.current_time() - self._laid >= self._faults.dead_at
-        self._ended = not dead  # of a dead wire the peer does not learn even that
+        self._ended = True
         self._tell()
 
     def give_up(self) -> None:
         self._broken = True
         self._tell()
+
+    @property
+    def _dead(self) -> bool:
+        """Whether nothing comes through any more, not even that somebody has closed."""
+        return bool(self._faults.dead_at) and trio.current_time() - self._laid >= self._faults.dead_at
+
+    @property
+    def _given_up_at(self) -> float:
+        return self._laid + self._faults.dead_at + GIVEN_UP_AFTER if self._faults.dead_at else math.inf
+
+    @property
+    def _useless(self) -> bool:
+        """Whether sending fails."""
+        return self._ended or (self._broken and not self._dead) or trio.current_time() >= self._given_up_at
 
     def _tell(self) -> None:
         self._changed.set()

@@ -56,9 +56,10 @@ class Worker:
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     drain: trio.Event = attrs.field(factory=trio.Event)
+    died: trio.Event = attrs.field(factory=trio.Event)
     leave: trio.Event = attrs.field(factory=trio.Event)
     gone: trio.Event = attrs.field(factory=trio.Event)
-    dead: bool = False
+    """Set when nothing of it is left here, which takes a moment even of one that died."""
     app: Any = None
     nursery: Any = None
     ends: list[Any] = attrs.field(factory=list)
@@ -66,7 +67,7 @@ class Worker:
 
     async def alive(self) -> None:
         """A process that was killed does nothing more, not even tidy up."""
-        if self.dead:
+        if self.died.is_set():
             await trio.sleep_forever()
 
 
@@ -82,6 +83,8 @@ class World:
     rest: LoopbackRest
     backend: LoopbackBackend
     network: "_Network"
+    killed: list[float] = attrs.field(factory=list)
+    """When a server died."""
 
     @property
     def app(self) -> Any:
@@ -89,11 +92,16 @@ class World:
         return self.network.worker.app
 
     async def call(
-        self, *steps: Step, at_most: float = 600, faults: StreamFaults | None = None, caller: str = "+14155550123"
+        self,
+        *steps: Step,
+        at_most: float = 600,
+        faults: StreamFaults | None = None,
+        caller: str = "+14155550123",
+        call_sid: str = "",
     ) -> CarriedCall:
         """One call from the ring to its end, and until nothing of it is left."""
         with trio.fail_after(at_most):
-            call = await self.carrier.place_call(steps, faults=faults, caller=caller)
+            call = await self.carrier.place_call(steps, faults=faults, caller=caller, call_sid=call_sid)
         await trio.sleep(SETTLED)
         return call
 
@@ -101,8 +109,9 @@ class World:
         """The server that is asked dies without a word, as by `kill -9`; the next one is asked from now on."""
         worker = self.network.worker
         self.network.next()
-        worker.dead = True
-        for end in worker.ends:
+        self.killed.append(trio.current_time())
+        worker.died.set()
+        for end in list(worker.ends):
             await trio.aclose_forcefully(end)
         worker.scope.cancel("it was killed")
         await worker.gone.wait()
@@ -171,7 +180,7 @@ async def a_world(
                         await worker.leave.wait()
                     worker.nursery.cancel_scope.cancel("the process ends")
         except* Exception:
-            if not worker.dead:  # what a process says that is no more is no matter
+            if not worker.died.is_set():  # what a process says that is no more is no matter
                 raise
         finally:
             worker.gone.set()
@@ -312,7 +321,7 @@ class _Network:
             async with trio.open_nursery() as either:
 
                 async def die(worker: Worker = worker, scope: trio.CancelScope = either.cancel_scope) -> None:
-                    await worker.gone.wait()
+                    await worker.died.wait()
                     scope.cancel("the server is gone")
 
                 either.start_soon(die)

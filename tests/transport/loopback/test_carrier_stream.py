@@ -315,6 +315,17 @@ async def test_marks_can_come_back_late_without_holding_up_the_callers_voice(aut
     assert [at for at, _ in stream.of("mark")] == pytest.approx(due, abs=0.021)
 
 
+async def test_marks_can_come_back_in_the_wrong_order(autojump_clock: MockClock) -> None:
+    async def talk(stream: Stream) -> None:
+        for number in range(5):
+            stream.media(VOICE * 20)
+            stream.mark(str(number))
+        await stream.listen(2)
+
+    _, stream, _ = await carried(talk, faults=StreamFaults(echo_swapped=True))
+    assert [message["mark"]["name"] for _, message in stream.of("mark")] == ["1", "0", "3", "2", "4"]
+
+
 async def test_messages_can_be_injected_as_they_are(autojump_clock: MockClock) -> None:
     extra = '{"event": "weather"}'
     faults = StreamFaults(inject=((0.5, extra), (0.7, extra)))

@@ -1,0 +1,440 @@
+"""What any simulated call must answer: the invariants, asked by somebody who sees what the ends saw, and what is left behind.
+
+Each check gives sentences, one for whatever does not hold.
+"""
+
+import collections
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from actors.mulaw import BYTES_PER_MS
+from conf.prompts import load_prompt
+from transport.loopback.carrier import CarriedCall
+from transport.loopback.playback import Heard
+from transport.loopback.session_log import SessionLog
+from transport.loopback.sim_faults import settings_of, store_slowness, wire_faults
+from transport.loopback.sim_plan import OF_ALL, Act, Plan
+from transport.loopback.speech import murmur
+from transport.loopback.stream import StreamLog
+from transport.loopback.wire import AGAIN
+from transport.loopback.world import World
+
+SILENCE_SLACK = 1.3
+"""Seconds on top of `max_silence`: the turn has to be over first, and the carrier plays what it has got."""
+FRAME = 20 * BYTES_PER_MS
+FRAMES_OFF_MS = 40
+"""By so much more than its stated bound a truncation may be off: a frame that is under way, and one that is not whole."""
+CROSSING = 1.0
+"""Seconds between a clear at the carrier and what the model is told of it, at most."""
+BACK_WITHIN = 2.0
+"""Seconds from the death of a server until the caller hears somebody again."""
+SAVED_WITHIN = 1.0
+"""Seconds until what was saved is in the store: what is younger dies with its server."""
+HEARD_WITHIN = 1.0
+"""Seconds after which a caller's turn must have come to a session that goes on listening."""
+NO_WORDS = "(speech)"
+CROSSED = {"conversation_already_has_active_response", "response_cancel_not_active", "item_delete_invalid_item_id"}
+"""Complaints of the model's about what crossed something of its own on the way."""
+
+
+@attrs.frozen
+class Party:
+    """One caller of a world: their number, what they did, their call; and whether the faults of one call are theirs."""
+
+    caller: str
+    acts: tuple[Act, ...]
+    call: CarriedCall
+    first: bool
+
+    @property
+    def client(self) -> str:
+        """How the server names this caller to the model."""
+        return client_of(self.caller)
+
+
+def client_of(caller: str) -> str:
+    """How the server names a caller to the model."""
+    return hashlib.sha256(f"triode {caller}".encode()).hexdigest()[:32]
+
+
+@attrs.frozen
+class Case:
+    """A world after its calls."""
+
+    plan: Plan
+    world: World
+    parties: tuple[Party, ...]
+
+    @property
+    def killed(self) -> list[float]:
+        """When a server died."""
+        return self.world.killed
+
+    def sessions(self, party: Party) -> list[SessionLog]:
+        """The sessions of a party, in their order."""
+        mine = (session for model in self.world.models for session in model.sessions)
+        return [session for session in mine if session.client == party.client]
+
+    def concerns(self, kind: str, party: Party) -> bool:
+        """Whether a fault of this kind is the party's matter."""
+        return self.plan.fault(kind) is not None and (party.first or kind in OF_ALL)
+
+    @property
+    def lag(self) -> float:
+        """Seconds that a message may be later than another because of the network."""
+        wire = wire_faults(self.plan, "stream", first=False)
+        return wire.delay * 1.5 * 2 + (6 * AGAIN if wire.lost else 0.0)
+
+
+def judged(case: Case) -> list[str]:
+    """Everything that does not hold."""
+    wrong = list(_left_behind(case))
+    wrong += _promises(case)
+    for party in case.parties:
+        checks = (
+            _ends,
+            _records,
+            _greeted,
+            _silences,
+            _cuts,
+            _heard_by_the_model,
+            _told_again,
+            _kept,
+            _back_again,
+            _undisturbed,
+        )
+        found = [sentence for check in checks for sentence in check(case, party)]
+        wrong += found if party.first else [f"bystander {party.caller}: {sentence}" for sentence in found]
+    return wrong
+
+
+# ---------------------------------------------------------------- the world
+
+
+def _left_behind(case: Case) -> Iterator[str]:
+    """Nothing is left of a call when it is over."""
+    world = case.world
+    for worker in world.workers:
+        if worker.died.is_set():
+            continue
+        house = worker.app.extensions["triode"]
+        if house.switchboard.active:
+            yield "a call is still up"
+        if house.switchboard._promised():
+            yield "a call is still expected"
+        if house.records._later:
+            yield f"writes that were never made: {list(house.records._later)}"
+    if world.carrier.conferences.open:
+        yield "a conference is still open"
+    if world.rest.problems:
+        yield f"the API complains: {world.rest.problems}"
+    for session in (session for model in world.models for session in model.sessions):
+        crossed = CROSSED if case.lag else set[str]()
+        if errors := [error for error in session.errors if error not in crossed]:
+            yield f"the model complains: {errors}"
+
+
+def _promises(case: Case) -> Iterator[str]:
+    """What was promised is done, and once."""
+    plan, store, world = case.plan, case.world.store, case.world
+    delivered = collections.Counter(delivery.id for delivery in world.backend.deliveries)
+    if delivered != {party.call.call_sid: 1 for party in case.parties}:
+        yield f"deliveries: {dict(delivered)}"
+    texts = [row for row in store.errand_rows.values() if row.name not in {"transfer", "callback"}]
+    sent = [row for row in texts if row.status in {"done", "unknown"} and (row.reference or row.status == "unknown")]
+    sent += [row for row in texts if row.status == "begun" and case.killed]
+    if not plan.fault("store_down") and len(world.rest.messages) > len(sent):
+        # With the store down an errand that could not be written down is done all the same.
+        yield f"{len(world.rest.messages)} messages for {len(sent)} errands"
+    keys = collections.Counter(message.callback for message in world.rest.messages)
+    if any(count > 1 for count in keys.values()):
+        yield "a message was sent twice"
+    unended = {"ringing", "returning"} if case.killed else {"begun", "ringing", "returning"}
+    under_way = [row.key for row in store.errand_rows.values() if row.status in unended]
+    if under_way and not plan.fault("store_down"):
+        yield f"errands without an end: {under_way}"
+
+
+# ---------------------------------------------------------------- one call
+
+
+def _ends(case: Case, party: Party) -> Iterator[str]:
+    """Every call has one end, and the carrier has nothing to complain of."""
+    call = party.call
+    if call.end not in {"caller", "hangup", "document", "rest"}:
+        yield f"the call ended so: {call.end or 'not at all'}"
+    final = [status for path, status in call.posts if path == "/twilio/status"]
+    if not final:
+        yield "nobody was told that the call is over"
+    if call.errors:
+        yield f"the carrier complains: {call.errors}"
+    if warnings := [warning for stream in call.streams for warning in stream.warnings]:
+        yield f"the carrier warns: {warnings}"
+
+
+def _records(case: Case, party: Party) -> Iterator[str]:
+    """A record a stream, but of those that died with their server; no bug in it, and no mailbox above its measure."""
+    records = case.world.store.of(party.call.call_sid)
+    dead = sum(any(s.opened < at <= s.closed for at in case.killed) for s in party.call.streams)
+    if not len(party.call.streams) - dead <= len(records) <= len(party.call.streams):
+        yield f"{len(records)} records of {len(party.call.streams)} streams, {dead} of which died with their server"
+    if len({record.stream_sid for record in records}) != len(records):
+        yield "two records of one stream"
+    if bugs := [error.text for record in records for error in record.errors if error.kind == "bug"]:
+        yield f"a bug: {bugs}"
+    for box in (box for record in records for box in record.mailboxes):
+        if box.peak > box.capacity:
+            yield f"the mailbox {box.name} held {box.peak} of {box.capacity}"
+        if box.dropped and box.policy != "drop oldest":
+            yield f"the mailbox {box.name} dropped {box.dropped}"
+
+
+def _greeted(_: Case, party: Party) -> Iterator[str]:
+    """Nobody is greeted twice."""
+    greeting = load_prompt("greeting").audio
+    times = sum(_played(stream).count(greeting[: 600 * BYTES_PER_MS]) for stream in party.call.streams)
+    if times > 1:
+        yield "the caller is greeted twice"
+
+
+def _silences(case: Case, party: Party) -> Iterator[str]:
+    """Waits on a stream that were longer than the settings allow, from the caller's last word to the agent's next."""
+    if case.concerns("stream_gap", party):  # what the model never heard it cannot answer
+        return
+    call = party.call
+    limit = settings_of(case.plan).call.max_silence + SILENCE_SLACK + 2 * case.lag
+    for number, stream in enumerate(call.streams):
+        ended = min(stream.opened + stream.frames_sent * 0.02, stream.closed)
+        if number == 0 and case.concerns("stream_slow_reader", party):
+            continue
+        if number == 0 and party.first and (dead := case.plan.fault("stream_half_open")):
+            ended = min(ended, stream.opened + dead.at - 0.5)
+        voiced = [(piece.at, piece.at + len(piece.audio) / 8000) for piece in stream.playback.heard]
+        spoken = [end for piece in call.said if stream.opened <= piece.at < ended for end in (_until(piece),)]
+        for which, end in enumerate(spoken):
+            follows = spoken[which + 1] - 0.4 if which + 1 < len(spoken) else ended
+            if follows - end <= limit or any(at < end < until for at, until in voiced):
+                continue
+            until = min([*(at for at, _ in voiced if at > end - 0.3), follows, ended])
+            if until - end > limit:
+                yield f"{until - end:.1f} s of silence after the caller spoke"
+
+
+def _undisturbed(case: Case, party: Party) -> Iterator[str]:
+    """A bystander is not concerned by what befalls another call."""
+    if party.first or any(fault.kind in OF_ALL for fault in case.plan.faults):
+        return
+    if len(party.call.streams) != 1 or party.call.end != "caller":
+        yield f"{len(party.call.streams)} streams, and the end: {party.call.end}"
+    errors = [error.text for record in case.world.store.of(party.call.call_sid) for error in record.errors]
+    if errors:
+        yield f"troubled: {errors}"
+
+
+def _back_again(case: Case, party: Party) -> Iterator[str]:
+    """A caller whose server died hears another one soon."""
+    alone = not any(fault.kind in OF_ALL - {"worker_dies", "backend_fails"} for fault in case.plan.faults)
+    for before, after in itertools.pairwise(party.call.streams):
+        died = next((at for at in case.killed if before.opened < at <= before.closed), None)
+        if died is None or not alone or _is_dead(case, party, before, died):
+            continue
+        if after.first_audio_ms is None:
+            if after.closed - died > BACK_WITHIN:
+                yield "nobody was heard after the server died"
+        elif (wait := after.opened + after.first_audio_ms / 1000 - died) > BACK_WITHIN:
+            yield f"{wait:.1f} s until somebody was heard after the server died"
+
+
+# ---------------------------------------------------------------- what was cut
+
+
+def _cuts(case: Case, party: Party) -> Iterator[str]:
+    """What the model was told of what was heard is what was played; and of what was cut nothing is played any more."""
+    records = case.world.store.of(party.call.call_sid)
+    bounds = {note.item: note.bound_ms for record in records for note in record.interruptions}
+    within = CROSSING + case.lag
+    for session in case.sessions(party):
+        for at, event in session.events:
+            if event["type"] not in {"conversation.item.truncate", "conversation.item.delete"}:
+                continue
+            audio = bytes(session.speech.get(event["item_id"], b""))
+            if not audio or (party.first and case.plan.fault("stream_slow_reader")):
+                continue  # what waits in the network is not played yet, and nobody can tell
+            found = _clear_near(party.call, at, within)
+            if found is None:
+                if any(s.opened < at - within and at + within < s.closed for s in party.call.streams):
+                    yield f"{event['item_id']} was cut, and the carrier was not told to stop"
+                continue
+            stream, played = found
+            heard = _played(stream)
+            if any(audio[n : n + FRAME] in heard[played:] for n in range(0, min(len(audio) - FRAME, 8000) + 1, FRAME)):
+                yield f"{event['item_id']} was played after it was cut"
+            if event["type"] == "conversation.item.truncate":
+                off = abs(event["audio_end_ms"] - _heard_of(audio, heard[:played]) // BYTES_PER_MS)
+                bound = bounds.get(event["item_id"], 20) + FRAMES_OFF_MS + round(1000 * case.lag)
+                if off > bound:
+                    yield f"{event['item_id']} was truncated {off} ms off what was played (bound: {bound} ms)"
+
+
+def _clear_near(call: CarriedCall, at: float, within: float) -> tuple[StreamLog, int] | None:
+    """The clear that goes with what the model was told at that time, and what had been played by then."""
+    clears = [(abs(when - at), n, played) for n, s in enumerate(call.streams) for when, played in s.clears]
+    distance, number, played = min(clears, default=(within, 0, 0))
+    return (call.streams[number], played) if distance < within else None
+
+
+def _heard_of(audio: bytes, heard: bytes) -> int:
+    """How many bytes of an item are in what was played last."""
+    begins = heard.find(audio[:FRAME])
+    if begins < 0:
+        return next((n for n in range(FRAME - 1, 0, -1) if heard.endswith(audio[:n])), 0)
+    count = 0
+    while count < len(audio):
+        end = count + FRAME
+        while end > count and heard[begins + count : begins + end] != audio[count:end]:
+            end -= 1
+        if end == count or begins + end > len(heard):
+            break
+        count = min(end, len(audio))
+    return count
+
+
+def _played(stream: StreamLog) -> bytes:
+    return b"".join(piece.audio for piece in stream.playback.heard)
+
+
+# ---------------------------------------------------------------- what the caller said
+
+
+@attrs.frozen
+class Turn:
+    """Something the caller said without a pause: from when to when, the sound, the words."""
+
+    began: float
+    ended: float
+    audio: bytes = attrs.field(repr=False)
+    words: str
+
+
+def turns_of(party: Party) -> list[Turn]:
+    """What was said on streams, as far as frames were asked for."""
+    found: list[Turn] = []
+    run: list[Heard] = []
+    for piece in [*party.call.said, None]:
+        if run and (piece is None or piece.at > _until(run[-1]) + 0.001):
+            audio = b"".join(each.audio for each in run)
+            found.append(Turn(run[0].at, _until(run[-1]), audio, words_in(audio, party.acts)))
+            run = []
+        if piece is not None:
+            run.append(piece)
+    return found
+
+
+def words_in(audio: bytes, acts: tuple[Act, ...]) -> str:
+    """The words whose murmur is in `audio`."""
+    said = [(number, act.words) for number, act in enumerate(acts) if act.what in {"say", "interrupt"}]
+    heard = [words for number, words in said if _some_of(murmur(words, seed=number), audio)]
+    return " ".join(heard) or NO_WORDS
+
+
+def _some_of(voice: bytes, audio: bytes) -> bool:
+    return any(voice[n : n + FRAME] in audio for n in range(0, min(len(voice), 8000) - FRAME + 1, 5 * FRAME))
+
+
+def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
+    """Whatever the caller said comes to a session; and if that one is lost before it answered, to the next."""
+    if case.concerns("stream_gap", party):
+        return
+    sessions = case.sessions(party)
+    late = HEARD_WITHIN + case.lag
+    for turn in turns_of(party):
+        stream = next((s for s in party.call.streams if s.opened <= turn.began and turn.ended <= s.closed), None)
+        if stream is None or _is_dead(case, party, stream, turn.ended):
+            continue
+        listening = [s for s in sessions if turn.ended + late < s.audio_until <= stream.closed + late]
+        if not listening:
+            continue
+        knew = [turn.audio in s.audio or turn.words in _told(s) for s in sessions]
+        if not any(knew):
+            yield f"nobody heard the caller say {turn.words!r} at {turn.began:.2f}"
+            continue
+        last = listening[-1]
+        hearers = [s for s, knows in zip(sessions, knew, strict=True) if knows]
+        answered = any(_answered(party, s, turn.ended - 0.1) for s in hearers)
+        if not answered and last not in hearers:
+            yield f"what the caller said at {turn.began:.2f} was lost with its session: {turn.words!r}"
+
+
+def _told_again(case: Case, party: Party) -> Iterator[str]:
+    """Keys and results of tools that a lost session did not answer are told to the next."""
+    sessions = case.sessions(party)
+    for number, session in enumerate(sessions):
+        for at, event in session.events:
+            item = event.get("item", {})
+            key = item.get("role") == "user" and "pressed these keys" in item["content"][0].get("text", "")
+            result = item.get("type") == "function_call_output"
+            if not (key or result) or _answered(party, session, at):
+                continue
+            stream = next((s for s in party.call.streams if s.opened <= at <= s.closed), None)
+            after = (s for s in sessions[number + 1 :] if stream and at + 1 < s.audio_until <= stream.closed + case.lag)
+            follows = next(after, None)
+            text = item["content"][0]["text"] if key else "[The result of "
+            if follows is not None and text not in _told(follows):
+                yield f"lost with its session: {text if key else item['output']}"
+
+
+def _answered(party: Party, session: SessionLog, since: float) -> bool:
+    """Whether the caller heard anything that the session began to say after that time."""
+    later = [bytes(session.speech[item][:FRAME]) for item, at in session.speech_at.items() if at > since]
+    return any(audio in _played(stream) for audio in later for stream in party.call.streams)
+
+
+def _is_dead(case: Case, party: Party, stream: StreamLog, at: float) -> bool:
+    """Whether nothing comes through on the stream then, either way, and nobody knows."""
+    dead = case.plan.fault("stream_half_open")
+    first = party.first and stream is party.call.streams[0]
+    return bool(first and dead and at > stream.opened + dead.at - 1)
+
+
+def _told(session: SessionLog) -> str:
+    """What the session knows as text."""
+    parts = [part for item in session.items.values() for part in item.get("content", ())]
+    return "\n".join(str(part.get("text") or part.get("transcript") or "") for part in parts)
+
+
+# ---------------------------------------------------------------- what was saved
+
+
+def _kept(case: Case, party: Party) -> Iterator[str]:
+    """What the model was told is saved is in the story, unless something newer was told or everything was forgotten."""
+    told: list[tuple[float, Mapping[str, Any]]] = []
+    for session in case.sessions(party):
+        for at, event in session.events:
+            item = event.get("item", {})
+            if event["type"] == "conversation.item.create" and item.get("type") == "function_call_output":
+                told.append((at, json.loads(item["output"])))
+    saved: dict[str, tuple[float, str]] = {}
+    for at, result in sorted(told, key=lambda one: one[0]):
+        if result.get("next") == "Begin again.":
+            saved.clear()
+        for name, entry in result.get("saved", {}).items():
+            saved[name] = at, entry.get("value", "")
+    kept = case.world.store.stories.get(party.call.call_sid)
+    slow = case.plan.fault("store_slow")
+    within = SAVED_WITHIN + (2 * store_slowness(slow) if slow else 0.0)  # the write before it, and its own
+    dialogue: Any = kept.story.get("dialogue", {}) if kept else {}
+    for name, (at, value) in saved.items():
+        if any(0 <= died - at < within for died in case.killed):
+            continue
+        found = dialogue.get("slots", {}).get(name, {}).get("text", "")
+        if value and found not in {value, "a@example.com"}:
+            yield f"the model was told that {name} is {value!r}, and kept is {found!r}"
+
+
+def _until(piece: Heard) -> float:
+    return piece.at + len(piece.audio) / (BYTES_PER_MS * 1000)
