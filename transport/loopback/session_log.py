@@ -37,6 +37,11 @@ class SessionLog:
         """Whom the session is for, as the client names them."""
         return self.headers.get("openai-safety-identifier", "")
 
+    def told(self) -> str:
+        """What the session knows as text."""
+        parts = [part for item in self.items.values() for part in item.get("content", ())]
+        return "\n".join(str(part.get("text") or part.get("transcript") or "") for part in parts)
+
     def types(self) -> list[str]:
         """The types of the client events but appends, in order."""
         return [event["type"] for _, event in self.events]

@@ -359,7 +359,7 @@ def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
         listening = [s for s in sessions if turn.ended + late < s.audio_until <= stream.closed + late]
         if not listening:
             continue
-        knew = [turn.audio in s.audio or turn.words in _told(s) for s in sessions]
+        knew = [turn.audio in s.audio or turn.words in s.told() for s in sessions]
         if not any(knew):
             yield f"nobody heard the caller say {turn.words!r} at {turn.began:.2f}"
             continue
@@ -384,7 +384,7 @@ def _told_again(case: Case, party: Party) -> Iterator[str]:
             after = (s for s in sessions[number + 1 :] if stream and at + 1 < s.audio_until <= stream.closed + case.lag)
             follows = next(after, None)
             text = item["content"][0]["text"] if key else "[The result of "
-            if follows is not None and text not in _told(follows):
+            if follows is not None and text not in follows.told():
                 yield f"lost with its session: {text if key else item['output']}"
 
 
@@ -399,12 +399,6 @@ def _is_dead(case: Case, party: Party, stream: StreamLog, at: float) -> bool:
     dead = case.plan.fault("stream_half_open")
     first = party.first and stream is party.call.streams[0]
     return bool(first and dead and at > stream.opened + dead.at - 1)
-
-
-def _told(session: SessionLog) -> str:
-    """What the session knows as text."""
-    parts = [part for item in session.items.values() for part in item.get("content", ())]
-    return "\n".join(str(part.get("text") or part.get("transcript") or "") for part in parts)
 
 
 # ---------------------------------------------------------------- what was saved
