@@ -151,9 +151,11 @@ class Call:
         """The carrier scope: the stream is read and written as long as this lasts."""
         async with trio.open_nursery() as carrier:
             flow, framer = self._flow.inbox, self._framer.inbox
-            carrier.start_soon(self._twilio_in.run, self._link.audio, flow, framer)
+            carrier.start_soon(self._twilio_in.run, self._link.audio, flow, framer, self._link.overhear)
             carrier.start_soon(self._twilio_out.run, framer, flow)
-            carrier.start_soon(self._framer.run, self._twilio_out.inbox, (self._link.inbox, flow), flow)
+            carrier.start_soon(
+                self._framer.run, self._twilio_out.inbox, (self._link.inbox, flow), flow, self._keeper.inbox
+            )
             leave = await self._converse()
             if leave.drain:
                 await self._drain()
@@ -211,7 +213,6 @@ class Call:
 
     async def _drain(self) -> None:
         """What was said to the end and is on its way is heard, within bounds; a caller who hangs up waits for nothing."""
-        self._framer.no_more()
         with trio.move_on_after(DRAIN_AT_MOST):
             async with trio.open_nursery() as either:
 

@@ -65,6 +65,8 @@ DIGITS_PAUSE = 2.0
 DIGITS_AT_MOST = 64
 FAREWELL_AT_MOST = 30.0
 """Seconds that last words may take; a goodbye is not a speech."""
+MOVE_AT_MOST = 10.0
+"""Seconds of what the agent is saying that are still heard when the call goes to another server."""
 ERRAND_PATIENCE = 6.0
 """Seconds that the model waits for a tool before it is told that it takes longer; the caller hears a filler meanwhile."""
 ONE_MOMENT, STILL_HERE, APOLOGY = "one_moment", "still_here", "apology"
@@ -148,6 +150,8 @@ class State:
     """Whether the model has been asked for last words and has not said them yet."""
     digits: str = ""
     """Keys pressed so far, not yet handed to the model."""
+    moving: bool = False
+    """Whether the call goes to another server as soon as the agent is quiet."""
     reply_owed: bool = False
     """Whether the model is to be asked for a reply as soon as the agent is quiet."""
     batches: Mapping[int, Batch] = attrs.field(factory=dict[int, Batch])

@@ -7,6 +7,7 @@ import attrs
 
 from actors.call_state import (
     FAREWELL_AT_MOST,
+    MOVE_AT_MOST,
     Effect,
     FlowEvent,
     Leave,
@@ -29,6 +30,9 @@ from actors.messages import (
     Interrupted,
     ReplyOver,
 )
+
+MOVING = "moving"
+"""The timer of a call that goes to another server."""
 
 LAST_WORDS = {
     Disposition.HANG_UP: "goodbye",
@@ -77,6 +81,19 @@ def tools_at_farewell(state: State, spoke: bool, answered: AnswerTools, going: D
     words = () if spoke or not state.last_words_asked else own_words(state)
     said = attrs.evolve(state, last_words_asked=False)
     return said, (answered, *words, ReportQuiet())
+
+
+def moving(state: State) -> Result:
+    """The call goes to another server, when what the agent is saying was heard; if it ends anyway, it ends here."""
+    quiet = (ReportQuiet(),) if state.phase is Phase.TALKING else ()
+    return attrs.evolve(state, moving=True), (SetTimer(MOVING, MOVE_AT_MOST), *quiet)
+
+
+def moved(state: State, *, in_time: bool) -> Result:
+    """The agent is quiet, or it is not waited for any more."""
+    if state.phase is Phase.FAREWELL and state.going is not None:
+        return left(state, Leave(state.going, state.why))
+    return left(state, Leave(Disposition.RESUME, "the server is going down", drain=in_time))
 
 
 def go(state: State, going: Disposition, why: str, floor: Floor, words: str) -> Result:

@@ -78,7 +78,8 @@ class Framer:
     cancel scope, and cancelling it is barge-in.
 
     Mailboxes in: `inbox`. Out: `out` (TwilioOut; it waits there, so the socket is the brake), `tell` (the link and the flow
-    hear of interruptions, the flow of `AgentQuiet`). Ended by cancelling it.
+    hear of interruptions), `quiet` (the flow, of `AgentQuiet`), `heard` (the keeper: something was heard to its end, or cut).
+    Ended by cancelling it.
     """
 
     def __init__(self, pace: Pace, ledger: HeardLedger, notebook: Notebook) -> None:
@@ -91,6 +92,7 @@ class Framer:
         self._out: Mailbox[Frame | Mark | Clear]
         self._tell: tuple[Outbox[Interrupted], ...] = ()
         self._quiet: Outbox[AgentQuiet]
+        self._heard: Outbox[None]
         self._items: deque[_Item] = deque()
         """The utterance's items, in order of playing; the first ones may be handed on already."""
         self._playing = 0
@@ -119,9 +121,10 @@ class Framer:
         out: Mailbox[Frame | Mark | Clear],
         interrupted: tuple[Outbox[Interrupted], ...],
         quiet: Outbox[AgentQuiet],
+        heard: Outbox[None],
     ) -> None:
         """Until cancelled."""
-        self._out, self._tell, self._quiet = out, interrupted, quiet
+        self._out, self._tell, self._quiet, self._heard = out, interrupted, quiet, heard
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._take_in)
             await out.send(Mark(0))  # with nothing queued it comes back at once: the ledger learns the round trip
@@ -161,15 +164,6 @@ class Framer:
         self._utterance.cancel(reason.value)
         self._cutting.append(cutting)
         self._out.replace_all(Clear())
-
-    def no_more(self) -> None:
-        """Nobody speaks any more: what has been received so far is all there will be."""
-        for message in self.inbox.take_all():
-            self._accept(message)
-        for item in self._items:
-            item.broken_off = item.broken_off or not item.complete
-            item.complete = True
-        self._news.set()
 
     async def heard(self) -> None:
         """Until all the speech received so far has been heard, or cut."""
@@ -335,6 +329,7 @@ class Framer:
     def _heard_whole(self, item: _Item) -> None:
         all_of_it, cut = item.received, item.broken_off
         self._notebook.item_heard(item.name, item.words, all_of_it, all_of_it, complete=not cut, interrupted=cut)
+        self._heard.post(None)
 
     def _finish(self) -> None:
         """The utterance has been heard to its end."""
@@ -377,6 +372,7 @@ class Framer:
             if cutting.tell_quiet:
                 self._say_quiet()
             return
+        self._heard.post(None)
         message = Interrupted(cleared.at, cutting.reason, tuple(cuts), cleared.bound_ms)
         for mailbox in self._tell:
             mailbox.post(message)

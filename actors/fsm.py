@@ -45,7 +45,7 @@ from actors.call_state import (
     TellModel,
 )
 from actors.dialogue import Dialogue, Outcome, Pressed
-from actors.farewell import LAST_WORDS, at_farewell, go, left, lost, stay
+from actors.farewell import LAST_WORDS, MOVING, at_farewell, go, left, lost, moved, moving, stay
 from actors.flow_step import timer_name, timers
 from actors.guidance import guidance
 from actors.messages import (
@@ -63,6 +63,7 @@ from actors.messages import (
     Floor,
     Guide,
     HungUp,
+    Interrupted,
     KeyPressed,
     LinkLost,
     LinkUp,
@@ -147,7 +148,9 @@ class _Step(ToolStep):
             # A lost stream is opened again if the caller is still there: only then does the carrier ask.
             return left(state, Leave(Disposition.RESUME if event.lost else Disposition.HANG_UP, event.reason))
         if isinstance(event, MoveAway):
-            return left(state, Leave(Disposition.RESUME, "the server is going down", drain=True))
+            return moving(state)
+        if state.moving and state.phase is Phase.TALKING and isinstance(event, AgentQuiet | Interrupted | LinkLost):
+            return moved(state, in_time=True)
         if isinstance(event, CallBegan):
             return self.began(state, event)
         if isinstance(event, LinkUp):
@@ -293,6 +296,8 @@ class _Step(ToolStep):
         """A timer of ours."""
         if name == "digits":
             return self.digits_done(state)
+        if name == MOVING:
+            return moved(state, in_time=False)
         if name == "link":
             return lost(state, "it could not be had in time")
         if name == "longest call":

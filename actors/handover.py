@@ -22,6 +22,8 @@ NOTICED_WITHIN = 0.3
 """Seconds until a session that lives tells that the caller began to speak."""
 BEFORE_ONSET = 0.1
 """Seconds before the first loud frame that are part of a word."""
+ITEMS_KEPT = 8
+"""Items of speech of which at most some may not have been heard."""
 TOLD_KEPT = 16
 """Texts without an answer that are kept; the newest count."""
 
@@ -32,10 +34,16 @@ Sent = tuple[float, CallerAudio | CallerSilence]
 
 @attrs.define
 class _Speech:
-    """An item of the reply that is being made: its words, and its audio in µ-law bytes."""
+    """An item: its reply, its words, its audio in µ-law bytes, and whether all of it was received."""
 
+    reply: str = ""
     words: str = ""
     audio: int = 0
+    whole: bool = False
+
+    def audible(self) -> str:
+        """The words that are heard at most."""
+        return heard_words(self.words, self.audio, self.audio, complete=self.whole)
 
 
 @attrs.define
@@ -50,7 +58,9 @@ class Handover:
     _alive_at: float = float("-inf")
     _over_at: float = float("-inf")
     _items: dict[str, _Speech] = attrs.field(factory=dict[str, _Speech])
+    """The newest ones, whether they were heard by now or not."""
     _reply: str = ""
+    """The reply that is being made."""
     _told: deque[tuple[float, Tell]] = attrs.field(factory=lambda: deque[tuple[float, Tell]](maxlen=TOLD_KEPT))
     _knows: dict[str, float] = attrs.field(factory=dict[str, float])
     """Replies that have no voice yet, and until when each knows what was told."""
@@ -110,17 +120,23 @@ class Handover:
         if audio and (knows := self._knows.pop(reply, None)) is not None:
             while self._told and self._told[0][0] <= knows:
                 self._told.popleft()
-        if reply != self._reply:
-            self._reply, self._items = reply, {}
-        speech = self._items.setdefault(item, _Speech())
+        self._reply = reply
+        speech = self._items.setdefault(item, _Speech(reply))
+        if len(self._items) > ITEMS_KEPT:
+            del self._items[next(iter(self._items))]
         speech.audio += audio
         speech.words += words
 
-    def reply_over(self, reply: str) -> None:
-        """The reply was made to its end."""
+    def reply_over(self, reply: str, *, whole: bool) -> None:
+        """Nothing more will come of the reply; `whole`: it was made to its end."""
         self._knows.pop(reply, None)
-        if reply == self._reply:
-            self._reply, self._items = "", {}
+        self._reply = "" if self._reply == reply else self._reply
+        for speech in self._items.values():
+            speech.whole = speech.whole or (whole and speech.reply == reply)
+
+    def cut(self, item: str) -> None:
+        """The item was interrupted: what was heard of it is known elsewhere, and the rest is not said any more."""
+        self._items.pop(item, None)
 
     # ------------------------------------------------------------ what is left
 
@@ -140,11 +156,12 @@ class Handover:
 
     def unfinished(self) -> dict[str, str]:
         """The items of a reply that was broken off by the loss, and the words of each that are heard at most."""
-        return {
-            item: heard_words(speech.words, speech.audio, speech.audio, complete=False)
-            for item, speech in self._items.items()
-            if speech.audio >= BYTES_PER_MS
-        }
+        made = {item: speech for item, speech in self._items.items() if speech.reply == self._reply}
+        return {item: speech.audible() for item, speech in made.items() if speech.audio >= BYTES_PER_MS}
+
+    def finished(self) -> dict[str, str]:
+        """The newest items of other replies, which may still be on their way to the caller, and the words of each."""
+        return {item: speech.audible() for item, speech in self._items.items() if speech.reply != self._reply}
 
 
 def _is_loud(event: CallerAudio) -> bool:

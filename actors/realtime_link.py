@@ -184,6 +184,11 @@ class RealtimeLink:
         self._fresh()
         self._left = self._handover
         """What the lost session leaves."""
+        self._gap_ear = self._new_ear()
+        """Listens while there is no session."""
+        self._patience = trio.CancelScope()
+        """Cancelled when the caller has waited too long for a session."""
+        self._speech_until: Callable[[], float] = lambda: -math.inf
         self._changed = trio.Event()
 
     def _new_desk(self) -> ReplyDesk:
@@ -234,7 +239,10 @@ class RealtimeLink:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             async with trio.open_nursery() as self._lines:  # of which those that are left take a moment to close
-                reason = await self._from_session_to_session()
+                reason = f"no session was to be had, and the caller waited for {self._limits.silence:g} s"
+                with self._patience:
+                    reason = await self._from_session_to_session()
+                self._nobody_speaks()
                 flow.post(LinkLost(reason))
                 self._lines.cancel_scope.cancel("there is no model any more")
             nursery.cancel_scope.cancel("there is no model any more")
@@ -271,9 +279,12 @@ class RealtimeLink:
                     break
             if not first and tried % max(1, len(self._places)) == 0:
                 await trio.sleep(next(rounds, BACK_OFF[-1]) * self._jitter(tried))
+        return reason
+
+    def _nobody_speaks(self) -> None:
+        """There is no model any more: of what it was saying nothing more will come."""
         for reply in self._desk.abandon():
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
-        return reason
 
     def _jitter(self, tried: int) -> float:
         """Another factor for each call, and each try of it; the same one again when the call is replayed."""
@@ -302,6 +313,7 @@ class RealtimeLink:
         self._wait.owed = waited and not self._wait.tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
+        self._gap_ear = self._new_ear()
         self._mute += waited and not planned
         self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
@@ -319,7 +331,8 @@ class RealtimeLink:
                     await session.send(Retune(self._turns))
                 if not first:
                     await self._brief(session)
-                self._wait.up, self._line = True, line
+                self._wait.session_up(trio.current_time())
+                self._line = line
                 self._flow.post(LinkUp())
                 self._changed.set()
                 async with trio.open_nursery() as nursery:
@@ -389,8 +402,8 @@ class RealtimeLink:
         for item, tell in playing.items():
             tells.append(attrs.evolve(tell, first=False))
             self._told[item] = tells[-1]
-        for item, words in self._unfinished.items():
-            if words and item not in over:
+        for item, words in (self._left.finished() | self._unfinished).items():
+            if words and item not in over and item not in self._told:
                 self._retold += 1
                 tells.append(Tell(Role.AGENT, words, f"{PROMPT_PREFIX}told_{self._retold}"))
                 self._told[item] = tells[-1]
@@ -415,7 +428,6 @@ class RealtimeLink:
         self._wait.owed = asks  # until it is asked for; if that fails, the next session has to
         for command in commands:
             await session.send(command)
-        self._wait.owed, self._wait.life = False, trio.current_time()
         waiting = self.audio.take_all()
         for event in (*(unheard or self._left.onset()), *waiting):  # in the order in which it was spoken
             self.audio.post(event)
@@ -441,6 +453,18 @@ class RealtimeLink:
                 if stuck.cancelled_caught:
                     raise ModelGone(f"the model took no audio for {self._limits.silence:g} s")
                 del waiting[: len(payloads) + (1 if silence else 0)]
+
+    def overhear(self, event: CallerAudio) -> None:
+        """A frame of the caller's as it arrives: who speaks while there is no session waits from then on."""
+        now = trio.current_time()
+        if self._wait.up or now <= self._speech_until() + ECHO_TAIL:
+            return
+        self._gap_ear.listen(event.payload, now)
+        if self._gap_ear.unanswered_since == now:
+            if not self._wait.called:
+                self._flow.post(CallerSpoke())
+            self._wait.spoke_to_nobody(now)
+            self._changed.set()
 
     def _listen(self, events: list[CallerAudio | CallerSilence]) -> None:
         """With our own ear. While the agent is heard, what is loud may be its echo: telephones do not take it out."""
@@ -555,6 +579,7 @@ class RealtimeLink:
         """The model is told what was heard: the audible item is cut there, what never began is forgotten."""
         commands: list[ModelCommand] = []
         for cut in interrupted.cuts:
+            self._handover.cut(cut.item)
             told = self._told.pop(cut.item, None)
             if told is not None:  # a recorded prompt, told as text: tell it again, as far as it was heard
                 commands.append(DropItem(told.item))
@@ -649,7 +674,8 @@ class RealtimeLink:
             self._words_unanswered = self._wait.tools_out = False
             self._notebook.caller_stopped(event.item)
             self._flow.post(CallerDone(event.item))
-            self._wait_begins()
+            self._wait.turn_over(trio.current_time())
+            self._changed.set()
         elif isinstance(event, TurnCommitted):
             self._notebook.caller_turn(event.item)
         elif isinstance(event, CallerWords):
@@ -678,7 +704,7 @@ class RealtimeLink:
             self._changed.set()
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
-        self._handover.reply_over(event.reply)
+        self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)
         self._calls |= {call.call_id for call in event.calls}
         self._tool_names |= {call.call_id: call.name for call in event.calls}
         asked = self._desk.was_asked(event.reply)
@@ -790,6 +816,9 @@ class RealtimeLink:
             self.inbox.post(Probe())  # not a reply: that it keeps silent on a noise is its right
         elif rung is Rung.LIFELESS:
             self._end_session(f"the model gave no sign of life for {seconds} after the caller spoke")
+            await self._changed.wait()
+        elif rung is Rung.SILENT and not self._wait.up:
+            self._patience.cancel("the caller has waited too long for a session")
             await self._changed.wait()
         elif rung is Rung.SILENT:
             self._end_session(f"the model was silent for {seconds} when it should have spoken")

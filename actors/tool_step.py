@@ -131,7 +131,7 @@ class ToolStep(FlowStep):
                 return self.batch(self.noted(state, event), number, Batch(results, rest))
         if event.key in state.late:
             state = attrs.evolve(self.noted(state, event), late=state.late - {event.key})
-            told = TellModel(f"[{event.name}, which took longer: {_spoken_outcome(event)}]")
+            told = TellModel(f"[{event.name}, which took longer: {_late_outcome(event)}]")
             return state, (told, AskModel()) if state.phase is Phase.TALKING else (told,)
         if event.key.startswith("tool."):
             return self.noted(state, event), ()
@@ -234,6 +234,12 @@ def _of_errand(event: ErrandDone) -> Mapping[str, object]:
     if event.outcome == "done":
         return {"ok": True, **event.detail}
     return {"ok": False, "error": _spoken_outcome(event), **event.detail}
+
+
+def _late_outcome(event: ErrandDone) -> str:
+    """In words, with what was found out: it is no answer to a call any more."""
+    values = "; ".join(f"{name}: {value}" for name, value in event.detail.items() if name != "reason")
+    return f"{_spoken_outcome(event)}: {values}" if values else _spoken_outcome(event)
 
 
 def _spoken_outcome(event: ErrandDone) -> str:

@@ -1,5 +1,7 @@
 """TwilioIn: reads the media stream, and waits for nobody else."""
 
+from collections.abc import Callable
+
 import trio
 
 from actors.mailbox import Outbox
@@ -42,12 +44,13 @@ class TwilioIn:
         audio: Outbox[CallerAudio | CallerSilence],
         keys: Outbox[KeyPressed | HungUp],
         marks: Outbox[MarkEchoed],
+        *overhear: Callable[[CallerAudio], None],
     ) -> None:
-        """Until the stream ends."""
+        """Until the stream ends. `overhear`: called with each frame, and quick."""
         over = HungUp("the caller hung up")
         with self._scope:
             try:
-                await self._read(audio, keys, marks)
+                await self._read(audio, keys, marks, overhear)
             except CarrierGone as gone:
                 over = HungUp(f"the media stream was lost: {gone}", lost=True)
         if self._scope.cancelled_caught:
@@ -70,6 +73,7 @@ class TwilioIn:
         audio: Outbox[CallerAudio | CallerSilence],
         keys: Outbox[KeyPressed | HungUp],
         marks: Outbox[MarkEchoed],
+        overhear: tuple[Callable[[CallerAudio], None], ...],
     ) -> None:
         wait, filled = GAP_SECONDS, 0.0
         record = self._notebook.record
@@ -81,6 +85,8 @@ class TwilioIn:
                         gap.deadline = trio.current_time() + GAP_SECONDS
                         wait, filled = GAP_SECONDS, 0.0
                         record.frames_in += 1
+                        for listener in overhear:
+                            listener(event)
                         audio.post(event)
                     elif isinstance(event, MarkEchoed):
                         marks.post(event)

@@ -23,6 +23,8 @@ PROBE_PATIENCE = 0.5
 """Seconds in which a model that lives answers a probe."""
 CALLER_TURN_AT_MOST = 10.0
 """A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
+HEARD_LATE = 0.5
+"""Seconds in which a new session hears what the caller said before, besides the silence that ends a turn."""
 SAME_BREATH = 0.05
 """Seconds in which a reply is asked for that goes with the results of tools."""
 
@@ -35,7 +37,7 @@ class Rung(enum.Enum):
     LIFELESS = enum.auto()
     """It does not: the session is given up."""
     SILENT = enum.auto()
-    """The voice that is due will not come any more: the session is given up."""
+    """The voice that is due will not come any more: the session is given up, or the search for one."""
     INSIST = enum.auto()
     """The caller does not stop speaking: the agent speaks up all the same."""
     FILLER = enum.auto()
@@ -60,6 +62,8 @@ class CallerWait:
     """Whether a voice is due that a session which is gone has not given."""
     tools_out: bool = False
     """Whether the model waits for the results of its tools, and the caller for both."""
+    called: bool = False
+    """Whether the caller spoke while there was no session."""
     fillers: int = 0
     """How often the caller has heard in this wait that somebody is there."""
     life: float = -math.inf
@@ -67,6 +71,8 @@ class CallerWait:
     _tools_back: float = -math.inf
     _since: float = -math.inf
     """When this wait began, or a filler was last heard in it."""
+    _heard_late_until: float = -math.inf
+    """Until then a turn that is over is the one that was spoken to nobody."""
     _silent_since: float = -math.inf
     """When the silence began in which the first filler was heard."""
     _probed_at: float | None = None
@@ -77,6 +83,22 @@ class CallerWait:
         """Another session takes over; the caller's wait goes on."""
         self.desk, self.ear = desk, ear
         self.up, self.life, self._probed_at = False, -math.inf, None
+
+    def session_up(self, now: float) -> None:
+        """It is told what was before, and is sent what the caller said in the meantime."""
+        if self.called:
+            self._heard_late_until = now + self.turn_ends + HEARD_LATE
+        self.up, self.owed, self.called, self.life = True, False, False, now
+
+    def spoke_to_nobody(self, now: float) -> None:
+        """The caller speaks, and there is no session."""
+        self.called = True
+        self.begins(now)
+
+    def turn_over(self, now: float) -> None:
+        """The model heard the caller fall silent. If it heard so late that they wait already, the wait goes on."""
+        if now > self._heard_late_until:
+            self.begins(now)
 
     def begins(self, now: float) -> None:
         """Somebody speaks, or something was begun: from here the caller may wait."""
@@ -118,7 +140,7 @@ class CallerWait:
     @property
     def waits(self) -> bool:
         """Whether the caller has reason to expect a voice."""
-        return self.desk.waiting or self.tools_out or self.owed
+        return self.desk.waiting or self.tools_out or self.owed or self.called
 
     @property
     def doubtful(self) -> bool:
@@ -165,10 +187,12 @@ class CallerWait:
 
     def _loss_due(self) -> float:
         """The model's voice will not come any more."""
-        if not self.up or not self.waits or self.desk.wish_blocked_by_caller:
+        if not self.waits or self.desk.wish_blocked_by_caller:
             return math.inf
         at_last = self._quiet_since if self.fillers >= FILLERS_AT_MOST else math.inf
         # A filler is no sign of the model's life; while tools are carried out the model has nothing to say.
+        if not self.up:
+            return at_last + self.silence
         silent = self._silent_since if self.fillers else self._quiet_since
         lifeless = max(self.life, silent) if self.desk.waiting else math.inf
         return min(at_last, lifeless) + self.silence

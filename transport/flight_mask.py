@@ -2,7 +2,8 @@
 
 A number with asterisks in it would be no number to the code that reads it, and the replay would be of another call. So its
 last seven digits but two are replaced by those of fiction (555 01..), wherever it stands and however it is written: with
-spaces, read out digit by digit, in words. Hidden twice it stays the same.
+spaces, read out digit by digit, in words. Of what is longer than a telephone number, as that of a card, only the beginning is
+kept. Hidden twice it stays the same.
 """
 
 import re
@@ -13,6 +14,9 @@ from transport.log import hide_secrets, is_secret
 
 FICTION = "55501"
 SHORTEST = len(FICTION) + 2
+LONGEST = 13
+"""Digits of a telephone number, with what is dialled before it."""
+CARD_KEPT = 4
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _VALUES = {word: str(value) for value, word in enumerate(DIGITS)} | {"oh": "0"}
 _WORDS = "|".join(_VALUES)
@@ -64,7 +68,8 @@ def _fictional(match: re.Match[str]) -> str:
     digits = "".join(_read(part) for part in _PART.finditer(text))
     if len(digits) < SHORTEST or _DATE.match(text):
         return text
-    new = iter(digits[:-SHORTEST] + FICTION + digits[-2:])
+    kept = len(digits) - SHORTEST if len(digits) <= LONGEST else CARD_KEPT
+    new = iter(digits[:kept] + (FICTION * len(digits))[: len(digits) - kept - 2] + digits[-2:])
 
     def write(part: re.Match[str]) -> str:
         old = _read(part)

@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from actors.call import CallPlan
+from actors.call_state import DIGITS_AT_MOST, DIGITS_PAUSE
 from actors.messages import (
     CallerAudio,
     CallerWords,
@@ -36,7 +37,7 @@ from actors.notebook import Listener
 from actors.ports import CarrierGone, CarrierPort, ErrandPort, ModelGone, ModelPort, ModelSession
 from conf.flow import PythonTool
 from transport.flight_file import IN, OUT, Head, pack
-from transport.flight_mask import hide_in, hide_in_pieces
+from transport.flight_mask import hide, hide_in, hide_in_pieces
 
 PACKED_AT_MOST = 256 * 1024
 """Bytes of a recording, packed: twenty minutes in which somebody speaks all the time."""
@@ -103,6 +104,8 @@ class FlightRecorder:
         self._speech: _Speech | None = None
         self._words: dict[str, list[tuple[float, list[object], str]]] = {}
         """Words that come in pieces, held until they are whole: a number may go across them."""
+        self._keys: list[tuple[float, int, str]] = []
+        """Keys that follow each other closely, held for the same reason."""
         self._numbers = 0
 
     # ------------------------------------------------------------ what the call is made with
@@ -175,6 +178,7 @@ class FlightRecorder:
             self._cut = self.now()
 
     def _all_over(self) -> None:
+        self._keys_over()
         self._voice_over()
         self._speech_over()
         for key in list(self._words):
@@ -214,9 +218,23 @@ class FlightRecorder:
         elif isinstance(event, MarkEchoed):
             self.write(IN, "carrier", "mark", (sent, event.name), harmless=True)
         elif isinstance(event, KeyPressed):
-            self.write(IN, "carrier", "key", (sent, event.digit))
+            self._key(sent, event.digit)
         else:
             self.write(IN, "carrier", "stop", (sent, ""))
+
+    def _key(self, sent: int, digit: str) -> None:
+        now = self.now()
+        if self._keys and (now - self._keys[-1][0] > DIGITS_PAUSE or len(self._keys) >= DIGITS_AT_MOST):
+            self._keys_over()
+        self._keys.append((now, sent, digit))
+        if not digit.isdigit():
+            self._keys_over()
+
+    def _keys_over(self) -> None:
+        keys, self._keys = self._keys, []
+        hidden = hide("".join(digit for _, _, digit in keys))
+        for (at, sent, _), digit in zip(keys, hidden, strict=True):
+            self.write(IN, "carrier", "key", (sent, digit), at)
 
     def _frame(self, payload: str) -> None:
         if self._cut is not None:

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.call import DRAIN_AT_MOST, ERRANDS_WITHIN, WRAP_UP
+from actors.call_state import MOVE_AT_MOST
 from actors.dialogue import Dialogue
 from actors.messages import (
     Before,
@@ -21,6 +22,7 @@ from actors.messages import (
     ReplyBegan,
     ReplyEnded,
     ReplyStatus,
+    ReplyWords,
     SpeechStarted,
     SpeechStopped,
     Tell,
@@ -28,7 +30,7 @@ from actors.messages import (
 )
 from actors.story import Said, Story, from_plain, to_plain
 from conf.flow import Condition, Effect, Flow, Slot, State, Transition
-from tests.kit.calls import PLAN, PROMPTS, RULES, ErrandShelf, RecordShelf, Stage, a_call, a_tool_call, ms
+from tests.kit.calls import PLAN, PROMPTS, RULES, ErrandShelf, KeptStory, RecordShelf, Stage, a_call, a_tool_call, ms
 from tests.kit.model import FakeModel, FakeSession, Place
 
 LEAD = PLAN.pace.lead_ms / 1000
@@ -207,19 +209,32 @@ async def test_a_long_speech_is_not_heard_to_its_end_when_the_model_is_lost(auto
         assert stage.now() == pytest.approx(lost + DRAIN_AT_MOST)
 
 
-async def test_a_call_that_is_moved_does_not_wait_for_the_rest_of_a_reply_that_nobody_makes_any_more(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_call_is_moved_when_the_reply_that_is_being_made_was_made_and_heard(autojump_clock: MockClock) -> None:
     async with a_call() as stage:
         session = await stage.greeted()
         session.push(ReplyBegan("r1"), ReplyAudio("r1", "i1", ms(2000, SPEECH)))
         await trio.sleep(0.5)
         began = stage.now() - 0.5
         stage.call.move_away()
+        await trio.sleep(1)
+        session.push(ReplyAudio("r1", "i1", ms(2000, SPEECH)), ReplyEnded("r1", ReplyStatus.COMPLETED))
         record = await stage.finished()
-        assert stage.now() == pytest.approx(began + 2.0, abs=0.1)
+        assert stage.now() == pytest.approx(began + 4.0, abs=0.1)
     assert record.disposition is Disposition.RESUME
-    assert (record.turns[-1].heard_ms, record.turns[-1].interrupted) == (2000, True)
+    assert (record.turns[-1].heard_ms, record.turns[-1].interrupted) == (4000, False)
+
+
+async def test_a_call_is_moved_in_time_though_the_model_does_not_end_its_reply(autojump_clock: MockClock) -> None:
+    async with a_call() as stage:
+        session = await stage.greeted()
+        session.push(ReplyBegan("r1"), ReplyAudio("r1", "i1", ms(20_000, SPEECH)))
+        await trio.sleep(0.5)
+        began = stage.now()
+        stage.call.move_away()
+        record = await stage.finished()
+        assert stage.now() == pytest.approx(began + MOVE_AT_MOST, abs=0.1)
+    assert record.disposition is Disposition.RESUME
+    assert record.turns[-1].heard_ms == pytest.approx(10_500, abs=100)
 
 
 async def test_a_caller_who_cannot_be_written_to_is_not_drained_for_ever(autojump_clock: MockClock) -> None:
@@ -301,7 +316,7 @@ async def test_ending_twice_in_any_order_is_one_end_and_one_record(
             record = await stage.finished()
     expected = {Disposition.HANG_UP if name == "stop" else Disposition.RESUME for name in (first, second)}
     assert record.disposition in expected
-    if pause:  # what came first counts
+    if pause and first != "moved":  # what came first counts; who is to be moved may hang up before
         assert record.disposition is (Disposition.HANG_UP if first == "stop" else Disposition.RESUME)
     assert shelf.dispositions[0][2] is record.disposition
     check_one_end(stage)
@@ -536,6 +551,11 @@ async def test_a_bug_in_an_errand_after_the_caller_has_left_does_not_change_what
     check_one_end(stage)
 
 
+def said_in(kept: KeptStory) -> tuple[Said, ...]:
+    story = from_plain(kept.story, BOOKING)
+    return story.said if story else ()
+
+
 async def test_the_story_is_in_the_store_while_the_call_is_going_on(autojump_clock: MockClock) -> None:
     async with a_call(plan=BOOKS, before=FROM, called="+12125550199") as stage:
         session = await stage.greeted()
@@ -547,6 +567,24 @@ async def test_the_story_is_in_the_store_while_the_call_is_going_on(autojump_clo
         assert story is not None
         assert (story.dialogue.at, story.dialogue.wish) == ("ask", "book")
         assert story.said == (Said("agent", PROMPTS["greeting"].text),)
+        stage.carrier.hang_up()
+
+
+async def test_what_was_heard_to_its_end_is_in_the_story_soon_though_the_caller_says_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_call(plan=BOOKS, before=FROM) as stage:
+        session = await stage.greeted()
+        saves(session, "r1", intent="book")
+        await trio.sleep(1)
+        session.push(
+            ReplyBegan("r2"), ReplyWords("r2", "i2", "For which day?"), ReplyAudio("r2", "i2", ms(2000, SPEECH))
+        )
+        session.push(ReplyEnded("r2", ReplyStatus.COMPLETED))
+        await trio.sleep(1)
+        assert Said("agent", "For which day?") not in said_in(stage.shelf.stories[-1])
+        await trio.sleep(2)
+        assert said_in(stage.shelf.stories[-1])[-1] == Said("agent", "For which day?")
         stage.carrier.hang_up()
 
 

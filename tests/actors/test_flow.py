@@ -344,7 +344,7 @@ async def test_the_longest_call_ends_with_a_goodbye(autojump_clock: MockClock, n
 WAYS: dict[str, tuple[tuple[call_state.FlowEvent, ...], call_state.Leave]] = {
     "hung up": ((HungUp("bye"),), call_state.Leave(Disposition.HANG_UP, "bye")),
     "torn": ((HungUp("torn", lost=True),), call_state.Leave(Disposition.RESUME, "torn")),
-    "moved": ((MoveAway(),), call_state.Leave(Disposition.RESUME, "the server is going down", drain=True)),
+    "moved": ((MoveAway(), AgentQuiet()), call_state.Leave(Disposition.RESUME, "the server is going down", drain=True)),
     "lost": ((LinkLost("x"),), call_state.Leave(Disposition.IVR, "the model was lost: x", drain=True)),
     "to a human": ((KeyPressed("0"), AgentQuiet()), call_state.Leave(Disposition.DIAL, "the caller pressed 0")),
     "done": (

@@ -49,6 +49,7 @@ class Speaker:
         self.interrupted: Mailbox[Interrupted] = Mailbox("interrupted", 100, WhenFull.FATAL)
         self.interrupted_too: Mailbox[Interrupted] = Mailbox("interrupted too", 100, WhenFull.FATAL)
         self.quiet: Mailbox[AgentQuiet] = Mailbox("quiet", 100, WhenFull.FATAL)
+        self.story: Mailbox[None] = Mailbox("story", 1, WhenFull.DROP_OLDEST)
         self.hung_up: Mailbox[HungUp] = Mailbox("hung up", 100, WhenFull.FATAL)
         self.began = trio.current_time()
 
@@ -84,7 +85,9 @@ class Speaker:
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.out.run, self.framer.inbox, self.hung_up)
-            nursery.start_soon(self.framer.run, self.out.inbox, (self.interrupted, self.interrupted_too), self.quiet)
+            nursery.start_soon(
+                self.framer.run, self.out.inbox, (self.interrupted, self.interrupted_too), self.quiet, self.story
+            )
             while True:
                 event = await self.carrier.receive()
                 if isinstance(event, MarkEchoed):

@@ -147,8 +147,44 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
     "the server goes down": (
         TALKING,
         MoveAway(),
+        {"phase": Phase.TALKING, "moving": True},
+        (SetTimer("moving", 10.0), ReportQuiet()),
+    ),
+    "the server goes down while last words are said": (
+        DIALING,
+        MoveAway(),
+        {"phase": Phase.FAREWELL, "moving": True},
+        (SetTimer("moving", 10.0),),
+    ),
+    "last words are heard to their end though the server goes down": (
+        attrs.evolve(DIALING, moving=True),
+        AgentQuiet(),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.DIAL, DIALING.why),),
+    ),
+    "last words take long and the server goes down": (
+        attrs.evolve(DIALING, moving=True),
+        TimerRang("moving", 1),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.DIAL, DIALING.why),),
+    ),
+    "what the agent was saying was heard, and the server goes down": (
+        attrs.evolve(TALKING, moving=True),
+        AgentQuiet(),
         {"phase": Phase.LEFT},
         (Leave(Disposition.RESUME, "the server is going down", drain=True),),
+    ),
+    "the model is lost while the server goes down": (
+        attrs.evolve(TALKING, moving=True),
+        LinkLost("x"),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.RESUME, "the server is going down", drain=True),),
+    ),
+    "the agent does not stop talking and the server goes down": (
+        attrs.evolve(TALKING, moving=True),
+        TimerRang("moving", 1),
+        {"phase": Phase.LEFT},
+        (Leave(Disposition.RESUME, "the server is going down"),),
     ),
     "zero brings a human": (
         TALKING,
@@ -1304,6 +1340,17 @@ def test_a_tool_of_python_is_run_with_the_arguments_of_the_model() -> None:
     assert of(AnswerTools, effects)[0].results[0].output["table"] == 7
 
 
+def test_a_tool_that_took_longer_is_told_with_what_it_found_out() -> None:
+    state, effects = run(begun(TOOLS), ToolsCalled((a_tool_call("reserve", "c1", size=4),), spoke=False), rules=TOOLS)
+    (patience,) = [timer for timer in of(SetTimer, effects) if timer.name.startswith("errands")]
+    state, effects = run(state, TimerRang(patience.name, 1), rules=TOOLS)
+    assert of(AnswerTools, effects)[0].results[0].output["status"] == "still running"
+    state, effects = run(state, ErrandDone("tool.c1", "reserve", "done", {"table": 7, "at": "nine"}), rules=TOOLS)
+    assert [told.text for told in of(TellModel, effects)] == ["[reserve, which took longer: done: table: 7; at: nine]"]
+    assert len(of(AskModel, effects)) == 1
+    assert run(state, ErrandDone("tool.c1", "reserve", "done", {"table": 7}), rules=TOOLS)[1] == []
+
+
 USELESS = ToolsCalled((ToolCall("c1", "nonsense", {}), ToolCall("c2", "end_call", None, "torn")), spoke=False)
 
 
@@ -1594,7 +1641,7 @@ BEGINNINGS = st.builds(
 def timers_of(flow: Flow) -> set[str]:
     """The names that the timers of `flow` can have."""
     named = {f"{kind} {seconds:g}" for state in flow.states for kind, seconds in timeouts(flow, state)}
-    return named | {"link", "digits", "farewell", "longest call"}
+    return named | {"link", "digits", "farewell", "longest call", "moving"}
 
 
 @given(st.sampled_from(sorted(IN_FLOWS)), BEGINNINGS, st.lists(FLOW_EVENTS, max_size=30), st.booleans())

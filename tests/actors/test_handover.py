@@ -98,7 +98,7 @@ def test_memory_is_bounded_while_nothing_is_said_and_by_the_frames_in_a_long_tur
     assert len(handover._sent) == FRAMES
 
 
-def test_an_unfinished_reply_has_the_words_that_were_heard_at_most_and_a_finished_one_none() -> None:
+def test_an_unfinished_reply_has_the_words_that_were_heard_at_most_and_a_finished_one_all() -> None:
     handover = Handover(FRAMES)
     handover.spoken("r1", "i1", words="We are open from nine to five, and on Saturdays until two.")
     assert handover.unfinished() == {}, "no audio of it came"
@@ -106,7 +106,19 @@ def test_an_unfinished_reply_has_the_words_that_were_heard_at_most_and_a_finishe
     assert handover.unfinished() == {"i1": "We are open from nine to five,"}
     handover.spoken("r2", "i2", audio=len(ms(1000)), words="Gladly.")
     assert handover.unfinished() == {"i2": "Gladly."}
-    handover.reply_over("r1")
+    handover.reply_over("r1", whole=True)
     assert handover.unfinished() == {"i2": "Gladly."}
-    handover.reply_over("r2")
+    assert handover.finished() == {"i1": "We are open from nine to five, and on Saturdays until two."}
+    handover.reply_over("r2", whole=True)
     assert handover.unfinished() == {}
+    assert list(handover.finished()) == ["i1", "i2"]
+    handover.cut("i2")
+    assert list(handover.finished()) == ["i1"], "of what was interrupted the rest is not said any more"
+
+
+def test_a_reply_that_failed_has_only_the_words_that_were_heard_at_most() -> None:
+    handover = Handover(FRAMES)
+    handover.spoken("r1", "i1", audio=len(ms(2000)), words="We are open from nine to five, and on Saturdays until two.")
+    handover.reply_over("r1", whole=False)
+    assert handover.unfinished() == {}
+    assert handover.finished() == {"i1": "We are open from nine to five,"}

@@ -11,6 +11,7 @@ from actors.messages import (
     AnswerTools,
     AskReply,
     CallerAudio,
+    CallerSpoke,
     CallerWaits,
     CallerWords,
     CancelReply,
@@ -21,6 +22,8 @@ from actors.messages import (
     Gravity,
     Guide,
     Interrupted,
+    ItemEnded,
+    LinkLost,
     LinkUp,
     ModelTrouble,
     ReplyAudio,
@@ -105,6 +108,97 @@ async def test_the_next_session_knows_what_was_heard_and_where_the_conversation_
     await wait_all_tasks_blocked()
     assert second.said(DropItem) == [DropItem("guide_1")]
     assert not desk.over.is_set()
+
+
+async def test_a_reply_that_is_still_being_heard_is_told_to_the_next_session_and_what_is_cut_of_it_taken_back(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    words = "We are open from nine until five."
+    first.push(ReplyBegan("r1"), ReplyWords("r1", "i1", words), ReplyAudio("r1", "i1", ms(2000)))
+    first.push(ItemEnded("r1", "i1"), ReplyEnded("r1", ReplyStatus.COMPLETED))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    told_of = second.said(Tell)[-1]
+    assert (told_of.role, told_of.text) == (Role.AGENT, words)
+    desk.link.inbox.post(Interrupted(trio.current_time(), Floor.SPEECH, (Cut("i1", 8000, 16000),), 20))
+    await wait_all_tasks_blocked()
+    assert second.said(DropItem) == [DropItem(told_of.item)]
+    assert told(second)[-1] == "We are open from"
+    assert second.said(Truncate) == []
+    second.lose()
+    third = await desk.next(3)
+    assert told(third).count(words) == 0
+
+
+async def test_a_reply_that_was_heard_or_cut_before_the_loss_is_told_once_or_not_at_all(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    for number in (1, 2):
+        first.push(ReplyBegan(f"r{number}"), ReplyWords(f"r{number}", f"i{number}", f"Words {number}."))
+        first.push(ReplyAudio(f"r{number}", f"i{number}", ms(500)), ReplyEnded(f"r{number}", ReplyStatus.COMPLETED))
+    await wait_all_tasks_blocked()
+    desk.said = [*SAID, (Role.AGENT, "Words 1.", "i1")]
+    desk.link.inbox.post(Interrupted(trio.current_time(), Floor.SPEECH, (Cut("i2", 0, 4000),), 20))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert told(second) == ["Hello.", "Hi, I am Anna.", "Words 1."]
+
+
+async def test_a_caller_who_speaks_while_there_is_no_session_hears_fillers_and_is_not_left_in_silence(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    limits = attrs.evolve(REPLACING, replace=60.0)
+    desk = Desk(nursery, limits=limits)
+    first = await desk.up()
+    desk.model.places = (Place(refuses=ModelGone("too many")),)
+    first.lose()
+    await trio.sleep(1)
+    desk.flow.take_all()
+    await desk.caller(1000, LOUD)
+    spoke = trio.current_time()
+    await desk.over.wait()
+    waits = [event for event in desk.flow.take_all() if isinstance(event, CallerSpoke | CallerWaits | LinkLost)]
+    assert [type(event) for event in waits] == [CallerSpoke, CallerWaits, CallerWaits, LinkLost]
+    assert trio.current_time() - spoke == pytest.approx(limits.silence * (2 * FILLER_SHARE + 1), abs=0.1)
+
+
+async def test_a_caller_who_keeps_silent_while_there_is_no_session_hears_nothing_and_one_is_looked_for_longer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    limits = attrs.evolve(REPLACING, replace=60.0)
+    desk = Desk(nursery, limits=limits)
+    first = await desk.up()
+    desk.model.places = (Place(refuses=ModelGone("too many")),)
+    lost = trio.current_time()
+    first.lose()
+    await desk.over.wait()
+    assert [type(event) for event in desk.flow.take_all()] == [LinkLost]
+    assert trio.current_time() - lost >= 60.0
+
+
+async def test_what_the_caller_said_while_there_was_no_session_is_waited_for_from_then_on(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    desk.model.places = (Place(opens_after=1.5),)
+    first.lose()
+    await wait_all_tasks_blocked()
+    await desk.caller(1000, LOUD)
+    spoke = trio.current_time()
+    second = await desk.next()
+    second.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    due = spoke + REPLACING.silence * FILLER_SHARE
+    await trio.sleep_until(due - 0.1)
+    assert CallerWaits not in {type(event) for event in desk.flow.take_all()}
+    await trio.sleep_until(due + 0.1)
+    assert CallerWaits in {type(event) for event in desk.flow.take_all()}
 
 
 async def test_an_answer_that_was_due_is_asked_for_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -126,6 +126,7 @@ class LinkDesk:
     async def caller(self, milliseconds: int, payload: str = LOUD) -> None:
         """The caller's line delivers so much audio, at the speed of sound."""
         for _ in range(milliseconds // 20):
+            self.link.overhear(CallerAudio(payload, 0))
             self.link.audio.post(CallerAudio(payload, 0))
             await trio.sleep(0.02)
 

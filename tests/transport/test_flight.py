@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.messages import CallerAudio, CallerWords, Disposition, MarkEchoed, ReplyWords, SessionCreated
+from actors.messages import CallerAudio, CallerWords, Disposition, KeyPressed, MarkEchoed, ReplyWords, SessionCreated
 from actors.mulaw import silence, to_base64
 from actors.ports import CarrierGone, ModelGone
 from conf.settings import Server, Settings, Store
@@ -43,6 +43,7 @@ def read_back(recorder: FlightRecorder) -> Flight:
             "Four one five, five five five, zero one, double one.",
         ),
         ("four one five, double nine three, two, triple four", "four one five, five five five, zero, one four four"),
+        ("4111 1111 1111 1234", "4111 5550 1555 0134"),
         ("Bearer abc.def", "Bearer ***"),
     ],
 )
@@ -79,6 +80,20 @@ async def test_a_number_that_comes_in_pieces_is_hidden_and_the_pieces_keep_their
     spoken = [(entry.at, entry.value[-1]) for entry in entries if entry.what == "ReplyWords"]
     assert spoken == [(0.0, "It is 415"), (0.5, "-55"), (1.0, "5-01"), (1.5, "71.")]
     assert "939" not in str(entries)
+
+
+async def test_a_number_that_is_keyed_is_hidden_and_a_choice_is_not(autojump_clock: MockClock) -> None:
+    recorder = FlightRecorder(HEAD)
+    for key in "2":
+        recorder.heard(KeyPressed(key), 3)
+    await trio.sleep(5)
+    for key in "4159392671#":
+        recorder.heard(KeyPressed(key), 4)
+        await trio.sleep(0.3)
+    entries = read_back(recorder).of(IN, "carrier")
+    assert "".join(entry.value[1] for entry in entries) == "24155550171#"
+    assert [entry.value[0] for entry in entries] == [3] + [4] * 11
+    assert [entry.at for entry in entries[:3]] == pytest.approx([0.0, 5.0, 5.3])
 
 
 # ---------------------------------------------------------------- what it takes
