@@ -97,6 +97,9 @@ PAUSE_MARGIN = 0.3
 PROMPT_PREFIX = "prompt_"
 """Items of recorded prompts begin so; the model's own never do."""
 
+HEARD_PREFIX = "heard_"
+"""What was heard of a prompt that was cut begins so: it is in the record, and no other session has to be told twice."""
+
 GUIDE_PREFIX = "guide_"
 """The item that says where the conversation stands begins so."""
 
@@ -314,6 +317,8 @@ class RealtimeLink:
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
         self._gap_ear = self._new_ear()
+        if not waited and self._left.unheard():  # in the middle of what the caller was saying
+            self._wait.spoke_to_nobody(now)
         self._mute += waited and not planned
         self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
@@ -494,7 +499,7 @@ class RealtimeLink:
         for command in commands:
             if isinstance(command, ToolResult):
                 self._handover.told(self._as_text(command), trio.current_time())
-            elif isinstance(command, Tell) and not command.item.startswith((PROMPT_PREFIX, GUIDE_PREFIX)):
+            elif isinstance(command, Tell) and not command.item.startswith((PROMPT_PREFIX, GUIDE_PREFIX, HEARD_PREFIX)):
                 self._handover.told(command, trio.current_time())
 
     def _as_text(self, result: ToolResult) -> Tell:
@@ -585,7 +590,7 @@ class RealtimeLink:
                 commands.append(DropItem(told.item))
                 if words := heard_words(told.text, cut.heard, cut.received, complete=True):
                     self._retold += 1
-                    commands.append(Tell(told.role, words, f"{told.item}_h{self._retold}", told.first))
+                    commands.append(Tell(told.role, words, f"{HEARD_PREFIX}{self._retold}", told.first))
             elif cut.item.startswith(PROMPT_PREFIX):
                 pass  # a prompt that the model was not told of
             elif cut.began:

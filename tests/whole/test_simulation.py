@@ -27,6 +27,13 @@ from transport.switchboard import Switchboard
 
 SEEDS = range(7000, 7200)
 LONG_SEEDS = range(8000, 8006)
+
+
+def a_plan(seed: int, *faults: Fault, flow: str = "appointment", bystanders: int = 0) -> Plan:
+    """The caller and the model of `seed`, with these faults."""
+    return attrs.evolve(plan_of(seed), flow=flow, faults=faults, bystanders=bystanders)
+
+
 ONCE_WRONG = {
     "a session that had stopped: no filler while the model did not hear the caller": plan_of(12, FIRST_KINDS),
     "a slow store: the delivery was promised only as long as the ringing caller was patient": plan_of(64, FIRST_KINDS),
@@ -44,6 +51,9 @@ ONCE_WRONG = {
     ),
     "what the caller said over the agent to a session that was dying was lost": attrs.evolve(
         plan_of(554), flow="after_hours", faults=(Fault("model_half_open", 18.53, 11.2),), bystanders=0
+    ),
+    "the caller was speaking when the session was lost, and there was no other for long: no filler": a_plan(
+        65, Fault("model_away", 9.42, 8.87)
     ),
     "a slow store and a server that died: the next one did not wait for the story, and wrote over it": Plan(
         10308,
@@ -118,11 +128,6 @@ def test_seeds_with_the_first_kinds_of_faults_still_mean_what_they_meant() -> No
 # ---------------------------------------------------------------- it notices
 
 
-def a_plan(seed: int, *faults: Fault, flow: str = "appointment", bystanders: int = 0) -> Plan:
-    """The caller and the model of `seed`, with these faults."""
-    return attrs.evolve(plan_of(seed), flow=flow, faults=faults, bystanders=bystanders)
-
-
 QUIET = a_plan(0)
 
 
@@ -193,6 +198,18 @@ def test_a_detail_that_is_not_kept_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 def test_a_turn_that_is_lost_with_its_session_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Handover, "unheard", lambda self: [])
     assert noticed(a_plan(5, Fault("model_drop", 7.94)), "was lost with its session")
+
+
+def test_a_reply_that_was_heard_and_is_not_told_to_the_next_session_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handover, "finished", lambda self: {})
+    assert noticed(a_plan(9, Fault("model_drop", 9.0)), "does not know that the caller heard 'We are open")
+
+
+def test_who_speaks_while_there_is_no_session_and_is_left_in_silence_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CallerWait, "spoke_to_nobody", lambda self, now: None)
+    assert noticed(a_plan(65, Fault("model_away", 9.42, 8.87)), "s of silence after the caller spoke")
 
 
 def test_half_a_turn_that_is_lost_with_its_session_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,12 @@ class SessionLog:
 
     def told(self) -> str:
         """What the session knows as text."""
-        parts = [part for item in self.items.values() for part in item.get("content", ())]
-        return "\n".join(str(part.get("text") or part.get("transcript") or "") for part in parts)
+        return "\n".join(map(self.words_of, self.items))
+
+    def words_of(self, item: str) -> str:
+        """The words of an item, as far as the session knows them."""
+        parts = self.items.get(item, {}).get("content", ())
+        return "".join(str(part.get("text") or part.get("transcript") or "") for part in parts)
 
     def types(self) -> list[str]:
         """The types of the client events but appends, in order."""

@@ -39,12 +39,17 @@ def settings_of(plan: Plan) -> Settings:
         settings,
         call=attrs.evolve(settings.call, transfer=transfer),
         server=server if plan.fault("server_drains") else settings.server,
-        model=attrs.evolve(settings.model, standby="on" if plan.fault("standby") else "off"),
+        model=attrs.evolve(
+            settings.model,
+            standby="on" if plan.fault("standby") else "off",
+            replace_seconds=30.0 if plan.fault("model_away") else settings.model.replace_seconds,
+        ),
     )
 
 
 def model_faults(plan: Plan) -> tuple[Faults, ...]:
-    """The first session has the faults of the plan; the one after it only those that last."""
+    """The first session has the faults of the plan; those after it only those that last."""
+    away = 0
     first: dict[str, Any] = {}
     lasting: dict[str, Any] = {}
     for fault in plan.faults:
@@ -52,6 +57,8 @@ def model_faults(plan: Plan) -> tuple[Faults, ...]:
         match fault.kind:
             case "model_drop":
                 first["drop_after_ms"] = at
+            case "model_away":
+                first["drop_after_ms"], away = at, 1 + round(fault.size / 2)
             case "model_close":
                 first["close_after_ms"] = at
             case "model_stall":
@@ -72,7 +79,7 @@ def model_faults(plan: Plan) -> tuple[Faults, ...]:
                 first["stray_deltas"] = 1 + round(fault.size)
             case _:
                 pass
-    return Faults(**first, **lasting), Faults(**lasting)
+    return Faults(**first, **lasting), *[Faults(refuse_status=503)] * away, Faults(**lasting)
 
 
 def stream_faults(plan: Plan) -> StreamFaults:

@@ -104,6 +104,7 @@ def judged(case: Case) -> list[str]:
             _cuts,
             _heard_by_the_model,
             _told_again,
+            _heard_is_known,
             _kept,
             _back_again,
             _undisturbed,
@@ -134,7 +135,8 @@ def _left_behind(case: Case) -> Iterator[str]:
     if world.rest.problems:
         yield f"the API complains: {world.rest.problems}"
     for session in (session for model in world.models for session in model.sessions):
-        crossed = CROSSED if case.lag else set[str]()
+        # A model that has stalled ends its replies all the same, and nobody hears of it.
+        crossed = CROSSED if case.lag or case.plan.fault("model_stall") else set[str]()
         if errors := [error for error in session.errors if error not in crossed]:
             yield f"the model complains: {errors}"
 
@@ -386,6 +388,35 @@ def _told_again(case: Case, party: Party) -> Iterator[str]:
             text = item["content"][0]["text"] if key else "[The result of "
             if follows is not None and text not in follows.told():
                 yield f"lost with its session: {text if key else item['output']}"
+
+
+def _heard_is_known(case: Case, party: Party) -> Iterator[str]:
+    """What the caller heard the agent say to its end, a later session knows."""
+    slow = case.plan.fault("store_slow")
+    within = SAVED_WITHIN + (2 * store_slowness(slow) if slow else 0.0)
+    sessions = case.sessions(party)
+    for number, session in enumerate(sessions):
+        for item, audio in session.speech.items():
+            until = _heard_until(party, bytes(audio))
+            words = session.words_of(item) if session.items.get(item, {}).get("status") == "completed" else ""
+            if until is None or not words or any(0 <= died - until < within for died in case.killed):
+                continue
+            for later in sessions[number + 1 :]:
+                if later.audio_until > until + HEARD_WITHIN + case.lag and words not in later.told():
+                    yield f"a later session does not know that the caller heard {words!r} until {until:.2f}"
+
+
+def _heard_until(party: Party, audio: bytes) -> float | None:
+    """When the caller had heard all of `audio`; None if they did not."""
+    for stream in party.call.streams:
+        end = _played(stream).find(audio) + len(audio)
+        if not audio or end < len(audio):
+            continue
+        for piece in stream.playback.heard:
+            end -= len(piece.audio)
+            if end <= 0:
+                return _until(piece) + end / (BYTES_PER_MS * 1000)
+    return None
 
 
 def _answered(party: Party, session: SessionLog, since: float) -> bool:

@@ -76,13 +76,14 @@ KINDS = {
     "tool_fails": "tools fail",
     "standby": "no fault: a second session is kept ready",
     "marks_swapped": "marks come back in the wrong order",
+    "model_away": "the model's connection is cut, and for a while there is no other",
 }
 FIRST_KINDS = tuple(KINDS)[: list(KINDS).index("worker_dies")]
 """Those that there were first: with them old seeds still mean what they meant."""
 OF_ALL = frozenset(
     kind
     for kind in KINDS
-    if kind.startswith(("store_", "rest_", "backend_", "callbacks_", "worker_", "server_", "net_"))
+    if kind.startswith(("store_", "rest_", "backend_", "callbacks_", "worker_", "server_", "net_", "model_away"))
 )
 """Kinds that concern every call of a world; the others only the one that is there first."""
 
