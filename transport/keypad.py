@@ -134,7 +134,7 @@ class Keypad:
             keys = " ".join(f"For {said}, press {number}." for number, said in enumerate(choices.values(), 1))
             return self.documents.ask(f"{about} {keys}", question, 1, tries, why=why)
         words = f"Please type {self._label(question)}, and then the hash key."
-        if question == NUMBER and caller.own_number:
+        if question == NUMBER and self._value(NUMBER, caller.own_number):
             words += " To be called at the number you are calling from, press just the hash key."
         return self.documents.ask(words, question, 0, tries, why=why)
 

@@ -119,7 +119,7 @@ async def test_what_was_told_before_is_kept_and_not_asked_again(house: House, au
 
 async def test_the_hash_key_alone_stands_for_the_telephone_in_use(house: House, autojump_clock: MockClock):
     await keep(house, NAMED)
-    where = await press(house, await ask(house.app, "/twilio/ivr/menu"), "4")
+    where = await press(house, await ask(house.app, "/twilio/ivr/menu"), "4", From="+14155550199")
     assert "just the hash key" in where.said
     right = await press(house, where, "", From="+14155550199")
     assert "0 1 9 9" in right.said
@@ -128,9 +128,10 @@ async def test_the_hash_key_alone_stands_for_the_telephone_in_use(house: House, 
     assert errand.detail == {"number": "+14155550199"}
 
 
-async def test_who_withholds_their_number_is_not_offered_it(house: House, autojump_clock: MockClock):
+@pytest.mark.parametrize("number", ["anonymous", "+15550001111"], ids=["withheld", "not valid"])
+async def test_a_number_that_is_withheld_or_none_is_not_offered(number: str, house: House, autojump_clock: MockClock):
     await keep(house, NAMED)
-    where = await press(house, await ask(house.app, "/twilio/ivr/menu"), "4", From="anonymous")
+    where = await press(house, await ask(house.app, "/twilio/ivr/menu"), "4", From=number)
     assert "hash key alone" not in where.said
     assert "just the hash key" not in where.said
     again = await press(house, where, "", From="anonymous")
