@@ -18,7 +18,7 @@ from actors import call_state
 from actors.errands import Errands
 from actors.flow import FlowActor, Neighbours, Words
 from actors.framer import Framer, Pace
-from actors.interrupt import InterruptWatcher
+from actors.interrupt import BargeIn, InterruptWatcher
 from actors.keeper import StateKeeper
 from actors.ledger import HeardLedger
 from actors.messages import (
@@ -65,6 +65,7 @@ class CallPlan:
     prompts: Mapping[str, Words]
     pace: Pace
     limits: LinkLimits
+    barge_in: BargeIn = BargeIn.MODEL
 
 
 class Call:
@@ -99,9 +100,14 @@ class Call:
         ledger = HeardLedger()
         self._twilio_in = TwilioIn(carrier, self.notebook)
         self._twilio_out = TwilioOut(carrier, ledger, self.notebook)
-        self._framer = Framer(plan.pace, ledger, self.notebook)
+        self._watcher = InterruptWatcher(
+            plan.barge_in,
+            plan.rules.flow.language,
+            transcribed=bool(plan.session.transcription),
+            note=self.notebook.say,
+        )
+        self._framer = Framer(plan.pace, ledger, self.notebook, self._watcher.plays)
         self._link = RealtimeLink(model, plan.session, plan.limits, self.notebook)
-        self._watcher = InterruptWatcher()
         self._flow = FlowActor(plan.rules, plan.prompts, wall)
         self._errands = Errands(call_sid, errands, self.notebook)
         self._keeper = StateKeeper(call_sid, (self._began.caller, called), records, self._story)
@@ -151,7 +157,8 @@ class Call:
         """The carrier scope: the stream is read and written as long as this lasts."""
         async with trio.open_nursery() as carrier:
             flow, framer = self._flow.inbox, self._framer.inbox
-            carrier.start_soon(self._twilio_in.run, self._link.audio, flow, framer, self._link.overhear)
+            ears = (self._watcher.overhear, self._link.overhear)
+            carrier.start_soon(self._twilio_in.run, self._link.audio, flow, framer, *ears)
             carrier.start_soon(self._twilio_out.run, framer, flow)
             carrier.start_soon(
                 self._framer.run, self._twilio_out.inbox, (self._link.inbox, flow), flow, self._keeper.inbox
@@ -167,8 +174,9 @@ class Call:
         async with trio.open_nursery() as conversation:
             flow, framer = self._flow.inbox, self._framer.inbox
             outlets = (framer, flow, self._watcher.inbox)
-            conversation.start_soon(self._link.run, *outlets, self._framer.speech_until, self._recall)
-            conversation.start_soon(self._watcher.run, self._framer.yield_floor)
+            told = (self._framer.speech_until, self._recall, self._watcher.contested)
+            conversation.start_soon(self._link.run, *outlets, *told)
+            conversation.start_soon(self._watcher.run, self._framer, self._link.inbox)
             neighbours = Neighbours(
                 framer,
                 self._link.inbox,
@@ -213,6 +221,7 @@ class Call:
 
     async def _drain(self) -> None:
         """What was said to the end and is on its way is heard, within bounds; a caller who hangs up waits for nothing."""
+        self._framer.go_on()  # nobody judges any more whether it was interrupted
         with trio.move_on_after(DRAIN_AT_MOST):
             async with trio.open_nursery() as either:
 

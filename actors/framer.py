@@ -1,6 +1,7 @@
 """Framer: cuts the agent's speech into frames, paces them a small lead ahead of playback, accounts for what was heard."""
 
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -14,6 +15,7 @@ from actors.messages import (
     Cleared,
     Cut,
     Floor,
+    FloorRule,
     Frame,
     Interrupted,
     ItemEnded,
@@ -23,18 +25,31 @@ from actors.messages import (
     ReplyAudio,
     ReplyEnded,
     ReplyWords,
+    SetFloor,
     TellWhenQuiet,
 )
-from actors.notebook import Notebook
+from actors.mulaw import loudness
+from actors.notebook import Notebook, heard_words
 
 QUEUE = 128
 """Deltas of 20 to 400 ms and mark echoes; taken out at once, so a full one means that the Framer is dead."""
 BUFFER_SECONDS = 180
 """Speech that may wait to be played; a model that talks longer is cut off there, and it is noted."""
+KEPT_MS = 300
+"""Audio behind the lead that may still be unheard, ms: playback runs late by as much."""
+SENTENCE_AT_MOST = 4.0
+"""Seconds within which a sentence must come to a pause; else it is broken off there."""
+PAUSE_MS, PAUSE_LOUDNESS = 120, 2
+"""A pause between sentences: so long, and no louder than that."""
 ECHO_GRACE = 2.0
 """Seconds after which speech is held for heard although its last mark has not come back."""
 
-FramerMessage = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded | Play | TellWhenQuiet | MarkEchoed | Cleared
+TAIL = 0.15
+"""Seconds that the agent is still heard after its last byte was played as far as we know."""
+
+FramerMessage = (
+    ReplyAudio | ReplyWords | ItemEnded | ReplyEnded | Play | TellWhenQuiet | MarkEchoed | Cleared | SetFloor
+)
 
 
 @attrs.define
@@ -46,6 +61,11 @@ class _Item:
     words: str = ""
     buffer: bytearray = attrs.field(factory=bytearray)
     received: int = 0
+    floor: FloorRule = FloorRule.OPEN
+    handed: bytearray = attrs.field(factory=bytearray)
+    """The end of what was handed on: of that the caller may not have heard all."""
+    heard_before: int = 0
+    """What of it was heard when the agent last fell silent in the middle of it."""
     complete: bool = False
     broken_off: bool = False
     """Whether there was more to be said: its words do not end with its audio."""
@@ -60,6 +80,8 @@ class _Cutting:
     reason: Floor
     items: tuple[_Item, ...]
     tell_quiet: bool
+    kept: bool = False
+    """Whether what was not heard may still be said."""
 
 
 @attrs.frozen
@@ -82,7 +104,15 @@ class Framer:
     Ended by cancelling it.
     """
 
-    def __init__(self, pace: Pace, ledger: HeardLedger, notebook: Notebook) -> None:
+    def __init__(
+        self,
+        pace: Pace,
+        ledger: HeardLedger,
+        notebook: Notebook,
+        plays: Callable[[bytes, float], None] = lambda audio, at: None,
+    ) -> None:
+        """`plays` is told of every frame, and when the caller begins to hear it."""
+        self._plays = plays
         self.inbox: Mailbox[FramerMessage] = Mailbox("framer", QUEUE, WhenFull.FATAL)
         self._frame = pace.frame_ms * BYTES_PER_MS
         self._lead = pace.lead_ms / 1000
@@ -104,6 +134,18 @@ class Framer:
         """Replies whose further audio nobody wants."""
         self._cutting: deque[_Cutting] = deque()
         """Interruptions whose clear is not yet on the wire."""
+        self._held: Cleared | None = None
+        """While the agent is silent and may go on: since when, once that is known."""
+        self._going_on = False
+        """Whether it is to go on as soon as that is known."""
+        self._taken: Floor | None = None
+        """Why it is not to go on, if that is decided before that is known."""
+        self._rule = FloorRule.OPEN
+        """Of what the model says now."""
+        self._dropped: list[Cut] = []
+        """What was dropped behind the sentence that is being finished, and below why."""
+        self._dropping = Floor.SPEECH
+        self._keep = (pace.lead_ms + KEPT_MS) * BYTES_PER_MS
         self._utterance: trio.CancelScope | None = None
         self._handed_until = float("-inf")
         self._unmarked = 0
@@ -129,7 +171,7 @@ class Framer:
             nursery.start_soon(self._take_in)
             await out.send(Mark(0))  # with nothing queued it comes back at once: the ledger learns the round trip
             while True:
-                if not self._items:
+                if not self._items or self.is_held:
                     await self._wait_for_news()
                     continue
                 self._unmarked = 0
@@ -149,21 +191,93 @@ class Framer:
             self._accept(message)
         if not self._items:
             return
-        cutting = _Cutting(reason, tuple(self._items), self._tell_quiet)
-        for item in cutting.items:
-            if item.reply and item.reply not in self._ended_replies:
-                self._muted.append(item.reply)
-        self._items.clear()
-        self._fall_silent()
-        self._playing = self._waiting = 0
-        self._handed_until = float("-inf")
-        self._tell_quiet = False
+        if self.is_held:
+            if self._held is None:
+                self._taken = reason  # as soon as it is known what was heard
+            else:
+                self._cut_held(reason, self._held)
+            return
+        cutting = self._cut(reason)
         if self._utterance is None:  # not a byte was handed on: nothing to clear
             self._account(cutting, Cleared(trio.current_time(), (), self._ledger.bound_ms()))
             return
         self._utterance.cancel(reason.value)
         self._cutting.append(cutting)
         self._out.replace_all(Clear())
+
+    def hold(self) -> None:
+        """Falls silent at once, as by `yield_floor`, but what was not heard is kept: `go_on` says it, `yield_floor` drops it.
+
+        Does nothing if the agent is not talking.
+        """
+        for message in self.inbox.take_all():
+            self._accept(message)
+        if not self._items or self.is_held:
+            return
+        self._going_on, self._taken = False, None
+        self._handed_until = float("-inf")
+        if self._utterance is None:  # not a byte was handed on
+            self._held = Cleared(trio.current_time(), (), self._ledger.bound_ms())
+            return
+        self._utterance.cancel("somebody may have taken the floor")
+        self._cutting.append(_Cutting(Floor.SPEECH, tuple(self._items), tell_quiet=False, kept=True))
+        self._out.replace_all(Clear())
+
+    def go_on(self) -> None:
+        """Goes on where the caller stopped hearing, if the agent was held."""
+        if not self.is_held:
+            return
+        if self._held is None:
+            self._going_on = True
+            return
+        self._held = None
+        self._news.set()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the agent is silent and may go on."""
+        return self._held is not None or any(cutting.kept for cutting in self._cutting)
+
+    def finish_sentence(self, reason: Floor) -> None:
+        """Gives up the floor at the next pause. What comes after that is dropped, and told when the sentence was heard."""
+        if self._playing >= len(self._items) or self.is_held or self._dropped:
+            return
+        item, later = self._items[self._playing], list(self._items)[self._playing + 1 :]
+        rest = _sentence_in(item.buffer)
+        full, cut_off = item.received, len(item.buffer) - rest
+        del item.buffer[rest:]
+        self._waiting -= cut_off + sum(len(each.buffer) for each in later)
+        item.received -= cut_off
+        item.complete = item.broken_off = True
+        self._dropped = [Cut(item.name, item.received, full), *(Cut(each.name, 0, each.received) for each in later)]
+        self._dropping = reason
+        for each in (item, *later):
+            if each.reply and each.reply not in self._ended_replies:
+                self._muted.append(each.reply)
+        for each in later:
+            self._items.remove(each)
+        self._news.set()
+
+    def audible(self) -> bool:
+        """Whether the caller hears the agent, or did until it was held."""
+        return bool(self._items) and (self.is_held or self.speech_until() + TAIL > trio.current_time())
+
+    def floor(self) -> FloorRule:
+        """How what is being heard gives way."""
+        return self._items[min(self._playing, len(self._items) - 1)].floor if self._items else FloorRule.OPEN
+
+    def unheard_seconds(self) -> float:
+        """How much of what there is to say has not been heard."""
+        return max(0.0, self.speech_until() - trio.current_time())
+
+    def saying(self) -> str:
+        """The words of what is being heard, as far as they are heard."""
+        if not self._items:
+            return ""
+        spans = self._ledger.heard(trio.current_time())
+        item = next((each for each in self._items if spans and each.name == spans[-1][0]), self._items[0])
+        played = item.heard_before + sum(size for name, _, size in spans if name == item.name)
+        return heard_words(item.words, played, max(item.received, 1), complete=item.complete)
 
     async def heard(self) -> None:
         """Until all the speech received so far has been heard, or cut."""
@@ -216,11 +330,26 @@ class Framer:
                 item.complete = item.complete or item.reply == message.reply
         elif isinstance(message, Play):
             self._items.append(
-                _Item(message.item, "", message.words, bytearray(message.audio), len(message.audio), complete=True)
+                _Item(
+                    message.item,
+                    "",
+                    message.words,
+                    bytearray(message.audio),
+                    len(message.audio),
+                    message.floor,
+                    complete=True,
+                )
             )
             self._waiting += len(message.audio)
         elif isinstance(message, Cleared):
-            self._account(self._cutting.popleft(), message)
+            cutting = self._cutting.popleft()
+            if cutting.kept:
+                self._rewind(message)
+            else:
+                self._account(cutting, message)
+                return
+        elif isinstance(message, SetFloor):
+            self._rule = message.rule
             return
         else:
             self._tell_quiet = True
@@ -245,7 +374,7 @@ class Framer:
         for item in self._items:
             if item.name == name:
                 return item
-        item = _Item(name, reply)
+        item = _Item(name, reply, floor=self._rule)
         self._items.append(item)
         return item
 
@@ -297,6 +426,9 @@ class Framer:
         audio = bytes(item.buffer[: self._frame])
         del item.buffer[: self._frame]
         self._waiting -= len(audio)
+        item.handed += audio
+        if len(item.handed) > 2 * self._keep:
+            del item.handed[: -self._keep]
         return Frame(item.name, audio)
 
     async def _hand_on(self, frame: Frame) -> None:
@@ -304,7 +436,9 @@ class Framer:
         await trio.sleep_until(self._handed_until + length - self._lead)
         await self._out.send(frame)
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._handed_until = max(self._handed_until, trio.current_time()) + length
+        begins = max(self._handed_until, trio.current_time())
+        self._plays(frame.audio, begins)
+        self._handed_until = begins + length
         self._unmarked += len(frame.audio)
         if self._unmarked >= self._mark_every:
             await self._mark()
@@ -314,6 +448,52 @@ class Framer:
             self._unmarked = 0
             self._marks += 1
             await self._out.send(Mark(self._marks))
+
+    # ------------------------------------------------------------ falling silent
+
+    def _cut(self, reason: Floor) -> _Cutting:
+        """Drops everything there is to say, for whoever tells what of it was heard."""
+        cutting = _Cutting(reason, tuple(self._items), self._tell_quiet)
+        for item in cutting.items:
+            if item.reply and item.reply not in self._ended_replies:
+                self._muted.append(item.reply)
+        self._items.clear()
+        self._fall_silent()
+        self._playing = self._waiting = 0
+        self._handed_until = float("-inf")
+        self._tell_quiet = False
+        return cutting
+
+    def _rewind(self, cleared: Cleared) -> None:
+        """The clear is on the wire: what was handed on and not heard is to be said again, from exactly there."""
+        heard: dict[str, int] = {}
+        for name, _, played in cleared.heard:
+            heard[name] = heard.get(name, 0) + played
+        for item in list(self._items):
+            item.heard_before = min(item.heard_before + heard.get(item.name, 0), item.received)
+            rest = item.received - item.heard_before
+            audio = item.handed + item.buffer
+            item.buffer = bytearray(audio[-rest:]) if rest else bytearray()
+            item.handed, item.end_mark = bytearray(), None
+            if item.complete and not rest:
+                self._items.remove(item)
+                self._heard_whole(item)
+        self._playing = 0
+        self._waiting = sum(len(item.buffer) for item in self._items)
+        self._heard_to = self._marks
+        if not self._items:  # all of it had been heard just then
+            self._fall_silent()
+            if self._tell_quiet:
+                self._say_quiet()
+        elif self._taken is not None:
+            self._cut_held(self._taken, cleared)
+        elif not self._going_on:
+            self._held = cleared
+
+    def _cut_held(self, reason: Floor, cleared: Cleared) -> None:
+        """It does not go on: what was heard until it was held is all that was."""
+        self._held = self._taken = None
+        self._account(self._cut(reason), Cleared(cleared.at, (), cleared.bound_ms))
 
     # ------------------------------------------------------------ accounting
 
@@ -339,6 +519,11 @@ class Framer:
         self._fall_silent()
         self._playing = 0
         self._ledger.forget()
+        if self._dropped:
+            cuts, self._dropped = tuple(self._dropped), []
+            message = Interrupted(trio.current_time(), self._dropping, cuts, self._ledger.bound_ms())
+            for mailbox in self._tell:
+                mailbox.post(message)
         if self._tell_quiet:
             self._say_quiet()
 
@@ -357,7 +542,7 @@ class Framer:
             heard[name] = heard.get(name, 0) + played
         cuts: list[Cut] = []
         for item in items:
-            played = min(heard.get(item.name, 0), item.received)
+            played = min(item.heard_before + heard.get(item.name, 0), item.received)
             whole = item.complete and played >= item.received
             if not whole and item.received:
                 cuts.append(Cut(item.name, played, item.received))
@@ -368,6 +553,9 @@ class Framer:
     def _account(self, cutting: _Cutting, cleared: Cleared) -> None:
         """What of the items was heard when the clear took effect; tells those who must know, if anything was cut."""
         cuts = self._enter(cutting.items, cleared.heard)
+        if self._dropped:  # a sentence that was to be finished was not
+            later, self._dropped = self._dropped[1:], []
+            cuts += later
         if not cuts:  # it had been heard to its end just then
             if cutting.tell_quiet:
                 self._say_quiet()
@@ -376,3 +564,14 @@ class Framer:
         message = Interrupted(cleared.at, cutting.reason, tuple(cuts), cleared.bound_ms)
         for mailbox in self._tell:
             mailbox.post(message)
+
+
+def _sentence_in(audio: bytearray) -> int:
+    """Bytes of `audio` up to its first pause, at most as many as a sentence may still take."""
+    most = min(len(audio), round(SENTENCE_AT_MOST * 1000) * BYTES_PER_MS)
+    step, quiet = 20 * BYTES_PER_MS, 0
+    for at in range(0, most, step):
+        quiet = quiet + 20 if loudness(bytes(audio[at : at + step])) <= PAUSE_LOUDNESS else 0
+        if quiet >= PAUSE_MS:
+            return at
+    return most

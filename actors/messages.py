@@ -391,6 +391,17 @@ ModelCommand: TypeAlias = (
 # ---------------------------------------------------------------- between the actors
 
 
+class FloorRule(enum.Enum):
+    """How an utterance gives way to a caller who speaks."""
+
+    OPEN = "open"
+    """At once."""
+    FINISH = "finish"
+    """At the end of its sentence."""
+    PROTECTED = "protected"
+    """Not at all: what the caller says is kept for the next turn."""
+
+
 @attrs.frozen
 class Play:
     """Play a recorded prompt: `item` names this playing of it, `words` is what it says."""
@@ -398,6 +409,7 @@ class Play:
     item: str
     words: str
     audio: bytes
+    floor: FloorRule = FloorRule.OPEN
 
 
 @attrs.frozen
@@ -452,6 +464,21 @@ class Interrupted:
     reason: Floor
     cuts: tuple[Cut, ...]
     bound_ms: int
+
+
+@attrs.frozen
+class SetFloor:
+    """The rule for what the model says from here on."""
+
+    rule: FloorRule
+
+
+@attrs.frozen
+class Judged:
+    """Whether the caller, who was heard while the agent spoke, took the floor. `words`: what is known of what they said."""
+
+    taken: bool
+    words: str = ""
 
 
 @attrs.frozen

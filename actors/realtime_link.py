@@ -32,6 +32,7 @@ from actors.messages import (
     Guide,
     Interrupted,
     ItemEnded,
+    Judged,
     LinkLost,
     LinkUp,
     ModelCommand,
@@ -108,12 +109,28 @@ ONCE_PREFIX = "once_"
 
 GO_ON = "[You were cut off in the middle of what you said last. Go on from there; repeat nothing and do not greet.]"
 
-LinkMessage = ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience | SetModel
+
+@attrs.frozen
+class AnswerTurn:
+    """The caller's turn is over, and the model waits to be asked."""
+
+
+@attrs.define
+class _Contested:
+    """A turn of the caller's that began while the agent spoke, until it is judged whether it is one."""
+
+    stopped: bool = False
+    words: CallerWords | None = None
+
+
+LinkMessage = (
+    ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience | SetModel | Judged | AnswerTurn
+)
 FramerInput = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded
 FlowInput = (
     LinkUp | LinkLost | CallerWaits | CallerSpoke | CallerDone | CallerSaid | Extracted | ToolsCalled | ReplyOver
 )
-WatcherInput = SpeechStarted | FloorTaken
+WatcherInput = SpeechStarted | SpeechStopped | CallerWords | FloorTaken
 
 
 @attrs.frozen
@@ -226,6 +243,11 @@ class RealtimeLink:
         """Replies in a row that had neither voice nor wish."""
         self._words_unanswered = False
         """Whether the caller's last turn had words that no reply has answered."""
+        self._contested: dict[str, _Contested] = {}
+        self._dismissed: set[str] = set()
+        """Turns that were none."""
+        self._to_drop: list[str] = []
+        """Those of them that the model still knows of, and must forget before it speaks."""
 
     async def run(
         self,
@@ -234,8 +256,11 @@ class RealtimeLink:
         watcher: Outbox[WatcherInput],
         speech_until: Callable[[], float],
         recall: Callable[[], Sequence[tuple[Role, str, str]]] = tuple,
+        contested: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Until cancelled, or until `LinkLost` has been told. `speech_until`: when the speech received will be over."""
+        """Until cancelled, or until `LinkLost` has been told. `speech_until`: when the speech received will be over.
+        `contested`: whether somebody else judges if a caller who begins to speak now takes the floor, and tells `Judged`."""
+        self._is_contested = contested
         self._framer, self._flow, self._watcher = framer, flow, watcher
         self._speech_until = self._wait.speech_until = speech_until
         self._recall = recall
@@ -543,6 +568,10 @@ class RealtimeLink:
             return self._guide(message.text)
         if isinstance(message, SetPatience):
             return self._retune(message.silence_ms)
+        if isinstance(message, Judged):
+            return self._judged(message)
+        if isinstance(message, AnswerTurn):
+            return self._ask(turn=True)
         if isinstance(message, SetModel):
             self._change_model(message.name)
             return []
@@ -566,10 +595,41 @@ class RealtimeLink:
         self._notebook.patience(turns.silence_ms)
         return [Retune(turns)]
 
-    def _ask(self) -> list[ModelCommand]:
+    def _ask(self, *, turn: bool = False) -> list[ModelCommand]:
         self._wait.asked(trio.current_time())
         self._changed.set()
-        return [AskReply()] if self._desk.wish() else []
+        return [*self._forget(), AskReply()] if self._desk.wish(turn=turn) else []
+
+    def _forget(self) -> list[ModelCommand]:
+        """Turns that were none are taken out of the conversation."""
+        dropped, self._to_drop = self._to_drop, []
+        return [DropItem(item) for item in dropped]
+
+    def _judged(self, judged: Judged) -> list[ModelCommand]:
+        """It is known whether the caller took the floor."""
+        turns, self._contested = self._contested, {}
+        if not judged.taken:
+            for item, turn in turns.items():
+                self._dismissed.add(item)
+                if turn.stopped:
+                    self._to_drop.append(item)
+            return self._forget() if all(turn.words for turn in turns.values()) else []
+        commands: list[ModelCommand] = [CancelReply(reply) for reply in self._desk.mute()]
+        if judged.words and not turns:  # it had been held for nothing
+            self._flow.post(CallerSpoke())
+            self._retold += 1
+            told = Tell(Role.CALLER, judged.words, f"late_{self._retold}")
+            self._items.add(told.item)
+            self._flow.post(CallerSaid(told.item, judged.words, None))
+            return [*commands, told, *self._ask(turn=True)]
+        for item, turn in turns.items():
+            self._turn_begins(item)
+            if turn.stopped:
+                self._turn_ends(item)
+            if turn.words is not None:
+                self._notebook.caller_words(item, turn.words.text, final=True)
+                self._turn_written(turn.words)
+        return commands
 
     def _change_model(self, name: str) -> None:
         """From a quiet moment on the model `name` is to speak; a session of it is prepared first."""
@@ -665,32 +725,45 @@ class RealtimeLink:
 
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
-            for reply in self._desk.speech_started():
-                self.inbox.post(CancelReply(reply))
             self._items.add(event.item)
             self._handover.turn_began(event.item, trio.current_time())
+            if self._is_contested():
+                self._contested[event.item] = _Contested()
+                self._desk.caller_begins()
+            else:
+                for reply in self._desk.speech_started():
+                    self.inbox.post(CancelReply(reply))
+                self._turn_begins(event.item)
             self._watcher.post(event)
-            self._flow.post(CallerSpoke())
-            self._notebook.caller_turn(event.item)
-            self._notebook.say("caller_speaks", item=event.item)
         elif isinstance(event, SpeechStopped):
-            self._desk.speech_stopped()
             self._handover.turn_over(trio.current_time())
-            self._words_unanswered = self._wait.tools_out = False
-            self._notebook.caller_stopped(event.item)
-            self._flow.post(CallerDone(event.item))
-            self._wait.turn_over(trio.current_time())
-            self._changed.set()
+            if event.item in self._contested:
+                self._contested[event.item].stopped = True
+                self._desk.speech_stopped()
+                self._watcher.post(event)
+            elif event.item in self._dismissed:
+                self._to_drop.append(event.item)
+                self._desk.speech_stopped()
+            else:
+                self._desk.speech_stopped()
+                self._turn_ends(event.item)
         elif isinstance(event, TurnCommitted):
-            self._notebook.caller_turn(event.item)
+            if event.item not in self._contested and event.item not in self._dismissed:
+                self._notebook.caller_turn(event.item)
         elif isinstance(event, CallerWords):
-            self._notebook.caller_words(event.item, event.text, event.final)
-            if event.final and event.text.strip():
-                self._flow.post(CallerSaid(event.item, event.text, event.confidence))
-                self._words_unanswered = True
-                self._handover.turn_written(event.item)
-                if self._voiceless and not self._wait.waits:
-                    self._answer_words()
+            if event.item in self._contested:
+                turn = self._contested[event.item]
+                turn.words = event if event.final else turn.words
+                self._watcher.post(event)
+            elif event.item in self._dismissed:
+                self._watcher.post(event)
+                if event.final and self._to_drop:
+                    for command in self._forget():
+                        self.inbox.post(command)
+            else:
+                self._notebook.caller_words(event.item, event.text, event.final)
+                if event.final:
+                    self._turn_written(event)
         elif isinstance(event, Extracted):
             self._flow.post(event)
         elif isinstance(event, SessionAgreed) and event.agreed.turn_detection != self._turns:
@@ -707,6 +780,30 @@ class RealtimeLink:
             self._once = [one for one in self._once if one[1] > known]
             self._notebook.reply_began()
             self._changed.set()
+
+    def _turn_begins(self, item: str) -> None:
+        self._flow.post(CallerSpoke())
+        self._notebook.caller_turn(item)
+        self._notebook.say("caller_speaks", item=item)
+
+    def _turn_ends(self, item: str) -> None:
+        self._words_unanswered = self._wait.tools_out = False
+        self._notebook.caller_stopped(item)
+        self._flow.post(CallerDone(item))
+        self._wait.turn_over(trio.current_time())
+        self._changed.set()
+        if not self._config.turn_detection.create_response:
+            self.inbox.post(AnswerTurn())
+
+    def _turn_written(self, event: CallerWords) -> None:
+        """The words of a turn are known."""
+        if not event.text.strip():
+            return
+        self._flow.post(CallerSaid(event.item, event.text, event.confidence))
+        self._words_unanswered = True
+        self._handover.turn_written(event.item)
+        if self._voiceless and not self._wait.waits:
+            self._answer_words()
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
         self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)

@@ -32,6 +32,8 @@ class ReplyDesk:
     _over: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=16))
     _asked: bool = False
     _wished: bool = False
+    _for_turn: bool = False
+    """Whether what is asked for, or wished, is the answer to a turn: then it is like one that begins by itself."""
     _expected: bool = False
     _caller_speaks: bool = False
     _hushed: bool = False
@@ -69,8 +71,12 @@ class ReplyDesk:
 
     # ------------------------------------------------------------ asking
 
-    def wish(self) -> bool:
-        """A reply is wanted. True: ask now, and it counts as asked. False: it stays a wish, see `take_wish`."""
+    def wish(self, *, turn: bool = False) -> bool:
+        """A reply is wanted. True: ask now, and it counts as asked. False: it stays a wish, see `take_wish`.
+
+        `turn`: as an answer to what the caller said, and not because we want something said.
+        """
+        self._for_turn = self._for_turn or turn
         self._wished = not self._may_ask()
         self._asked = self._asked or not self._wished
         return not self._wished
@@ -101,7 +107,8 @@ class ReplyDesk:
 
         It knows all that was said before, so it fulfils a wish that was waiting, unless it was hushed before it began.
         """
-        self._active[reply] = _Active(muted=self._hushed, asked=self._asked)
+        self._active[reply] = _Active(muted=self._hushed, asked=self._asked and not self._for_turn)
+        self._for_turn = self._for_turn and not self._asked
         if len(self._active) > ACTIVE_AT_MOST:
             oldest = next(iter(self._active))
             del self._active[oldest]
@@ -134,6 +141,10 @@ class ReplyDesk:
         self._hushed = self._hushed and self._asked
         silenced = self.mute()
         return [] if self.interrupting else silenced
+
+    def caller_begins(self) -> None:
+        """The caller begins to speak while the agent does; what follows from it is not yet known."""
+        self._caller_speaks = True
 
     def speech_stopped(self) -> None:
         """The caller's turn is over; an automatic reply to it is expected."""

@@ -193,6 +193,12 @@ class Call:
         ("cold", "warm"),
         "Cold: the human's phone rings and they are joined. Warm: they hear a summary and accept with a key first.",
     )
+    barge_in: str = _choice(
+        "undo",
+        ("undo", "local", "model"),
+        "Undo: a caller who is heard silences the agent, which goes on if it was a cough or an uh-huh. Local: it never goes "
+        "on. Model: only the model says whether the caller speaks.",
+    )
     overflow_number: str = _text(
         "",
         "Who takes callers for whom there is no line, when they wish it or have waited in vain; empty: `human_number`.",

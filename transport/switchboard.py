@@ -16,6 +16,7 @@ from actors.call import Call, CallPlan
 from actors.flow import Words
 from actors.framer import Pace
 from actors.guidance import instructions
+from actors.interrupt import BargeIn
 from actors.messages import BYTES_PER_MS, Before, CallBegan, SessionConfig, TurnDetection
 from actors.notebook import Listener
 from actors.ports import CarrierPort, ErrandPort, ModelPort
@@ -49,12 +50,17 @@ ConnectModel = Callable[[Callable[[str], None], str], ModelPort]
 def plan(settings: Settings, flow: Flow, prompts: Prompts) -> CallPlan:
     """What every call of this server has in common."""
     model, call, audio = settings.model, settings.call, settings.audio
+    barge_in = BargeIn(call.barge_in)
+    by_itself = barge_in is BargeIn.MODEL
     return CallPlan(
         session=SessionConfig(
             voice=model.voice,
             instructions=instructions(flow),
             tools=tools.specs(flow),
-            turn_detection=TurnDetection(model.vad_threshold, model.vad_prefix_ms, model.vad_silence_ms),
+            # Both flags go together: a model that answers by itself would answer a cough, one that interrupts itself forgets.
+            turn_detection=TurnDetection(
+                model.vad_threshold, model.vad_prefix_ms, model.vad_silence_ms, by_itself, by_itself
+            ),
             transcription=model.transcription,
             language=model.language,
             reasoning=model.reasoning,
@@ -79,6 +85,7 @@ def plan(settings: Settings, flow: Flow, prompts: Prompts) -> CallPlan:
             model.replace_seconds,
             model.standby == "on",
         ),
+        barge_in=barge_in,
     )
 
 

@@ -1,12 +1,106 @@
-"""InterruptWatcher: who takes the floor is told on, in order, with the reason."""
+"""InterruptWatcher: on suspicion the agent falls silent; then it gives way to a person, and goes on after anything else."""
 
+from collections.abc import Iterable
+
+import attrs
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.interrupt import QUEUE, InterruptWatcher
-from actors.mailbox import MailboxFull
-from actors.messages import Floor, FloorTaken, SpeechStarted
+from actors.interrupt import QUEUE, UNSETTLED, BargeIn, InterruptWatcher
+from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS
+from actors.mailbox import Mailbox, MailboxFull, WhenFull
+from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
+from actors.mulaw import silence, to_base64
+from tests.kit.voices import a_voice, frames, hum
+
+QUIET = to_base64(silence(20))
+FRAME = 0.02
+
+
+@attrs.define
+class FakeSpeaker:
+    """An agent that speaks until it is stopped."""
+
+    did: list[tuple[float, str]] = attrs.field(factory=list)
+    speaks: bool = True
+    rule: FloorRule = FloorRule.OPEN
+    left: float = 10.0
+    words: str = "We are open from nine"
+
+    def _note(self, what: str) -> None:
+        self.did.append((round(trio.current_time(), 3), what))
+
+    def yield_floor(self, reason: Floor) -> None:
+        self._note(f"yields: {reason.name}")
+        self.speaks = False
+
+    def hold(self) -> None:
+        self._note("holds")
+
+    def go_on(self) -> None:
+        self._note("goes on")
+
+    def finish_sentence(self, reason: Floor) -> None:
+        self._note("finishes")
+
+    def audible(self) -> bool:
+        return self.speaks
+
+    def floor(self) -> FloorRule:
+        return self.rule
+
+    def unheard_seconds(self) -> float:
+        return self.left if self.speaks else 0.0
+
+    def saying(self) -> str:
+        return self.words
+
+    @property
+    def doings(self) -> list[str]:
+        return [what for _, what in self.did]
+
+
+@attrs.define
+class Stage:
+    """A watcher that runs, on a line of which is known that it has no echo."""
+
+    watcher: InterruptWatcher
+    speaker: FakeSpeaker
+    link: Mailbox[Judged]
+
+    async def hears(self, audio: bytes | Iterable[str], seconds: float = 0.0) -> None:
+        """The caller's line delivers this, and then quiet up to `seconds`."""
+        payloads = list(frames(audio) if isinstance(audio, bytes) else audio)
+        payloads += [QUIET] * max(0, round(seconds / FRAME) - len(payloads))
+        for payload in payloads:
+            await trio.sleep(FRAME)
+            self.watcher.overhear(CallerAudio(payload, 0))
+        await wait_all_tasks_blocked()
+
+    @property
+    def judged(self) -> list[bool]:
+        return [message.taken for message in self.link.take_all()]
+
+
+async def a_stage(
+    nursery: trio.Nursery, manner: BargeIn = BargeIn.UNDO, *, settled: bool = True, transcribed: bool = True
+) -> Stage:
+    watcher = InterruptWatcher(manner, transcribed=transcribed)
+    stage = Stage(watcher, FakeSpeaker(), Mailbox("link", 100, WhenFull.FATAL))
+    nursery.start_soon(watcher.run, stage.speaker, stage.link)
+    await wait_all_tasks_blocked()
+    if settled:
+        await stage.hears(b"", 2.0)
+    return stage
+
+
+VOICE = a_voice(2.0)
+SHORT_WORD = a_voice(0.35)
+COUGH = hum(0.22)
+
+
+# ---------------------------------------------------------------- the model's word alone
 
 
 @pytest.mark.parametrize(
@@ -14,24 +108,293 @@ from actors.messages import Floor, FloorTaken, SpeechStarted
     [(SpeechStarted("u1"), Floor.SPEECH), *((FloorTaken(floor), floor) for floor in Floor)],
 )
 async def test_whoever_takes_the_floor_makes_the_agent_yield_it_and_the_reason_is_told(
-    event: SpeechStarted | FloorTaken, reason: Floor, nursery: trio.Nursery
+    event: SpeechStarted | FloorTaken, reason: Floor, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    watcher, yielded = InterruptWatcher(), list[Floor]()
-    nursery.start_soon(watcher.run, yielded.append)
-    watcher.inbox.post(event)
+    stage = await a_stage(nursery, BargeIn.MODEL)
+    stage.watcher.inbox.post(event)
     await wait_all_tasks_blocked()
-    assert yielded == [reason]
+    assert stage.speaker.doings == [f"yields: {reason.name}"]
+    assert stage.judged == []
+    assert not stage.watcher.contested()
 
 
-async def test_every_onset_counts_and_the_order_is_kept(nursery: trio.Nursery) -> None:
-    watcher, yielded = InterruptWatcher(), list[Floor]()
-    watcher.inbox.post(SpeechStarted("u1"))
-    watcher.inbox.post(FloorTaken(Floor.MODEL))
-    watcher.inbox.post(SpeechStarted("u2"))
-    assert yielded == []
-    nursery.start_soon(watcher.run, yielded.append)
+async def test_the_models_word_alone_is_not_doubted_by_what_is_heard_here(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, BargeIn.MODEL)
+    await stage.hears(VOICE)
+    assert stage.speaker.did == []
+
+
+# ---------------------------------------------------------------- a voice on the line
+
+
+async def test_a_voice_silences_the_agent_within_120_ms_of_its_onset(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    began = trio.current_time()
+    await stage.hears(VOICE)
+    at, what = stage.speaker.did[0]
+    assert what == "holds"
+    assert at - began <= 0.12 + 1e-6
+
+
+async def test_a_person_who_goes_on_talking_takes_the_floor(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = await a_stage(nursery)
+    began = trio.current_time()
+    await stage.hears(VOICE)
+    assert stage.speaker.doings == ["holds", "yields: SPEECH"]
+    assert stage.speaker.did[1][0] - began == pytest.approx(LONG, abs=0.05)
+    assert stage.judged == [True]
+
+
+async def test_after_a_cough_the_agent_goes_on_and_nobody_is_told(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    began = trio.current_time()
+    await stage.hears(COUGH, 3.0)
+    if stage.speaker.did:  # it may not even be taken for a voice
+        assert stage.speaker.doings == ["holds", "goes on"]
+        assert stage.speaker.did[1][0] - began <= MODEL_HEARS + 0.3
+        assert stage.judged == [False]
+
+
+@pytest.mark.parametrize("words", ["Uh-huh.", "Okay", "right, right", "Mhm"])
+async def test_after_a_listeners_word_the_agent_goes_on(
+    words: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    began = trio.current_time()
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.5)
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", words, True))
     await wait_all_tasks_blocked()
-    assert yielded == [Floor.SPEECH, Floor.MODEL, Floor.SPEECH]
+    assert stage.speaker.doings == ["holds", "goes on"]
+    assert stage.judged == [False]
+    assert stage.speaker.did[-1][0] - began < 1.0
+
+
+@pytest.mark.parametrize("words", ["Stop.", "No", "Wait, okay", "What about Saturday?"])
+async def test_a_short_word_that_says_something_takes_the_floor_as_soon_as_it_is_known(
+    words: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", words, True))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "yields: SPEECH"]
+    assert stage.judged == [True]
+
+
+async def test_words_that_come_in_pieces_count_when_a_whole_one_says_something(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    for piece in ("Ok", "ay st"):
+        stage.watcher.inbox.post(CallerWords("u1", piece, False))
+        await wait_all_tasks_blocked()
+        assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(CallerWords("u1", "op it", False))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "yields: SPEECH"]
+
+
+@pytest.mark.parametrize(("said", "left"), [("Is Tuesday right for you?", 5.0), ("We are open.", 0.6)])
+async def test_yes_to_a_question_or_at_the_end_is_an_answer(
+    said: str, left: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.speaker.words, stage.speaker.left = said, left
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", "Yes.", True))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "yields: SPEECH"]
+
+
+async def test_a_suspicion_is_decided_in_time_whatever_does_not_come(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    began = trio.current_time()
+    await stage.hears(a_voice(0.3))
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 3.0)
+    assert stage.speaker.doings == ["holds", "goes on"]
+    assert stage.speaker.did[1][0] - began <= DECIDE_WITHIN + 0.05
+
+
+async def test_words_that_come_too_late_take_the_floor_all_the_same(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(a_voice(0.3))
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 3.0)
+    stage.watcher.inbox.post(CallerWords("u1", "Stop!", True))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "goes on", "yields: SPEECH"]
+    assert stage.link.take_all() == [Judged(taken=False), Judged(taken=True, words="Stop!")]
+
+
+async def test_a_model_that_hears_what_was_judged_a_noise_does_not_silence_the_agent_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(a_voice(0.25), 0.6)
+    assert stage.speaker.doings == ["holds", "goes on"]
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.3)
+    assert stage.speaker.doings == ["holds", "goes on"]
+    stage.watcher.inbox.post(CallerWords("u1", "Uh huh.", True))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings.count("holds") == 1
+    assert stage.judged == [False, False]
+
+
+async def test_what_only_the_model_hears_takes_the_floor_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    at = trio.current_time()
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.did == [(round(at, 3), "holds"), (round(at, 3), "yields: SPEECH")]
+    assert stage.judged == [True]
+
+
+async def test_without_undo_a_voice_takes_the_floor_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = await a_stage(nursery, BargeIn.LOCAL)
+    await stage.hears(SHORT_WORD, 2.0)
+    assert stage.speaker.doings == ["yields: SPEECH"]
+    assert stage.judged == [True]
+
+
+async def test_while_the_agent_is_silent_nothing_is_taken_from_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.speaker.speaks = False
+    await stage.hears(VOICE)
+    assert stage.speaker.did == []
+    assert not stage.watcher.contested()
+
+
+# ---------------------------------------------------------------- rules of the floor
+
+
+async def test_a_protected_sentence_is_heard_and_then_it_is_the_callers_turn(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.speaker.rule = FloorRule.PROTECTED
+    await stage.hears(VOICE)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", "I want to stop this.", True))
+    await stage.hears(b"", 1.0)
+    assert stage.speaker.did == []
+    assert stage.judged == []
+    stage.speaker.speaks = False
+    await trio.sleep(11)
+    assert stage.judged == [True]
+    assert stage.speaker.did == []
+
+
+async def test_a_sentence_that_is_to_be_finished_is_not_broken_off(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.speaker.rule = FloorRule.FINISH
+    await stage.hears(VOICE)
+    assert stage.speaker.doings == ["finishes"]
+    assert stage.judged == []
+    stage.speaker.speaks = False
+    await trio.sleep(11)
+    assert stage.judged == [True]
+
+
+# ---------------------------------------------------------------- the line's echo
+
+
+def echo_of(audio: bytes, gain: float, delay: float) -> bytes:
+    """What a telephone on a table sends back."""
+    from actors.mulaw import decode, encode
+
+    softer = encode(round(sample * gain) for sample in decode(audio))
+    return silence(round(delay * 1000)) + softer
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.7, 1.2])
+async def test_the_agent_does_not_interrupt_itself_on_a_line_with_an_echo(
+    gain: float, delay: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = a_voice(6.0, seed=3)
+    back = echo_of(said, gain, delay)
+    for number in range(len(said) // 160):
+        await trio.sleep(FRAME)
+        now = trio.current_time()
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], now)
+        stage.watcher.overhear(CallerAudio(to_base64(back[number * 160 : number * 160 + 160]), 0))
+        if number == 60:
+            stage.watcher.inbox.post(SpeechStarted("u1"))  # the model hears it too
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert "yields: SPEECH" not in stage.speaker.doings
+    assert True not in stage.judged
+
+
+async def test_a_caller_on_a_line_with_an_echo_is_heard_through_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    from actors.mulaw import decode, encode
+
+    stage = await a_stage(nursery, settled=False)
+    said = a_voice(6.0, seed=3)
+    back = decode(echo_of(said, 0.2, 0.3))
+    caller = decode(a_voice(2.0, seed=9))
+    at = 4 * 8000
+    for index, sample in enumerate(caller[: len(back) - at]):
+        back[at + index] = max(-32000, min(32000, back[at + index] + sample))
+    both = encode(back)
+    began = trio.current_time()
+    for number in range(len(said) // 160):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        stage.watcher.overhear(CallerAudio(to_base64(both[number * 160 : number * 160 + 160]), 0))
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    held = [when - began for when, what in stage.speaker.did if what == "holds"]
+    assert held
+    assert 4.0 <= held[-1] <= 4.4
+    assert stage.speaker.doings[-1] == "yields: SPEECH"
+
+
+async def test_on_a_line_of_which_nothing_is_known_a_caller_is_heard_a_little_later(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = a_voice(3.0, seed=4)
+    began = trio.current_time()
+    for number, payload in enumerate(frames(a_voice(1.5, seed=8))):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        stage.watcher.overhear(CallerAudio(payload, 0))
+    await wait_all_tasks_blocked()
+    at, what = stage.speaker.did[0]
+    assert what == "holds"
+    assert at - began == pytest.approx(UNSETTLED, abs=0.1)
+
+
+# ---------------------------------------------------------------- the actor
 
 
 async def test_a_watcher_that_nobody_runs_is_noticed() -> None:
@@ -43,12 +406,12 @@ async def test_a_watcher_that_nobody_runs_is_noticed() -> None:
 
 
 async def test_a_watcher_ends_when_it_is_cancelled_and_takes_no_floor_any_more(nursery: trio.Nursery) -> None:
-    watcher, yielded = InterruptWatcher(), list[Floor]()
+    watcher, speaker = InterruptWatcher(), FakeSpeaker()
     with trio.fail_after(5):
         async with trio.open_nursery() as inner:
-            inner.start_soon(watcher.run, yielded.append)
+            inner.start_soon(watcher.run, speaker, Mailbox[Judged]("link", 10, WhenFull.FATAL))
             await wait_all_tasks_blocked()
             inner.cancel_scope.cancel()
     watcher.inbox.post(SpeechStarted("u1"))
     await wait_all_tasks_blocked()
-    assert yielded == []
+    assert speaker.did == []

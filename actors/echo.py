@@ -1,0 +1,104 @@
+"""The line's echo: whether what comes from the caller is the agent's own voice coming back. Pure, told the time.
+
+A telephone on a table sends back what it plays, later and softer. We know what was played and when, so its loudness over time is
+compared with that of what comes in: at the line's real delay the two rise and fall together. The delay is learned from the
+first stretch that does, usually in the greeting; from then on a frame that is no louder than its echo would be is no caller.
+"""
+
+import math
+
+import attrs
+
+SLOT = 0.02
+"""Seconds: the grain of both histories, a frame. Loudness is the `envelope` here."""
+SLOTS = 128
+"""Length of the histories: the longest delay and a window."""
+DELAY_LEAST, DELAY_MOST = 5, 75
+"""Slots between playing and coming back: 100 to 1500 ms."""
+WINDOW_LEAST, WINDOW_MOST = 15, 40
+"""Slots that are compared."""
+ALIKE = 0.75
+"""Correlation of the two loudnesses from which on what comes in is an echo."""
+QUIET_LINE = 80
+"""Slots in which the agent was heard and nothing came back, after which the line has no echo: longer than any delay."""
+MARGIN_TIMES, MARGIN = 1.35, 3.0
+"""How much louder than expected an echo may be, times and on top."""
+
+
+@attrs.define
+class Echo:
+    """One line. `delay` in slots and `gain` (what comes back for what was played) are known once an echo was seen."""
+
+    delay: int | None = None
+    gain: float = 0.0
+    _played: list[float] = attrs.field(factory=lambda: [0.0] * SLOTS)
+    _played_at: list[int] = attrs.field(factory=lambda: [-1] * SLOTS)
+    _came: list[float] = attrs.field(factory=lambda: [0.0] * SLOTS)
+    _came_at: list[int] = attrs.field(factory=lambda: [-1] * SLOTS)
+    _last_played: int = -1
+    _last_came: int = -1
+    _quiet: int = 0
+
+    def plays(self, level: float, at: float) -> None:
+        """A frame of that loudness is heard by the caller at `at`."""
+        slot = self._last_played = _slot_after(self._last_played, at)
+        self._played[slot % SLOTS], self._played_at[slot % SLOTS] = level, slot
+
+    def comes(self, level: float, at: float, *, agent_heard: bool, voice: bool) -> None:
+        """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""
+        slot = self._last_came = _slot_after(self._last_came, at)
+        self._came[slot % SLOTS], self._came_at[slot % SLOTS] = level, slot
+        if self._quiet < QUIET_LINE and agent_heard:
+            self._quiet = self._quiet + 1 if not voice else 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known what the line does: its echo, or that it has none."""
+        return self.delay is not None or self._quiet >= QUIET_LINE
+
+    def explains(self, level: float) -> bool:
+        """Whether the frame that came last, of that loudness, is no louder than the echo of what was played."""
+        if self.delay is None:
+            return False
+        slot = self._last_came - self.delay
+        loudest = max(self._of(self._played, self._played_at, slot + near) for near in (-2, -1, 0, 1, 2))
+        return level <= self.gain * loudest * MARGIN_TIMES + MARGIN
+
+    def compare(self, seconds: float) -> bool:
+        """Whether what came in the last `seconds` is an echo; if it is, the delay and the gain are known."""
+        last = self._last_came + 1
+        size = min(max(round(seconds / SLOT), WINDOW_LEAST), WINDOW_MOST)
+        came = [self._of(self._came, self._came_at, slot) for slot in range(last - size, last)]
+        best, where, gain = 0.0, 0, 0.0
+        for delay in range(DELAY_LEAST, DELAY_MOST + 1):
+            played = [self._of(self._played, self._played_at, slot - delay) for slot in range(last - size, last)]
+            alike = _correlation(came, played)
+            if alike > best:
+                best, where, gain = alike, delay, _ratio(came, played)
+        if best < ALIKE:
+            return False
+        self.delay, self.gain = where, gain
+        return True
+
+    @staticmethod
+    def _of(levels: list[float], slots: list[int], slot: int) -> float:
+        return levels[slot % SLOTS] if slots[slot % SLOTS] == slot else 0.0
+
+
+def _slot_after(last: int, at: float) -> int:
+    """The slot of a frame at `at`: the one after the last, unless it came too late or early for that by more than jitter."""
+    exact = at / SLOT
+    return last + 1 if abs(exact - last - 1) < 1.5 else round(exact)
+
+
+def _correlation(one: list[float], other: list[float]) -> float:
+    """Of -1 to 1; 0 if one of them does not vary."""
+    mean_one, mean_other = sum(one) / len(one), sum(other) / len(other)
+    a, b = [x - mean_one for x in one], [x - mean_other for x in other]
+    norm = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / norm if norm > 1e-9 else 0.0
+
+
+def _ratio(came: list[float], played: list[float]) -> float:
+    energy = sum(x * x for x in played)
+    return sum(x * y for x, y in zip(came, played, strict=True)) / energy if energy else 0.0

@@ -1,0 +1,90 @@
+"""Judgement of a suspicion: has a person taken the floor, or was it a cough, a noise, an "uh-huh"? Pure, told the time.
+
+The agent is quiet meanwhile, so there is a bound. What there is to go by, the surest first: words; how long the voice lasts;
+whether the model heard speech too.
+
+    words that say something            taken      words of a listener, and no question open   not taken
+    voice for LONG                      taken      voice over, and the model heard no speech   not taken
+    neither by the end of DECIDE_WITHIN            a voice for SHORT or longer: taken, else not
+"""
+
+import enum
+import math
+import re
+
+import attrs
+
+LONG = 0.8
+"""Seconds of an utterance from which on it is no listener's word: those last half a second."""
+SHORT = 0.45
+"""Seconds of voice from which on it counts as speech when there are no words for it."""
+MODEL_HEARS = 0.45
+"""Seconds in which a model that hears speech says so."""
+DECIDE_WITHIN = 1.5
+"""Seconds of a suspicion; then it is decided by what there is."""
+
+_ENGLISH = """
+uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok kay right yeah yep yup yes sure alright all i see got it good great
+fine nice wow cool perfect exactly true understood um er erm well so and
+"""
+LISTENERS_WORDS = {"en": frozenset(_ENGLISH.split())}
+"""Words by which listeners say that they listen, by language."""
+_WORD = re.compile(r"[\w']+")
+
+
+class Verdict(enum.Enum):
+    """What a suspicion turned out to be."""
+
+    TAKEN = "a person took the floor"
+    NOISE = "a noise"
+    LISTENER = "a listener's word"
+
+
+def only_listens(text: str, language: str) -> bool:
+    """Whether nothing is said in `text` but that somebody listens; also of a text without words."""
+    words = LISTENERS_WORDS.get(language, frozenset[str]())
+    return all(word in words for word in _WORD.findall(text.lower().replace("-", " ")))
+
+
+@attrs.define
+class Suspicion:
+    """What is known of one. Times in seconds; `open_question`: the agent has asked something, so "yes" is an answer."""
+
+    began: float
+    """When the voice began, or the model said so."""
+    language: str
+    open_question: bool = False
+    transcribed: bool = True
+    """Whether words are to be expected at all."""
+    voice_ms: int = 0
+    voice_until: float = -math.inf
+    """When voice was last heard by us; minus infinity if it was not."""
+    voice_goes_on: bool = False
+    model_heard: bool = False
+    words: str = ""
+    final: bool = False
+
+    def verdict(self, now: float) -> Verdict | None:
+        """What it is; None while that is open."""
+        said = self.words if self.final else self.words.rpartition(" ")[0]  # the last word may still grow
+        if said.strip() and not only_listens(said, self.language):
+            return Verdict.TAKEN
+        if self.final and self.words.strip():
+            return Verdict.TAKEN if self.open_question else Verdict.LISTENER
+        if self.voice_goes_on and now - self.began >= LONG:
+            return Verdict.TAKEN
+        if not self.voice_goes_on and not self.model_heard and now - self.began >= MODEL_HEARS:
+            return Verdict.NOISE
+        if now - self.began >= DECIDE_WITHIN or (self.model_heard and self._nothing_more()):
+            speech = self.voice_ms >= SHORT * 1000 or self.voice_until == -math.inf
+            return Verdict.TAKEN if speech or (self.open_question and self.model_heard) else Verdict.NOISE
+        return None
+
+    def due(self, now: float) -> float:
+        """When the verdict may be another although nothing happens."""
+        times = (self.began + LONG, self.began + MODEL_HEARS, self.began + DECIDE_WITHIN)
+        return min((at for at in times if at > now), default=now)
+
+    def _nothing_more(self) -> bool:
+        """Whether no words will come: there is only the voice to go by."""
+        return not self.transcribed and not self.voice_goes_on and self.voice_until > -math.inf
