@@ -38,6 +38,8 @@ class Echo:
     _last_played: int = -1
     _last_came: int = -1
     _quiet: int = 0
+    foreign_at: float = -math.inf
+    """When something last came that was no echo of what was played."""
 
     def plays(self, level: float, at: float) -> None:
         """A frame of that loudness is heard by the caller at `at`."""
@@ -50,6 +52,8 @@ class Echo:
         self._came[slot % SLOTS], self._came_at[slot % SLOTS] = level, slot
         if self._quiet < QUIET_LINE and agent_heard:
             self._quiet = self._quiet + 1 if not voice else 0
+        if not self.explains(level):
+            self.foreign_at = at
 
     @property
     def settled(self) -> bool:
@@ -59,7 +63,7 @@ class Echo:
     def explains(self, level: float) -> bool:
         """Whether the frame that came last, of that loudness, is no louder than the echo of what was played."""
         if self.delay is None:
-            return False
+            return level <= MARGIN
         slot = self._last_came - self.delay
         loudest = max(self._of(self._played, self._played_at, slot + near) for near in (-2, -1, 0, 1, 2))
         return level <= self.gain * loudest * MARGIN_TIMES + MARGIN

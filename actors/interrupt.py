@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from actors.echo import Echo
-from actors.judgement import Suspicion, Verdict, only_listens
+from actors.judgement import Suspicion, Verdict, echoes, only_listens
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
     CallerAudio,
@@ -35,6 +35,8 @@ UNSETTLED = 0.4
 """Seconds of a voice that are needed to tell it from an echo on a line of which nothing is known yet."""
 ANSWERS_AT = 1.0
 """Seconds before the end of the agent's speech from which on "yes" is an answer and no listener's word."""
+HEARS_WITHIN = 0.6
+"""Seconds in which the model says that it hears a voice."""
 JUST_NOW = 1.5
 """Seconds in which the model may come to hear what was heard here."""
 
@@ -117,6 +119,8 @@ class InterruptWatcher:
         self.echo = Echo()
         self._speaker: Speaker | None = None
         self._suspicion: Suspicion | None = None
+        self._voice_goes_on = False
+        """Whether there was a voice at the last frame."""
         self._unexplained = 0
         """Frames of the present voice that are no echo."""
         self._compared = -math.inf
@@ -156,10 +160,10 @@ class InterruptWatcher:
         if not speaker.audible():
             return
         now, before = trio.current_time(), self._onset.began
-        was = self._onset.speaking(now)
+        was = self._voice_goes_on
         audio = from_base64(event.payload)
         self._onset.hear(audio, now)
-        goes_on = self._onset.speaking(now)
+        goes_on = self._voice_goes_on = self._onset.speaking(now)
         level = envelope(audio)
         self.echo.comes(level, now, agent_heard=True, voice=goes_on)
         if self._suspicion is not None:
@@ -229,7 +233,8 @@ class InterruptWatcher:
             if self._suspicion is not None:
                 self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
                 self._suspicion.final = event.final
-            elif event.final and event.text.strip() and not only_listens(event.text, self._language):
+                self._suspicion.echoed = self.echo.delay is not None and echoes(event.text, speaker.saying())
+            elif event.final and event.text.strip() and not self._means_nothing(event.text, speaker):
                 self._late_words(event.text, speaker)
 
     def _model_hears(self, speaker: Speaker) -> None:
@@ -243,7 +248,7 @@ class InterruptWatcher:
             self._kept = True
         elif self._onset.speaking(now) and not self.echo.settled:
             self._model_waits = True  # it is soon known whether that is an echo
-        elif self._onset.speaking(now) and self.echo.delay is not None and self._unexplained < ONSET_FRAMES:
+        elif self._is_echo(now):
             self._link.post(Judged(taken=False))  # it heard the agent
         elif self._onset.began is not None and now - self._onset.last_voice < JUST_NOW:
             self._suspect(speaker, self._onset.began, model=True, hold=False)  # that was heard here, and judged
@@ -251,6 +256,19 @@ class InterruptWatcher:
             self._suspect(speaker, now, model=True)
             if self._suspicion is not None:  # nothing is heard here that would speak against it
                 self._conclude(speaker, Verdict.TAKEN)
+
+    def _means_nothing(self, text: str, speaker: Speaker) -> bool:
+        """Whether a listener said it, or the agent."""
+        listens = only_listens(text, self._language)
+        return listens or (self.echo.delay is not None and echoes(text, speaker.saying()))
+
+    def _is_echo(self, now: float) -> bool:
+        """Whether nothing was heard of late but the agent, coming back."""
+        if self.echo.delay is None:
+            return self.echo.compare(HEARS_WITHIN)  # it may be too faint to be taken for a voice here
+        if self._onset.speaking(now):
+            return self._unexplained < ONSET_FRAMES
+        return now - self.echo.foreign_at > HEARS_WITHIN
 
     def _late_words(self, text: str, speaker: Speaker) -> None:
         """What was judged to be nothing had words."""

@@ -20,6 +20,8 @@ SHORT = 0.45
 """Seconds of voice from which on it counts as speech when there are no words for it."""
 MODEL_HEARS = 0.45
 """Seconds in which a model that hears speech says so."""
+ECHOED = 0.8
+"""Share of the words that must be the agent's."""
 DECIDE_WITHIN = 1.5
 """Seconds of a suspicion; then it is decided by what there is."""
 
@@ -46,6 +48,12 @@ def only_listens(text: str, language: str) -> bool:
     return all(word in words for word in _WORD.findall(text.lower().replace("-", " ")))
 
 
+def echoes(text: str, said: str) -> bool:
+    """Whether nearly all words of `text` are among those that were `said`: a line that echoes is written down too."""
+    heard, known = _WORD.findall(text.lower()), set(_WORD.findall(said.lower()))
+    return bool(heard) and sum(word in known for word in heard) >= ECHOED * len(heard)
+
+
 @attrs.define
 class Suspicion:
     """What is known of one. Times in seconds; `open_question`: the agent has asked something, so "yes" is an answer."""
@@ -63,11 +71,15 @@ class Suspicion:
     model_heard: bool = False
     words: str = ""
     final: bool = False
+    echoed: bool = False
+    """Whether the words are the agent's own, coming back."""
 
     def verdict(self, now: float) -> Verdict | None:
         """What it is; None while that is open."""
         said = self.words if self.final else self.words.rpartition(" ")[0]  # the last word may still grow
-        if said.strip() and not only_listens(said, self.language):
+        if self.final and self.echoed:
+            return Verdict.NOISE
+        if said.strip() and not self.echoed and not only_listens(said, self.language):
             return Verdict.TAKEN
         if self.final and self.words.strip():
             return Verdict.TAKEN if self.open_question else Verdict.LISTENER

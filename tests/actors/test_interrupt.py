@@ -344,7 +344,7 @@ async def test_the_agent_does_not_interrupt_itself_on_a_line_with_an_echo(
         now = trio.current_time()
         stage.watcher.plays(said[number * 160 : number * 160 + 160], now)
         stage.watcher.overhear(CallerAudio(to_base64(back[number * 160 : number * 160 + 160]), 0))
-        if number == 60:
+        if number == round((delay + 0.4) / FRAME):
             stage.watcher.inbox.post(SpeechStarted("u1"))  # the model hears it too
         await trio.lowlevel.checkpoint()
     await wait_all_tasks_blocked()
