@@ -42,6 +42,10 @@ class Ear:
         self._loud_ms += len(audio) // BYTES_PER_MS
         return before < SPEECH_MS <= self._loud_ms
 
+    def heard(self, began: float, now: float) -> None:
+        """Somebody else heard the caller speak since `began`, over the agent's voice."""
+        self._loud_ms, self._began, self._last_loud = max(self._loud_ms, SPEECH_MS), began, now
+
     def sign_of_life(self) -> None:
         """The model said something: what the caller said before is no question that it left open."""
         self._loud_ms = 0

@@ -133,13 +133,16 @@ class InterruptWatcher:
     async def run(self, speaker: Speaker, link: Outbox[Judged]) -> None:
         """Until cancelled."""
         self._speaker, self._link = speaker, link
-        while True:
-            event: Heard | None = None
-            with trio.move_on_at(self._due()):
-                event = await self.inbox.receive()
-            if event is not None:
-                self._take_in(event, speaker)
-            self._consider(speaker)
+        try:
+            while True:
+                event: Heard | None = None
+                with trio.move_on_at(self._due()):
+                    event = await self.inbox.receive()
+                if event is not None:
+                    self._take_in(event, speaker)
+                self._consider(speaker)
+        finally:
+            self._speaker = self._suspicion = None  # nobody judges any more: the line may still be heard
 
     def contested(self) -> bool:
         """Whether it is to be judged here whether a caller who begins to speak takes the floor."""
@@ -305,7 +308,8 @@ class InterruptWatcher:
             self._kept = True
         else:
             speaker.yield_floor(Floor.SPEECH)
-            self._link.post(Judged(taken=True))
+            heard = suspicion is not None and suspicion.voice_ms > 0
+            self._link.post(Judged(taken=True, heard_from=began if heard else None))
 
     def _note(self, what: str, **values: object) -> None:
         if self._told is not None:

@@ -475,10 +475,14 @@ class SetFloor:
 
 @attrs.frozen
 class Judged:
-    """Whether the caller, who was heard while the agent spoke, took the floor. `words`: what is known of what they said."""
+    """Whether the caller, who was heard while the agent spoke, took the floor.
+
+    `words`: what is known of what they said; `heard_from`: since when we heard them ourselves, None if we did not.
+    """
 
     taken: bool
     words: str = ""
+    heard_from: float | None = None
 
 
 @attrs.frozen

@@ -104,6 +104,9 @@ HEARD_PREFIX = "heard_"
 GUIDE_PREFIX = "guide_"
 """The item that says where the conversation stands begins so."""
 
+DISMISSED_KEPT = 64
+"""Turns that were none, whose words may still come."""
+
 ONCE_PREFIX = "once_"
 """Items that are meant for the next reply begin so; they are taken out of the conversation when it is over."""
 
@@ -244,7 +247,7 @@ class RealtimeLink:
         self._words_unanswered = False
         """Whether the caller's last turn had words that no reply has answered."""
         self._contested: dict[str, _Contested] = {}
-        self._dismissed: set[str] = set()
+        self._dismissed: deque[str] = deque(maxlen=DISMISSED_KEPT)
         """Turns that were none."""
         self._to_drop: list[str] = []
         """Those of them that the model still knows of, and must forget before it speaks."""
@@ -610,7 +613,8 @@ class RealtimeLink:
         turns, self._contested = self._contested, {}
         if not judged.taken:
             for item, turn in turns.items():
-                self._dismissed.add(item)
+                self._dismissed.append(item)
+                self._handover.turn_written(item)
                 if turn.stopped:
                     self._to_drop.append(item)
             return self._forget() if all(turn.words for turn in turns.values()) else []
@@ -622,6 +626,10 @@ class RealtimeLink:
             self._items.add(told.item)
             self._flow.post(CallerSaid(told.item, judged.words, None))
             return [*commands, told, *self._ask(turn=True)]
+        if not turns and judged.heard_from is not None:  # and the model takes no notice
+            self._ear.heard(judged.heard_from, trio.current_time())
+            self._handover.unnoticed_since(judged.heard_from)
+            self._changed.set()
         for item, turn in turns.items():
             self._turn_begins(item)
             if turn.stopped:

@@ -34,6 +34,8 @@ class ReplyDesk:
     _wished: bool = False
     _for_turn: bool = False
     """Whether what is asked for, or wished, is the answer to a turn: then it is like one that begins by itself."""
+    _turn_answered: bool = False
+    """Whether the reply that began last answers a turn for which it was asked."""
     _expected: bool = False
     _caller_speaks: bool = False
     _hushed: bool = False
@@ -92,8 +94,12 @@ class ReplyDesk:
         return not (self._asked or self._active or self._caller_speaks or self._expected)
 
     def refused(self) -> None:
-        """What was asked for collided with a reply that is being made: wish it again, for when that is over."""
-        self._wished = self._wished or not self._hushed
+        """What was asked for collided with a reply that is being made: wish it again, for when that is over.
+
+        An answer to a turn is not wished again: a model that was told not to has answered it by itself.
+        """
+        by_itself = self._turn_answered and bool(self._active)
+        self._wished = self._wished or not (self._hushed or by_itself)
         self._asked = self._hushed = False
 
     def insist(self) -> None:
@@ -108,6 +114,7 @@ class ReplyDesk:
         It knows all that was said before, so it fulfils a wish that was waiting, unless it was hushed before it began.
         """
         self._active[reply] = _Active(muted=self._hushed, asked=self._asked and not self._for_turn)
+        self._turn_answered = self._asked and self._for_turn
         self._for_turn = self._for_turn and not self._asked
         if len(self._active) > ACTIVE_AT_MOST:
             oldest = next(iter(self._active))
