@@ -21,6 +21,7 @@ from actors.framer import Framer, Pace
 from actors.interrupt import BargeIn, InterruptWatcher
 from actors.keeper import StateKeeper
 from actors.ledger import HeardLedger
+from actors.line_ear import LinePort
 from actors.messages import (
     CallBegan,
     CallerSaid,
@@ -82,6 +83,7 @@ class Call:
         errands: ErrandPort,
         listener: Listener | None = None,
         *,
+        ear: LinePort | None = None,
         called: str = "",
         began: CallBegan | None = None,
         wall: datetime.datetime | None = None,
@@ -105,6 +107,7 @@ class Call:
             plan.rules.flow.language,
             transcribed=bool(plan.session.transcription),
             note=self.notebook.say,
+            ear=ear,
         )
         self._framer = Framer(plan.pace, ledger, self.notebook, self._watcher.plays)
         self._link = RealtimeLink(model, plan.session, plan.limits, self.notebook)

@@ -11,16 +11,20 @@ import attrs
 
 SLOT = 0.02
 """Seconds: the grain of both histories, a frame. Loudness is the `envelope` here."""
-SLOTS = 128
+SLOTS = 160
 """Length of the histories: the longest delay and a window."""
 DELAY_LEAST, DELAY_MOST = 5, 75
 """Slots between playing and coming back: 100 to 1500 ms."""
-WINDOW_LEAST, WINDOW_MOST = 15, 40
-"""Slots that are compared."""
-ALIKE = 0.75
-"""Correlation of the two loudnesses from which on what comes in is an echo."""
+WINDOW_LEAST, WINDOW_MOST = 40, 60
+"""Slots that are compared. In less than 0.8 s any two people who speak are alike at one delay or another."""
+ALIKE_LEAST, ALIKE_MOST = 0.88, 0.80
+"""Correlation of the two loudnesses from which on what comes in is an echo, in the shortest window and in the longest."""
+ALIKE_AGAIN = 0.93
+"""The same at the delay that is known: a line that has become louder, and no caller who speaks besides."""
 QUIET_LINE = 80
 """Slots in which the agent was heard and nothing came back, after which the line has no echo: longer than any delay."""
+QUIET, NOISE_TIMES, NOISE_UP = 8.0, 1.5, 0.1
+"""What is softer is no echo that anybody hears; nor is what is hardly louder than the line itself, which is followed slowly."""
 MARGIN_TIMES, MARGIN = 1.35, 3.0
 """How much louder than expected an echo may be, times and on top."""
 
@@ -38,6 +42,8 @@ class Echo:
     _last_played: int = -1
     _last_came: int = -1
     _quiet: int = 0
+    _noise: float = 0.0
+    """How loud the line itself is: what it falls to now and then."""
     foreign_at: float = -math.inf
     """When something last came that was no echo of what was played."""
 
@@ -50,8 +56,10 @@ class Echo:
         """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""
         slot = self._last_came = _slot_after(self._last_came, at)
         self._came[slot % SLOTS], self._came_at[slot % SLOTS] = level, slot
+        self._noise = min(level, self._noise + NOISE_UP)
         if self._quiet < QUIET_LINE and agent_heard:
-            self._quiet = self._quiet + 1 if not voice else 0
+            quiet = not voice and level <= max(QUIET, NOISE_TIMES * self._noise)
+            self._quiet = self._quiet + 1 if quiet else 0
         if not self.explains(level):
             self.foreign_at = at
 
@@ -70,19 +78,33 @@ class Echo:
 
     def compare(self, seconds: float) -> bool:
         """Whether what came in the last `seconds` is an echo; if it is, the delay and the gain are known."""
-        last = self._last_came + 1
         size = min(max(round(seconds / SLOT), WINDOW_LEAST), WINDOW_MOST)
-        came = [self._of(self._came, self._came_at, slot) for slot in range(last - size, last)]
-        best, where, gain = 0.0, 0, 0.0
-        for delay in range(DELAY_LEAST, DELAY_MOST + 1):
-            played = [self._of(self._played, self._played_at, slot - delay) for slot in range(last - size, last)]
-            alike = _correlation(came, played)
-            if alike > best:
-                best, where, gain = alike, delay, _ratio(came, played)
-        if best < ALIKE:
+        came = self._window(self._came, self._came_at, self._last_came + 1, size)
+        if max(came) <= MARGIN:
             return False
-        self.delay, self.gain = where, gain
-        return True
+        share = (size - WINDOW_LEAST) / (WINDOW_MOST - WINDOW_LEAST)
+        found = False
+        best = ALIKE_LEAST + (ALIKE_MOST - ALIKE_LEAST) * share
+        for delay in range(DELAY_LEAST, DELAY_MOST + 1):
+            played = self._window(self._played, self._played_at, self._last_came + 1 - delay, size)
+            if (alike := _correlation(came, played)) >= best:
+                best, self.delay, self.gain = alike, delay, _ratio(came, played)
+                found = True
+        return found
+
+    def is_louder(self) -> bool:
+        """Whether what came of late is the echo that is known, only louder; if it is, it is known as that."""
+        assert self.delay is not None
+        came = self._window(self._came, self._came_at, self._last_came + 1, WINDOW_LEAST)
+        for delay in (self.delay - 1, self.delay, self.delay + 1):
+            played = self._window(self._played, self._played_at, self._last_came + 1 - delay, WINDOW_LEAST)
+            if _correlation(came, played) >= ALIKE_AGAIN:
+                self.delay, self.gain = delay, max(self.gain, _ratio(came, played))
+                return True
+        return False
+
+    def _window(self, levels: list[float], slots: list[int], end: int, size: int) -> list[float]:
+        return [self._of(levels, slots, slot) for slot in range(end - size, end)]
 
     @staticmethod
     def _of(levels: list[float], slots: list[int], slot: int) -> float:

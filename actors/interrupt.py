@@ -13,8 +13,8 @@ from typing import Protocol
 import attrs
 import trio
 
-from actors.echo import Echo
-from actors.judgement import Suspicion, Verdict, echoes, only_listens
+from actors.judgement import LONG, Suspicion, Verdict, echoes, only_listens
+from actors.line_ear import LineEar, LinePort
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
     CallerAudio,
@@ -26,17 +26,11 @@ from actors.messages import (
     SpeechStarted,
     SpeechStopped,
 )
-from actors.mulaw import envelope, from_base64
-from actors.onset import ONSET_FRAMES, Onset
 
 QUEUE = 128
 """Onsets, ends and words of turns: a person makes a few a second at most, a transcriber some ten."""
-UNSETTLED = 0.4
-"""Seconds of a voice that are needed to tell it from an echo on a line of which nothing is known yet."""
 ANSWERS_AT = 1.0
 """Seconds before the end of the agent's speech from which on "yes" is an answer and no listener's word."""
-HEARS_WITHIN = 0.6
-"""Seconds in which the model says that it hears a voice."""
 JUST_NOW = 1.5
 """Seconds in which the model may come to hear what was heard here."""
 
@@ -89,11 +83,11 @@ class Speaker(Protocol):
 
 
 @attrs.frozen
-class VoiceChanged:
-    """The caller's voice began or ended, as far as is heard here."""
+class LineChanged:
+    """A voice began or ended, as far as is heard here, or more is known of the line."""
 
 
-Heard = SpeechStarted | SpeechStopped | CallerWords | FloorTaken | VoiceChanged
+Heard = SpeechStarted | SpeechStopped | CallerWords | FloorTaken | LineChanged
 
 
 class InterruptWatcher:
@@ -109,22 +103,18 @@ class InterruptWatcher:
         *,
         transcribed: bool = True,
         note: Callable[..., None] | None = None,
+        ear: LinePort | None = None,
     ) -> None:
         self.inbox: Mailbox[Heard] = Mailbox("interrupt_watcher", QUEUE, WhenFull.FATAL)
         self._manner = manner
         self._language = language
         self._transcribed = transcribed
         self._told = note
-        self._onset = Onset()
-        self.echo = Echo()
+        self._ear = ear or LineEar()
         self._speaker: Speaker | None = None
         self._suspicion: Suspicion | None = None
-        self._voice_goes_on = False
-        """Whether there was a voice at the last frame."""
-        self._unexplained = 0
-        """Frames of the present voice that are no echo."""
-        self._compared = -math.inf
-        """The beginning of the voice that was compared with what was played, and found to be no echo."""
+        self._suspected = -math.inf
+        """The beginning of the voice that was suspected last."""
         self._kept = False
         """Whether the caller said something that waits for the end of what is being said."""
         self._model_waits = False
@@ -153,60 +143,22 @@ class InterruptWatcher:
     def plays(self, audio: bytes, at: float) -> None:
         """The caller hears a frame of the agent's at `at`."""
         if self._manner is not BargeIn.MODEL:
-            self.echo.plays(envelope(audio), at)
+            self._ear.plays(audio, at)
 
     def overhear(self, event: CallerAudio) -> None:
         """Listens while the agent is heard: at other times nothing can be taken from it."""
         speaker = self._speaker
-        if self._manner is BargeIn.MODEL or speaker is None:
+        if self._manner is BargeIn.MODEL or speaker is None or not speaker.audible():
             return
-        if not speaker.audible():
-            return
-        now, before = trio.current_time(), self._onset.began
-        was = self._voice_goes_on
-        audio = from_base64(event.payload)
-        self._onset.hear(audio, now)
-        goes_on = self._voice_goes_on = self._onset.speaking(now)
-        level = envelope(audio)
-        self.echo.comes(level, now, agent_heard=True, voice=goes_on)
+        before = self._ear.line
+        line = self._ear.hears(event.payload, trio.current_time())
         if self._suspicion is not None:
-            self._hears_more(self._suspicion, goes_on)
-            if goes_on != was:
-                self.inbox.post(VoiceChanged())
-        elif not goes_on:
-            self._unexplained = 0
-        elif self._onset.began != before or self._onset.last_voice == now:
-            self._unexplained += not self.echo.explains(level)
-            if self._unexplained >= ONSET_FRAMES or self._onset.began != before:
-                self._perhaps(speaker, now)
-
-    def _perhaps(self, speaker: Speaker, now: float) -> None:
-        """There is a voice: is it the caller's?"""
-        began = self._onset.began
-        assert began is not None
-        if self._compared != began:
-            if self.echo.delay is not None:
-                if self._unexplained < ONSET_FRAMES:
-                    return
-                echoes = self.echo.compare(now - began)  # the line may have changed
-            elif not self.echo.settled:
-                if now - began < UNSETTLED:
-                    return
-                echoes = self.echo.compare(now - began)
-            else:
-                echoes = False
-            if echoes:
-                self._unexplained = 0
-                self.inbox.post(VoiceChanged())
-                return
-            self._compared = began
-        self._suspect(speaker, began, model=False)
-
-    def _hears_more(self, suspicion: Suspicion, goes_on: bool) -> None:
-        began = self._onset.began
-        if began is not None and began >= suspicion.began - JUST_NOW:
-            suspicion.voice_ms, suspicion.voice_until = self._onset.voiced_ms, self._onset.last_voice
-            suspicion.voice_goes_on = goes_on
+            self._suspicion.hears(line)
+        elif line.foreign and line.goes_on and line.began != self._suspected:
+            self._suspected = line.began
+            self._suspect(speaker, line.began, model=False)
+        if (line.goes_on, line.settled, line.echoes) != (before.goes_on, before.settled, before.echoes):
+            self.inbox.post(LineChanged())
 
     # ------------------------------------------------------------ suspicion and judgement
 
@@ -217,14 +169,14 @@ class InterruptWatcher:
             return
         question = speaker.unheard_seconds() < ANSWERS_AT or "?" in speaker.saying()
         self._suspicion = Suspicion(began, self._language, question, self._transcribed, model_heard=model)
-        self._hears_more(self._suspicion, self._onset.speaking(trio.current_time()))
+        self._suspicion.hears(self._ear.line)
         self._note("suspected", by="model" if model else "voice", ms=round((trio.current_time() - began) * 1000))
         if rule is FloorRule.OPEN and hold:
             if self._manner is BargeIn.LOCAL:
                 self._conclude(speaker, Verdict.TAKEN)
                 return
             speaker.hold()
-        self.inbox.post(VoiceChanged())
+        self.inbox.post(LineChanged())
 
     def _take_in(self, event: Heard, speaker: Speaker) -> None:
         if isinstance(event, FloorTaken):
@@ -232,11 +184,13 @@ class InterruptWatcher:
             speaker.yield_floor(event.reason)
         elif isinstance(event, SpeechStarted):
             self._model_hears(speaker)
+        elif isinstance(event, SpeechStopped) and self._suspicion is not None:
+            self._suspicion.stopped = trio.current_time()
         elif isinstance(event, CallerWords):
             if self._suspicion is not None:
                 self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
                 self._suspicion.final = event.final
-                self._suspicion.echoed = self.echo.delay is not None and echoes(event.text, speaker.saying())
+                self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.saying())
             elif event.final and event.text.strip() and not self._means_nothing(event.text, speaker):
                 self._late_words(event.text, speaker)
 
@@ -249,12 +203,13 @@ class InterruptWatcher:
             self._suspicion.model_heard = True
         elif speaker.floor() is FloorRule.PROTECTED:
             self._kept = True
-        elif self._onset.speaking(now) and not self.echo.settled:
+        elif self._ear.line.goes_on and not self._ear.line.settled:
             self._model_waits = True  # it is soon known whether that is an echo
-        elif self._is_echo(now):
-            self._link.post(Judged(taken=False))  # it heard the agent
-        elif self._onset.began is not None and now - self._onset.last_voice < JUST_NOW:
-            self._suspect(speaker, self._onset.began, model=True, hold=False)  # that was heard here, and judged
+        elif self._ear.only_echo(now):
+            self._link.post(Judged(taken=False))
+        elif now - self._ear.line.until < JUST_NOW:
+            # That was heard here, and judged.
+            self._suspect(speaker, max(self._ear.line.began, now - LONG / 2), model=True, hold=False)
         else:
             self._suspect(speaker, now, model=True)
             if self._suspicion is not None:  # nothing is heard here that would speak against it
@@ -263,15 +218,7 @@ class InterruptWatcher:
     def _means_nothing(self, text: str, speaker: Speaker) -> bool:
         """Whether a listener said it, or the agent."""
         listens = only_listens(text, self._language)
-        return listens or (self.echo.delay is not None and echoes(text, speaker.saying()))
-
-    def _is_echo(self, now: float) -> bool:
-        """Whether nothing was heard of late but the agent, coming back."""
-        if self.echo.delay is None:
-            return self.echo.compare(HEARS_WITHIN)  # it may be too faint to be taken for a voice here
-        if self._onset.speaking(now):
-            return self._unexplained < ONSET_FRAMES
-        return now - self.echo.foreign_at > HEARS_WITHIN
+        return listens or (self._ear.line.echoes and echoes(text, speaker.saying()))
 
     def _late_words(self, text: str, speaker: Speaker) -> None:
         """What was judged to be nothing had words."""
@@ -285,12 +232,13 @@ class InterruptWatcher:
         if self._kept and not speaker.audible():
             self._kept = False
             self._link.post(Judged(taken=True))
-        if self._model_waits and (self._suspicion is not None or self.echo.settled or not speaker.audible()):
+        line = self._ear.line
+        if self._model_waits and (self._suspicion is not None or line.settled or not speaker.audible()):
             self._model_waits = False
             if self._suspicion is not None:
                 self._suspicion.model_heard = True
             else:
-                self._link.post(Judged(taken=self.echo.delay is None))
+                self._link.post(Judged(taken=not line.echoes))
         if self._suspicion is not None:
             verdict = self._suspicion.verdict(trio.current_time())
             if verdict is not None:

@@ -14,12 +14,18 @@ import re
 
 import attrs
 
+from actors.line_ear import Line
+
 LONG = 0.8
 """Seconds of an utterance from which on it is no listener's word: those last half a second."""
-SHORT = 0.45
+SHORT = 0.35
 """Seconds of voice from which on it counts as speech when there are no words for it."""
 MODEL_HEARS = 0.45
 """Seconds in which a model that hears speech says so."""
+WORDS_WITHIN = 0.7
+"""Seconds after the end of a turn in which its words are written down."""
+JUST_BEFORE = 1.5
+"""Seconds that a voice may have begun before the model says so."""
 ECHOED = 0.8
 """Share of the words that must be the agent's."""
 DECIDE_WITHIN = 1.5
@@ -69,10 +75,17 @@ class Suspicion:
     """When voice was last heard by us; minus infinity if it was not."""
     voice_goes_on: bool = False
     model_heard: bool = False
+    stopped: float | None = None
+    """When the model heard it end."""
     words: str = ""
     final: bool = False
     echoed: bool = False
     """Whether the words are the agent's own, coming back."""
+
+    def hears(self, line: Line) -> None:
+        """What is heard on the line now; of a voice that was long before, nothing is to be learned."""
+        if line.began >= self.began - JUST_BEFORE:
+            self.voice_ms, self.voice_until, self.voice_goes_on = line.voice_ms, line.until, line.goes_on
 
     def verdict(self, now: float) -> Verdict | None:
         """What it is; None while that is open."""
@@ -83,19 +96,27 @@ class Suspicion:
             return Verdict.TAKEN
         if self.final and self.words.strip():
             return Verdict.TAKEN if self.open_question else Verdict.LISTENER
+        if self.final and not self.voice_goes_on:
+            return Verdict.NOISE  # there were no words in it
         if self.voice_goes_on and now - self.began >= LONG:
             return Verdict.TAKEN
         if not self.voice_goes_on and not self.model_heard and now - self.began >= MODEL_HEARS:
             return Verdict.NOISE
-        if now - self.began >= DECIDE_WITHIN or (self.model_heard and self._nothing_more()):
+        if now >= self._at_last or (self.model_heard and self._nothing_more()):
             speech = self.voice_ms >= SHORT * 1000 or self.voice_until == -math.inf
             return Verdict.TAKEN if speech or (self.open_question and self.model_heard) else Verdict.NOISE
         return None
 
     def due(self, now: float) -> float:
         """When the verdict may be another although nothing happens."""
-        times = (self.began + LONG, self.began + MODEL_HEARS, self.began + DECIDE_WITHIN)
+        times = (self.began + LONG, self.began + MODEL_HEARS, self._at_last)
         return min((at for at in times if at > now), default=now)
+
+    @property
+    def _at_last(self) -> float:
+        """When it is decided by what there is: words that are due are waited for a little longer."""
+        due = self.began + DECIDE_WITHIN
+        return due if self.stopped is None or not self.transcribed else max(due, self.stopped + WORDS_WITHIN)
 
     def _nothing_more(self) -> bool:
         """Whether no words will come: there is only the voice to go by."""

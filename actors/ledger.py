@@ -16,6 +16,7 @@ single late echo says nothing about playback and moves nothing. The spread of th
 A mark that comes back because of a clear proves nothing: its name carries the generation, and a clear begins a new one.
 """
 
+import math
 from collections import deque
 
 import attrs
@@ -25,6 +26,8 @@ from actors.messages import BYTES_PER_MS, Cleared
 BYTES_PER_SECOND = BYTES_PER_MS * 1000
 FRAME_MS = 20
 """The carrier plays in frames of this length: no bound is smaller."""
+TINY = 1e-6
+"""Bytes that are none: what is left of one was not played."""
 LAGS_KEPT = 3
 """Echoes that must agree before playback is held for late."""
 SPREAD_KEPT = 16
@@ -114,7 +117,7 @@ class HeardLedger:
     def played(self, now: float) -> int:
         """Bytes of this generation held for played at `now`; never less than marks confirm, never more than was sent."""
         remaining = (self._busy_until + self._late() - now) * BYTES_PER_SECOND
-        by_clock = self._sent - max(0, round(remaining)) if remaining > 0 else self._sent
+        by_clock = self._sent - max(0, math.ceil(remaining - TINY)) if remaining > 0 else self._sent
         return min(self._sent, max(self._confirmed, by_clock))
 
     def heard(self, now: float) -> tuple[tuple[str, int, int], ...]:

@@ -17,7 +17,7 @@ VAD_MODE = 2
 """Of 0 (takes much for speech) to 3 (little)."""
 VAD_FRAMES_MS = (10, 20, 30)
 """What the detector takes; a frame of another length is judged by its loudness."""
-LOUD_LEAST = 3
+LOUD_LEAST = 2
 """Mean magnitude below which nothing is a voice (see `loudness`)."""
 LOUD_TIMES = 2.5
 """Times as loud as the line without a voice."""
@@ -27,6 +27,8 @@ FRESH = 0.2
 """Seconds in which they must have come: nobody listens all the time."""
 PAUSE = 0.25
 """Seconds without voice after which an utterance is over."""
+STEADY = 25
+"""Frames: what does not dip in so long is no speech, but belongs to the line; syllables do."""
 FLOOR_UP, FLOOR_DOWN = 0.02, 0.2
 """How fast the line's own loudness is followed, a share a frame."""
 
@@ -43,6 +45,7 @@ class Onset:
     level: int = 0
     """How loud the last frame was."""
     _floor: float = 1.0
+    _levels: deque[int] = attrs.field(factory=lambda: deque[int](maxlen=STEADY))
     _recent: deque[tuple[bool, float]] = attrs.field(factory=lambda: deque[tuple[bool, float]](maxlen=ONSET_WITHIN))
     _vad: Any = attrs.field(factory=lambda: cast("Any", webrtcvad).Vad(VAD_MODE))
 
@@ -51,6 +54,9 @@ class Onset:
         ms = len(audio) // BYTES_PER_MS
         self.level = loudness(audio)
         voice = self._is_voice(audio, ms)
+        self._levels.append(self.level)
+        if voice and len(self._levels) == STEADY and (steady := min(self._levels)) * LOUD_TIMES > self.level:
+            self._floor, self.voiced_ms = max(self._floor, steady), 0
         if not voice:
             rate = FLOOR_UP if self.level > self._floor else FLOOR_DOWN
             self._floor += (self.level - self._floor) * rate

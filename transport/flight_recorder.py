@@ -9,6 +9,7 @@ recorded: when the bound is reached recording stops, and the file says when.
 """
 
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import cast
@@ -19,6 +20,7 @@ import trio
 
 from actors.call import CallPlan
 from actors.call_state import DIGITS_AT_MOST, DIGITS_PAUSE
+from actors.line_ear import Line, LinePort
 from actors.messages import (
     CallerAudio,
     CallerWords,
@@ -91,7 +93,7 @@ class FlightRecorder:
     """Records one call, from now on. `carrier`, `model`, `errands`, `plan`, `listener` give what the call is to be made with."""
 
     def __init__(self, head: Head, *, packed_at_most: int = PACKED_AT_MOST, text_at_most: int = TEXT_AT_MOST) -> None:
-        self._began = trio.current_time()
+        self.began = trio.current_time()
         self._lines = bytearray(msgspec.json.encode(_hidden_head(head)) + b"\n")
         self._packed: list[bytes] = []
         self._size = 0
@@ -122,6 +124,10 @@ class FlightRecorder:
         """Who carries errands out, overheard."""
         return _Errands(self, inner)
 
+    def ear(self, inner: LinePort) -> LinePort:
+        """The ear on the caller's line, overheard: what it hears is in the sound, which is not kept."""
+        return _Ear(self, inner)
+
     def plan(self, plan: CallPlan) -> CallPlan:
         """The plan, with the flow's own tools overheard: they go through no port."""
         flow = plan.rules.flow
@@ -144,7 +150,7 @@ class FlightRecorder:
 
     def now(self) -> float:
         """Seconds since the call began."""
-        return trio.current_time() - self._began
+        return trio.current_time() - self.began
 
     def write(
         self, way: str, lane: str, what: str, value: object, at: float | None = None, *, harmless: bool = False
@@ -153,7 +159,7 @@ class FlightRecorder:
         if self._cut is not None:
             self._left_out += 1
             return
-        at = trio.current_time() - self._began if at is None else at
+        at = trio.current_time() - self.began if at is None else at
         try:
             plain = value if harmless else hide_in(msgspec.to_builtins(value, enc_hook=str, str_keys=True))
             line = msgspec.json.encode((round(at, 4), way, lane, what, plain))
@@ -241,7 +247,7 @@ class FlightRecorder:
             self._left_out += 1
             return
         audio = from_base64(payload)
-        now = trio.current_time() - self._began
+        now = trio.current_time() - self.began
         ms = len(audio) // BYTES_PER_MS
         voice = self._voice
         if (
@@ -261,7 +267,7 @@ class FlightRecorder:
 
     def spoken(self, size: int) -> None:
         """A frame of the agent's goes out."""
-        now = trio.current_time() - self._began
+        now = trio.current_time() - self.began
         if self._speech is None:
             self._speech = _Speech(now, now)
         self._speech.until = now
@@ -400,6 +406,36 @@ class _Carrier:
         except CarrierGone as gone:
             self._recorder.write(IN, "carrier", "deaf", (self._sent, str(gone)))
             raise
+
+
+class _Ear:
+    def __init__(self, recorder: FlightRecorder, inner: LinePort) -> None:
+        self._recorder = recorder
+        self._inner = inner
+
+    @property
+    def line(self) -> Line:
+        return self._inner.line
+
+    def plays(self, audio: bytes, at: float) -> None:
+        self._inner.plays(audio, at)
+
+    def hears(self, payload: str, now: float) -> Line:
+        before, line = self._inner.line, self._inner.hears(payload, now)
+        if line != before:
+            flags = (line.voice_ms, line.goes_on, line.foreign, line.settled, line.echoes)
+            self._recorder.write(
+                IN, "line", "heard", (*map(self._since, (line.began, line.until)), *flags), harmless=True
+            )
+        return line
+
+    def only_echo(self, now: float) -> bool:
+        only = self._inner.only_echo(now)
+        self._recorder.write(IN, "line", "only_echo", only, harmless=True)
+        return only
+
+    def _since(self, at: float) -> float | None:
+        return round(at - self._recorder.began, 4) if at > -math.inf else None
 
 
 class _Model:

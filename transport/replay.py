@@ -202,6 +202,7 @@ async def _play(flight: Flight, call_plan: CallPlan) -> bytes:
         NoRecords(),
         recorder.errands(outside.errands),
         recorder.listener(None),
+        ear=recorder.ear(outside.ear),
         called=head.called,
         began=began,
         wall=datetime.datetime.fromisoformat(head.wall),

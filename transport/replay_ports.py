@@ -5,6 +5,7 @@ when it came. A call that goes as it went then meets everything at its old place
 """
 
 import contextlib
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +17,7 @@ import trio
 
 from actors import messages
 from actors.call import Call
+from actors.line_ear import Line
 from actors.messages import (
     CallerAudio,
     CallerWords,
@@ -36,6 +38,8 @@ from conf.flow import Flow, PythonTool
 from transport.flight_file import IN, OUT, SECONDS_AT_MOST, BadFlight, Entry, Flight
 from transport.flight_mask import hide
 
+ROUNDED = 0.0001
+"""Seconds by which a time in a recording may be off."""
 GRACE = 0.04
 """Seconds that something waits, past its time, for what it answered."""
 AUDIO_AT_MOST = 64 * 1024 * 1024
@@ -79,6 +83,7 @@ class Outside:
         self.carrier = ReplayedCarrier(_carrier_events(flight), self._began)
         self.model = ReplayedModel(flight.head.endpoints, _connections(flight), self._began)
         self.errands = ReplayedErrands(_errands(flight))
+        self.ear = ReplayedEar(flight.of(IN, "line"), self._began)
         self._from_outside = [_outside(entry) for entry in flight.of(IN, "call")]
 
     async def tell(self, call: Call) -> None:
@@ -218,6 +223,35 @@ def _sound(level: int, ms: int) -> str:
         audio = bytes([_MAGNITUDES[high]]) * share + bytes([_MAGNITUDES[low]]) * (size - share)
         known = _sounds[level, ms] = to_base64(audio if level > 0 else silence(ms))
     return known
+
+
+class ReplayedEar:
+    """`LinePort`: hears what was heard."""
+
+    def __init__(self, entries: list[Entry], began: float) -> None:
+        self.line = Line()
+        self._heard = deque((entry.at, _line(entry, began)) for entry in entries if entry.what == "heard")
+        self._only_echo = deque(_as(bool, entry) for entry in entries if entry.what == "only_echo")
+        self._began = began
+
+    def plays(self, audio: bytes, at: float) -> None:
+        """See `LinePort`."""
+
+    def hears(self, payload: str, now: float) -> Line:
+        """See `LinePort`."""
+        while self._heard and self._heard[0][0] <= now - self._began + ROUNDED:
+            self.line = self._heard.popleft()[1]
+        return self.line
+
+    def only_echo(self, now: float) -> bool:
+        """See `LinePort`."""
+        return self._only_echo.popleft() if self._only_echo else False
+
+
+def _line(entry: Entry, began: float) -> Line:
+    fields = _as(tuple[float | None, float | None, int, bool, bool, bool, bool], entry)
+    since, until = (-math.inf if at is None else began + at for at in fields[:2])
+    return Line(since, until, *fields[2:])
 
 
 # ---------------------------------------------------------------- the model

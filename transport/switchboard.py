@@ -17,6 +17,7 @@ from actors.flow import Words
 from actors.framer import Pace
 from actors.guidance import instructions
 from actors.interrupt import BargeIn
+from actors.line_ear import LineEar, LinePort
 from actors.messages import BYTES_PER_MS, Before, CallBegan, SessionConfig, TurnDetection
 from actors.notebook import Listener
 from actors.ports import CarrierPort, ErrandPort, ModelPort
@@ -240,11 +241,13 @@ class Switchboard:
         )
         errands: ErrandPort = self.errands.of_call(token.called)
         recorder = None
+        ear: LinePort = LineEar()
         if self.flights is not None:
             sids = (started.call_sid, started.stream_sid)
             recorder = recorder_of(self.settings, self.plan, sids, began, token.called, wall, model.endpoints)
             carrier, model, errands = recorder.carrier(media), recorder.model(model), recorder.errands(errands)
             call_plan, listener = recorder.plan(self.plan), recorder.listener(listener)
+            ear = recorder.ear(ear)
         call = Call(
             started.call_sid,
             started.stream_sid,
@@ -254,6 +257,7 @@ class Switchboard:
             self.records,
             errands,
             listener,
+            ear=ear,
             called=token.called,
             began=began,
             wall=wall,

@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.interrupt import QUEUE, UNSETTLED, BargeIn, InterruptWatcher
+from actors.interrupt import QUEUE, BargeIn, InterruptWatcher
 from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS
+from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
 from actors.mulaw import silence, to_base64

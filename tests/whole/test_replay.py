@@ -89,7 +89,7 @@ def booked(record: Record) -> Path:
         call.caller_says("I need an appointment, my number is 415 939 2671.")
         call.model_calls("save_details", intent="book", phone="415 939 2671")
         call.model_says("Plus 1, 4 1 5, 9 3 9, 2 6 7 1. Is that right? And what is your name? Please spell it for me.")
-        call.caller_interrupts("Yes!", after=1.2)
+        call.caller_interrupts("Yes, that is right.", after=1.2)
         call.model_calls("confirm_details", slots=["phone"], correct=True)
         call.model_calls("send_sms", text="We will call you back.")
         call.model_says("Done. What is your name?")

@@ -1,0 +1,123 @@
+"""The ear on the caller's line: whether there is a voice, and whether it is the caller's or the agent's own, coming back.
+
+It judges nothing; that is for the watcher (`interrupt.py`). It is behind a port (`LinePort`), since what it hears is in
+the sound, and the sound is not kept: a call that is replayed is told what was heard (see `transport/flight_recorder.py`).
+"""
+
+import math
+from typing import Protocol
+
+import attrs
+
+from actors.echo import Echo
+from actors.mulaw import envelope, from_base64
+from actors.onset import ONSET_FRAMES, Onset
+
+UNSETTLED = 0.8
+"""Seconds of a voice that are needed to tell it from an echo on a line of which nothing is known yet."""
+HEARS_WITHIN = 0.6
+"""Seconds in which the model says that it hears a voice."""
+
+
+@attrs.frozen
+class Line:
+    """What is heard. Times in seconds of the one clock; minus infinity: never."""
+
+    began: float = -math.inf
+    """When the voice began that is heard now, or was last."""
+    until: float = -math.inf
+    """When it was last heard."""
+    voice_ms: int = 0
+    goes_on: bool = False
+    foreign: bool = False
+    """Whether that voice is known not to be the agent's own."""
+    settled: bool = False
+    """Whether it is known if the line echoes."""
+    echoes: bool = False
+
+
+class LinePort(Protocol):
+    """See `LineEar`."""
+
+    @property
+    def line(self) -> Line:
+        """What is heard now."""
+        ...
+
+    def plays(self, audio: bytes, at: float) -> None:
+        """The caller hears a frame of the agent's at `at`; µ-law."""
+        ...
+
+    def hears(self, payload: str, now: float) -> Line:
+        """A frame came from the caller, while they could hear the agent; base64 of µ-law."""
+        ...
+
+    def only_echo(self, now: float) -> bool:
+        """Whether nothing was heard of late but the agent, coming back."""
+        ...
+
+
+class LineEar:
+    """`LinePort`: energy and a detector of voices for the onset, what was played for the echo. About 8 µs a frame."""
+
+    def __init__(self) -> None:
+        self.line = Line()
+        self._onset = Onset()
+        self._echo = Echo()
+        self._unexplained = 0
+        """Frames of the present voice that are no echo."""
+        self._foreign_from = -math.inf
+        """The beginning of the voice that was found to be no echo."""
+
+    def plays(self, audio: bytes, at: float) -> None:
+        """See `LinePort`."""
+        self._echo.plays(envelope(audio), at)
+
+    def hears(self, payload: str, now: float) -> Line:
+        """See `LinePort`."""
+        audio = from_base64(payload)
+        began = self._onset.hear(audio, now)
+        goes_on = self._onset.speaking(now)
+        level = envelope(audio)
+        self._echo.comes(level, now, agent_heard=True, voice=goes_on)
+        if not goes_on:
+            self._unexplained = 0
+        elif self._onset.last_voice == now:
+            self._unexplained += not self._echo.explains(level)
+            if began or self._unexplained >= ONSET_FRAMES:
+                self._whose(now)
+        onset, echo = self._onset, self._echo
+        since = -math.inf if onset.began is None else onset.began
+        foreign = since == self._foreign_from
+        echoes = echo.delay is not None
+        self.line = Line(since, onset.last_voice, onset.voiced_ms, goes_on, foreign, echo.settled, echoes)
+        return self.line
+
+    def only_echo(self, now: float) -> bool:
+        """See `LinePort`."""
+        if self._echo.delay is None:
+            # It may be too faint to be taken for a voice here.
+            return not self._echo.settled and self._echo.compare(UNSETTLED)
+        if self._onset.speaking(now):
+            return self._unexplained < ONSET_FRAMES
+        return now - self._echo.foreign_at > HEARS_WITHIN
+
+    def _whose(self, now: float) -> None:
+        """There is a voice: is it the caller's?"""
+        began = self._onset.began
+        if began is None or began == self._foreign_from:
+            return
+        if self._echo.delay is not None:
+            if self._unexplained < ONSET_FRAMES:
+                return
+            echoes = self._echo.is_louder()
+        elif self._echo.settled:
+            echoes = False
+        elif now - began < UNSETTLED:
+            return
+        else:
+            echoes = self._echo.compare(now - began)
+        if echoes:
+            self._unexplained = 0
+        else:
+            self._foreign_from = began
