@@ -21,6 +21,7 @@ from actors.messages import (
     Extract,
     Extracted,
     Floor,
+    FloorRule,
     Guide,
     HungUp,
     Interrupted,
@@ -30,6 +31,7 @@ from actors.messages import (
     MoveAway,
     ReplyOver,
     SendText,
+    SetFloor,
     SetModel,
     SetPatience,
     TimerRang,
@@ -163,6 +165,8 @@ class State:
     """A turn of the caller's, and how many replies with tool calls there were to it."""
     texts: tuple[int, tuple[SendText, ...]] = (0, ())
     """A turn of the caller's, and the text messages that the model sent in it."""
+    reply_floor: str = ""
+    """How the reply that an effect asked for is to give way, until it is said; empty: as all else here."""
     guided: str = ""
     """The guidance that the model was given last."""
     items: tuple[str, ...] = ()
@@ -193,6 +197,7 @@ class Say:
     name: str
     told: bool = True
     first: bool = False
+    floor: FloorRule = FloorRule.OPEN
 
 
 @attrs.frozen
@@ -279,6 +284,7 @@ Effect: TypeAlias = (
     | StopTimer
     | AnswerTools
     | Guide
+    | SetFloor
     | SetModel
     | SetPatience
     | Extract

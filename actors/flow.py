@@ -21,6 +21,7 @@ from actors.messages import (
     Role,
     RunPython,
     SendText,
+    SetFloor,
     SetModel,
     SetPatience,
     StopTalking,
@@ -48,7 +49,7 @@ class Words:
 class Neighbours:
     """Where the flow's effects go. `yield_floor` stops the agent's speech at once; `speech_until` tells when it ends."""
 
-    framer: Outbox[Play | TellWhenQuiet]
+    framer: Outbox[Play | TellWhenQuiet | SetFloor]
     link: Outbox[FlowOutput]
     errands: Outbox[Errand]
     yield_floor: Callable[[Floor], None]
@@ -113,6 +114,8 @@ class FlowActor:
             link.post(StopTalking())
         elif isinstance(effect, call_state.ReportQuiet):
             self._to.framer.post(TellWhenQuiet())
+        elif isinstance(effect, SetFloor):
+            self._to.framer.post(effect)
         elif isinstance(effect, call_state.TellKeys):
             meaning = f"; {effect.meaning}" if effect.meaning else ""
             text = f"[The caller pressed these keys on the telephone: {effect.digits}{meaning}]"
@@ -141,7 +144,7 @@ class FlowActor:
         words = self._prompts[effect.name]
         self._played += 1
         item = f"{PROMPT_PREFIX}{effect.name}_{self._played}"
-        self._to.framer.post(Play(item, words.text, words.audio))
+        self._to.framer.post(Play(item, words.text, words.audio, effect.floor))
         if effect.told:
             self._to.link.post(Tell(Role.AGENT, words.text, item, first=effect.first))
 

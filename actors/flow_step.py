@@ -24,6 +24,7 @@ from actors.farewell import LAST_WORDS, farewell_timer, go
 from actors.messages import (
     Disposition,
     Floor,
+    FloorRule,
     RunPython,
     SendText,
 )
@@ -44,6 +45,11 @@ def timers(flow: Flow, state: str, kinds: tuple[str, ...] = ("silence", "after")
         for kind, seconds in dialogue.timeouts(flow, state)
         if kind in kinds
     ]
+
+
+def floor_here(flow: Flow, now: Dialogue) -> str:
+    """How what is said in the state gives way to a caller who speaks."""
+    return flow.states[now.at].floor or flow.floor
 
 
 @attrs.frozen
@@ -96,8 +102,11 @@ class FlowStep:
                     continue
                 effects.append(RunPython(one.key, effect.outcome_name, tool, arguments))
             elif effect.do == "say":
-                effects.append(Say(effect.prompt))
+                effects.append(
+                    Say(effect.prompt, floor=FloorRule(effect.floor or floor_here(self.flow, state.dialogue)))
+                )
             elif effect.do == "reply":
+                state = attrs.evolve(state, reply_floor=effect.floor or state.reply_floor)
                 effects += [TellModel(f"[Say now: {self.filled(effect.text, one)}]", once=True)]
                 effects += [] if asked else [AskModel()]
             elif state.phase is Phase.TALKING:

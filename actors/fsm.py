@@ -46,7 +46,7 @@ from actors.call_state import (
 )
 from actors.dialogue import Dialogue, Outcome, Pressed
 from actors.farewell import LAST_WORDS, MOVING, at_farewell, go, left, lost, moved, moving, stay
-from actors.flow_step import timer_name, timers
+from actors.flow_step import floor_here, timer_name, timers
 from actors.guidance import guidance
 from actors.messages import (
     AgentQuiet,
@@ -61,6 +61,7 @@ from actors.messages import (
     ErrandDone,
     Extracted,
     Floor,
+    FloorRule,
     Guide,
     HungUp,
     Interrupted,
@@ -69,6 +70,7 @@ from actors.messages import (
     LinkUp,
     MoveAway,
     ReplyOver,
+    SetFloor,
     SetModel,
     SetPatience,
     TimerRang,
@@ -85,7 +87,9 @@ def step(state: State, event: FlowEvent, rules: Rules, now: datetime.datetime) -
     """What follows from `event` in `state`; `now` is the caller's local time. After Leave nothing has any effect."""
     if state.phase is Phase.LEFT:
         return state, ()
-    after, effects = _Step(rules, now).everywhere(state, event)
+    said = isinstance(event, ReplyOver | ToolsCalled) and event.spoke
+    before = attrs.evolve(state, reply_floor="") if said and state.reply_floor else state
+    after, effects = _Step(rules, now).everywhere(before, event)
     if after.phase is Phase.TALKING and after.link is Link.LOST:
         return left(after, Leave(Disposition.IVR, f"the model was lost: {after.why}", drain=True))
     if after.phase is Phase.LEFT:
@@ -96,7 +100,8 @@ def step(state: State, event: FlowEvent, rules: Rules, now: datetime.datetime) -
 def _told(before: State, after: State, effects: tuple[Effect, ...], flow: Flow) -> Result:
     """The model and the timers learn of a change of the dialogue, before the model is asked to speak on it."""
     was, now = before.dialogue, after.dialogue
-    if was is now and before.caller == after.caller:
+    floors = _floor(flow, before), _floor(flow, after)
+    if was is now and before.caller == after.caller and floors[0] is floors[1]:
         return after, effects
     moved = (was.at, was.visits) != (now.at, now.visits)
     changes: list[Effect] = []
@@ -104,6 +109,8 @@ def _told(before: State, after: State, effects: tuple[Effect, ...], flow: Flow) 
         changes.append(SetPatience(_patience(flow, now)))
     if _model(flow, was) != _model(flow, now):
         changes.append(SetModel(_model(flow, now)))
+    if floors[0] is not floors[1]:
+        changes.append(SetFloor(floors[1]))
     text = guidance(flow, now, after.caller)
     if text != after.guided:
         after = attrs.evolve(after, guided=text)
@@ -136,6 +143,13 @@ def _patience(flow: Flow, now: Dialogue) -> int:
 def _model(flow: Flow, now: Dialogue) -> str:
     """The model that is to speak in the state; empty: the usual one, as before the call."""
     return flow.states[now.at].model if now.visits else ""
+
+
+def _floor(flow: Flow, state: State) -> FloorRule:
+    """How what the model says gives way to a caller who speaks; before the call, and with last words, at once."""
+    if not state.dialogue.visits or state.phase is not Phase.TALKING:
+        return FloorRule.OPEN
+    return FloorRule(state.reply_floor or floor_here(flow, state.dialogue))
 
 
 @attrs.frozen
@@ -214,7 +228,8 @@ class _Step(ToolStep):
         if story is None:
             fresh, due = dialogue.begin(self.flow, self.now)
             opened, effects = self.do(attrs.evolve(caller, dialogue=fresh), due)
-            say = Say(greeting_or[event.before], first=True)
+            floor = FloorRule(self.flow.greeting_floor if event.before is Before.NOTHING else "open")
+            say = Say(greeting_or[event.before], first=True, floor=floor)
             ask = (AskModel(),) if event.before is Before.NOT_TAKEN else ()
             return opened, (say, *timers, *effects, *ask)
         again = story.dialogue

@@ -22,6 +22,9 @@ CONFIRMED_KINDS = frozenset(SLOT_KINDS) - {"yes_no", "choice", "text"}
 """Kinds that telephones get wrong: they are read back before they are used, unless the flow says otherwise."""
 STATUSES = ("missing", "unclear", "heard", "confirmed", "declined")
 """What may be true of a slot: nothing said; said and not understood; understood; read back and right; refused."""
+FLOORS = ("open", "finish", "protected")
+"""How the agent gives way to a caller who speaks: at once; at the end of its sentence; not at all, and what the caller says
+is kept for the next turn."""
 EFFECTS = ("sms", "transfer", "voicemail", "hang_up", "say", "reply", "forget", "tool")
 SHARED_TOOLS = ("end_call", "transfer_to_human", "send_sms", "save_details", "confirm_details", "start_over", "look_up")
 """Tools of the house, there in every flow that has a use for them; a state may name those of Python besides."""
@@ -128,6 +131,8 @@ class Effect:
     """transfer: whether the human is asked first; empty: as the settings say."""
     prompt: str = "goodbye"
     """say: a recorded prompt."""
+    floor: str = attrs.field(default="", validator=_one_of(("", *FLOORS)))
+    """say, reply: how it gives way to a caller who speaks; empty: as the state says."""
     slots: Names = ()
     """forget: which; none: all."""
     tool: str = ""
@@ -169,6 +174,8 @@ class State:
     model: str = ""
     """Name of the model that is to speak here; empty: as the settings say. It takes over in a quiet moment, told all that was
     said: for what is hard, or for what a cheaper one can do."""
+    floor: str = attrs.field(default="", validator=_one_of(("", *FLOORS)))
+    """How what is said here gives way to a caller who speaks; empty: as the flow says. Last words always do at once."""
     seconds: float = 0
     """Seconds of speech that a reply here should not exceed; 0: as the flow says."""
     on_entry: tuple[Effect, ...] = ()
@@ -217,6 +224,10 @@ class Flow:
     instructions: str = attrs.field(validator=_not_empty)
     greeting: str = "greeting"
     """The recorded prompt that callers hear first."""
+    greeting_floor: str = attrs.field(default="open", validator=_one_of(FLOORS))
+    """How it gives way to a caller who speaks: "protected" if a notice in it must be heard."""
+    floor: str = attrs.field(default="open", validator=_one_of(FLOORS))
+    """How all else that is said gives way, where neither state nor effect says otherwise."""
     facts: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """What may be looked up, by topic."""
     language: str = "en"

@@ -179,6 +179,8 @@ def _of_effect(flow: Flow, prompts: Collection[str], effect: Effect, place: str)
         slot = flow.slots.get(effect.to)
         if effect.to != "caller" and (slot is None or slot.kind != "phone"):
             yield f"to = {effect.to!r} @ {place}.to: 'caller', or a slot of kind phone"
+    if effect.floor and effect.do not in {"say", "reply"}:
+        yield f"floor = {effect.floor!r} @ {place}.floor: only say and reply have one"
     if effect.do == "reply" and not effect.text.strip():
         yield f"a reply without a text @ {place}.text: write what the agent should say now"
     if effect.do == "say" and effect.prompt not in prompts:

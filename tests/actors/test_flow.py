@@ -39,6 +39,7 @@ from actors.messages import (
     ReplyOver,
     Role,
     SendText,
+    SetFloor,
     SetPatience,
     StopTalking,
     Tell,
@@ -72,7 +73,7 @@ class Dialogue:
         self.events: list[call_state.FlowEvent] = []
         self.notes: list[str] = []
         self.flow = FlowActor(rules, PROMPTS, WALL)
-        self.framer: Mailbox[Play | TellWhenQuiet] = Mailbox("framer", 1000, WhenFull.FATAL)
+        self.framer: Mailbox[Play | TellWhenQuiet | SetFloor] = Mailbox("framer", 1000, WhenFull.FATAL)
         self.link: Mailbox[FlowOutput] = Mailbox("link", 1000, WhenFull.FATAL)
         self.errands: Mailbox[Errand] = Mailbox("errands", 1000, WhenFull.FATAL)
         self.speech_until = float("-inf")

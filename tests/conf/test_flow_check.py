@@ -175,6 +175,8 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ('prompt = "resume"', 'prompt = "resme"', "states.ask.on_entry[0].prompt", "prompt = 'resme': did you mean 'resume'"),
     ('text = "Hello {name}."', 'text = "{nam}"', "states.ask.on_exit[0].text", "{nam} is no slot: did you mean 'name'"),
     ('text = "Hello {name}."', 'text = "a {} b"', "states.ask.on_exit[0].text", "{} is no slot: allowed are name"),
+    ('text = "Hello {name}."', 'text = "Hello.", floor = "protected"', "states.ask.on_exit[0].floor",
+     "floor = 'protected': only say and reply"),
     ('text = "Hello {name}."', 'text = " "', "states.ask.on_exit[0].text", "SMS without a text: write"),
     ('to = "phone"', 'to = "name"', "states.ask.on_exit[0].to", "to = 'name': of kind phone"),
     ('to = "phone"', 'to = "callr"', "states.ask.on_exit[0].to", "to = 'callr': 'caller'"),

@@ -206,6 +206,7 @@ def place(path: str) -> str:
 
 TEXT, NUMBER, WHOLE, TRUTH, NAME_OR_LIST = "str|text", "float|number", "int|whole", "bool|true", "tuple|text|list"
 TABLE = "table|mapping|keys are"
+FLOOR = "allowed are open, finish, protected"
 MISSING = "required|missing"
 
 
@@ -228,6 +229,11 @@ MISSING = "required|missing"
         (GOOD + 'states = "none"\n', "states", TABLE),
         (GOOD + '[slots.n]\nlabel = "x"\n', "slots.n.kind", MISSING),
         (GOOD + '[slots.n]\nkind = "text"\n', "slots.n.label", MISSING),
+        (GOOD + 'floor = "never"\n', "floor", FLOOR),
+        (GOOD + 'floor = ""\n', "floor", FLOOR),
+        (GOOD + 'greeting_floor = "shut"\n', "greeting_floor", FLOOR),
+        (in_state('floor = "shut"'), "states.a.floor", FLOOR),
+        (in_state('on_entry = [{ do = "say", floor = "shut" }]'), "states.a.on_entry.0.floor", FLOOR),
         (in_slot("tries = 1.5"), "slots.n.tries", WHOLE),
         (in_slot("tries = true"), "slots.n.tries", WHOLE),
         (in_slot('least = "1"'), "slots.n.least", NUMBER),
