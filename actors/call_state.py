@@ -79,8 +79,6 @@ ROUNDS_AT_MOST = 8
 """Replies with tool calls to one turn of the caller; a model that asks for more goes round in a circle."""
 TEXTS_AT_MOST = 2
 """Text messages of the model's in one turn of the caller: the one they asked for, and one more try."""
-IDLE_AT_MOST = 3
-"""Silences in a row that the flow minded, without a word or key of the caller; then the agent says goodbye."""
 DUE_AT_MOST = 64
 """Effects of one step: more of them is a flow that goes round in a circle."""
 EXTRACT_TRIES = 2

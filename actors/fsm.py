@@ -23,7 +23,6 @@ from actors.call_state import (
     DIGITS_PAUSE,
     END_KEY,
     HUMAN_KEY,
-    IDLE_AT_MOST,
     ONE_MOMENT,
     STILL_HERE,
     AskModel,
@@ -328,10 +327,12 @@ class _Step(ToolStep):
 
     def timed_out(self, state: State, kind: str, seconds: float) -> Result:
         """A timeout of the dialogue's state."""
+        if kind == "silence" and state.batches:
+            return state, tuple(self.silences(state))  # it is not for the caller to speak
         before = state.dialogue
         happening = dialogue.Silent(seconds) if kind == "silence" else dialogue.Lasted(seconds)
         after, due = dialogue.happen(before, happening, self.flow, self.now)
-        if after.idle > IDLE_AT_MOST:
+        if after.idle > self.flow.idle_times:
             return go(state, Disposition.HANG_UP, "nobody is there any more", Floor.TIME, "goodbye")
         moved, effects = self.moved(attrs.evolve(state, dialogue=after), due, asked=False, since=before)
         stayed = (moved.dialogue.at, moved.dialogue.visits) == (before.at, before.visits)

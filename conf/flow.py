@@ -212,6 +212,8 @@ class Keypad:
     """Slots to be typed or chosen besides; of kind number, yes_no or choice."""
 
 
+STILL_THERE = "Ask in a few words whether the caller is still there, and repeat your question."
+"""What the agent does about a silence that the flow does not mind itself."""
 TALK = "talk"
 """The state of a flow that has none of its own."""
 
@@ -239,6 +241,11 @@ class Flow:
     """Speech of one reply that is asked for at most; longer ones are counted."""
     reply_seconds_at_most: float = 30.0
     """Speech of one reply at which it is broken off."""
+    idle_seconds: float = 10.0
+    """Silence after which the agent asks whether the caller is still there; 0: never. It holds in every state that minds no
+    silence itself."""
+    idle_times: int = 2
+    """Silences in a row that are minded, by this or by transitions; at the next one the agent says goodbye."""
     extract: bool = True
     """Whether the model is asked apart, in text, for what it did not save although the caller's words seem to hold it."""
     start: str = TALK
@@ -253,7 +260,11 @@ class Flow:
 
     def transitions_of(self, state: str) -> tuple[Transition, ...]:
         """The transitions that count in `state`, in the order in which they are tried."""
-        return (*self.states[state].transitions, *self.shared)
+        own = (*self.states[state].transitions, *self.shared)
+        minded = any(part.silence is not None for transition in own for part in transition.when.parts())
+        if minded or not self.idle_seconds:
+            return own
+        return (*own, Transition(Condition(silence=self.idle_seconds), effects=(Effect("reply", text=STILL_THERE),)))
 
     def effects(self) -> Iterator[Effect]:
         """Every effect there is."""

@@ -70,6 +70,10 @@ def _of_the_whole(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
         yield f"timezone = {flow.timezone!r} is unknown @ timezone: write an IANA name such as 'Europe/Berlin'"
     if flow.slots and flow.language not in LANGUAGES:
         yield f"language = {flow.language!r} @ language: slots are understood in {', '.join(LANGUAGES)}"
+    if not 0 <= flow.idle_seconds < math.inf:
+        yield f"idle_seconds = {flow.idle_seconds:g} @ idle_seconds: seconds above 0; 0 to ask nobody whether they are there"
+    if flow.idle_times < 1:
+        yield f"idle_times = {flow.idle_times} @ idle_times: at least 1"
     if not 0 < flow.reply_seconds <= flow.reply_seconds_at_most:
         yield "reply_seconds must be above 0 and at most reply_seconds_at_most @ reply_seconds: 5 and 30 are good values"
 

@@ -847,9 +847,9 @@ def silent(state: State, rules: Rules) -> tuple[State, list[call_state.Effect]]:
     return state, effects
 
 
-def test_after_three_silences_the_fourth_is_a_goodbye() -> None:
+def test_after_two_silences_the_third_is_a_goodbye() -> None:
     state = begun()
-    for _ in range(3):
+    for _ in range(2):
         state, effects = silent(state, BOOKS)
         assert of(TellModel, effects) == [TellModel("[Say now: Ask whether they are there.]", once=True)]
         assert of(AskModel, effects) == [AskModel()]
@@ -863,10 +863,10 @@ def test_after_three_silences_the_fourth_is_a_goodbye() -> None:
 @pytest.mark.parametrize("sign", [CallerSpoke(), KeyPressed("4"), KeyPressed("*")], ids=["a word", "a key", "*"])
 def test_a_sign_of_the_caller_begins_the_silences_anew(sign: call_state.FlowEvent) -> None:
     state = begun()
-    for _ in range(3):
+    for _ in range(2):
         state, _ = silent(state, BOOKS)
     state, _ = run(state, sign, rules=BOOKS)
-    for _ in range(3):
+    for _ in range(2):
         state, _ = silent(state, BOOKS)
         assert state.phase is Phase.TALKING
     assert silent(state, BOOKS)[0].phase is Phase.FAREWELL
@@ -879,7 +879,7 @@ when.silence = 10
 effects = [{ do = "say", prompt = "resume" }]
 """)
     state = begun(rules)
-    for _ in range(3):
+    for _ in range(2):
         state, effects = run(state, TimerRang("silence 10", 1), rules=rules)
         assert of(Say, effects) == [Say("resume")]
         assert SILENCE_10 in effects, "the silence is minded once and never again"

@@ -160,6 +160,9 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("reply_seconds = 5", "reply_seconds = 0", "reply_seconds", "above 0: 5 and 30"),
     ("reply_seconds = 5", "reply_seconds = 31", "reply_seconds", "at most reply_seconds_at_most: 5 and 30"),
     ("reply_seconds = 5", "reply_seconds = nan", "reply_seconds", "above 0: 5 and 30"),
+    ("reply_seconds = 5", "reply_seconds = 5\nidle_seconds = -1", "idle_seconds", "idle_seconds = -1: above 0"),
+    ("reply_seconds = 5", "reply_seconds = 5\nidle_seconds = inf", "idle_seconds", "idle_seconds = inf: above 0"),
+    ("reply_seconds = 5", "reply_seconds = 5\nidle_times = 0", "idle_times", "idle_times = 0: at least 1"),
     # slots
     ("choices.large = []", "", "slots.size.choices", "at least two choices: choices.NAME"),
     ('label = "how many"', 'label = "x"\nchoices.a = []', "slots.people.choices", "only kind = 'choice': take them out"),

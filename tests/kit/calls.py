@@ -60,8 +60,8 @@ PROMPTS: Mapping[str, Words] = {
     "still_here": Words("I am still here.", ms(350, b"I")),
     "apology": Words("I am having trouble.", ms(650, b"A")),
 }
-FLOW = Flow("desk", "Be brief.", facts={"hours": "nine to five"})
-"""A flow without states of its own: the agent talks, and that is all."""
+FLOW = Flow("desk", "Be brief.", facts={"hours": "nine to five"}, idle_seconds=0)
+"""A flow without states of its own: the agent talks, and that is all. It minds no silence."""
 RULES = call_state.Rules(flow=FLOW, greeting_seconds=1.0, max_silence=4.0, max_seconds=600.0)
 PLAN = CallPlan(session=SESSION, rules=RULES, prompts=PROMPTS, pace=PACE, limits=LIMITS)
 
