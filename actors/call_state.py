@@ -79,6 +79,11 @@ ROUNDS_AT_MOST = 8
 """Replies with tool calls to one turn of the caller; a model that asks for more goes round in a circle."""
 TEXTS_AT_MOST = 2
 """Text messages of the model's in one turn of the caller: the one they asked for, and one more try."""
+ASKED_TO_WAIT = (
+    "[The caller asked you to wait, so you kept quiet. When they speak again, go on where you were, "
+    "without a word about the wait.]"
+)
+"""What the model is told of a caller who asked to wait."""
 DUE_AT_MOST = 64
 """Effects of one step: more of them is a flow that goes round in a circle."""
 EXTRACT_TRIES = 2
@@ -169,6 +174,10 @@ class State:
     """The guidance that the model was given last."""
     items: tuple[str, ...] = ()
     """The caller's last turns, as the model names them."""
+    done_turn: int = 0
+    """The last turn that the caller spoke to its end."""
+    held_turn: int = 0
+    """The turn in which the caller asked to wait, until they say something else; 0: they did not."""
     unsaved: tuple[str, ...] = ()
     """Slots that the caller's words seem to hold and nobody has saved."""
     replied_turn: int = 0
@@ -178,6 +187,11 @@ class State:
     """The turn that the model was asked about last."""
     extract_slots: tuple[str, ...] = ()
     """What it was asked for then."""
+
+    @property
+    def kept_waiting(self) -> bool:
+        """Whether the caller asked to wait, and has done nothing since."""
+        return bool(self.held_turn) and self.held_turn == self.dialogue.turn
 
 
 def initial(flow: Flow) -> State:

@@ -38,11 +38,12 @@ def timer_name(kind: str, seconds: float) -> str:
     return f"{kind} {seconds:g}"
 
 
-def timers(flow: Flow, state: str, kinds: tuple[str, ...] = ("silence", "after")) -> list[Effect]:
-    """The timeouts of `state`, set."""
+def timers(state: State, flow: Flow, kinds: tuple[str, ...] = ("silence", "after")) -> list[Effect]:
+    """The timeouts of the dialogue's state, set. Who asked to wait may be silent for longer."""
+    least = {"silence": flow.hold_seconds if state.held_turn else 0.0}
     return [
-        SetTimer(timer_name(kind, seconds), seconds, quiet=kind == "silence")
-        for kind, seconds in dialogue.timeouts(flow, state)
+        SetTimer(timer_name(kind, seconds), max(seconds, least.get(kind, 0.0)), quiet=kind == "silence")
+        for kind, seconds in dialogue.timeouts(flow, state.dialogue.at)
         if kind in kinds
     ]
 
@@ -72,7 +73,7 @@ class FlowStep:
 
     def silences(self, state: State) -> list[Effect]:
         """The timers of silence, set anew."""
-        return timers(self.flow, state.dialogue.at, ("silence",))
+        return timers(state, self.flow, ("silence",))
 
     # ------------------------------------------------------------ what the flow wants done
 

@@ -13,12 +13,14 @@ and here the beginning, the give and take, keys and timers. State and effects ar
 """
 
 import datetime
+from collections.abc import Iterator
 
 import attrs
 
 from actors import details, dialogue
 from actors.call_state import (
     APOLOGY,
+    ASKED_TO_WAIT,
     DIGITS_AT_MOST,
     DIGITS_PAUSE,
     END_KEY,
@@ -47,6 +49,7 @@ from actors.dialogue import Dialogue, Outcome, Pressed
 from actors.farewell import LAST_WORDS, MOVING, at_farewell, go, left, lost, moved, moving, stay
 from actors.flow_step import floor_here, timer_name, timers
 from actors.guidance import guidance
+from actors.hold import asks_to_wait
 from actors.messages import (
     AgentQuiet,
     AnswerTools,
@@ -93,7 +96,20 @@ def step(state: State, event: FlowEvent, rules: Rules, now: datetime.datetime) -
         return left(after, Leave(Disposition.IVR, f"the model was lost: {after.why}", drain=True))
     if after.phase is Phase.LEFT:
         return after, effects
-    return _told(state, after, effects, rules.flow)
+    after, effects = _told(state, after, effects, rules.flow)
+    asks_anyway = isinstance(event, TimerRang) and event.name.startswith("silence")
+    if not after.kept_waiting or after.phase is not Phase.TALKING or asks_anyway:
+        return after, effects
+    return after, tuple(_unspoken(effects))
+
+
+def _unspoken(effects: tuple[Effect, ...]) -> Iterator[Effect]:
+    """The same effects for a caller who asked to wait: the model learns of it all, and keeps quiet."""
+    for effect in effects:
+        if isinstance(effect, AnswerTools):
+            yield attrs.evolve(effect, then_reply=False)
+        elif effect != AskModel():
+            yield effect
 
 
 def _told(before: State, after: State, effects: tuple[Effect, ...], flow: Flow) -> Result:
@@ -116,7 +132,7 @@ def _told(before: State, after: State, effects: tuple[Effect, ...], flow: Flow) 
         changes.append(Guide(text))
     if moved:
         changes += [StopTimer(timer_name(*each)) for each in dialogue.timeouts(flow, was.at)]
-        changes += timers(flow, now.at)
+        changes += timers(after, flow)
     if not changes:
         return after, effects
     told: list[Effect] = []
@@ -170,11 +186,13 @@ class _Step(ToolStep):
             return attrs.evolve(state, link=Link.UP), (StopTimer("link"),)
         if isinstance(event, LinkLost):
             return lost(state, event.reason)
+        if isinstance(event, CallerWaits) and state.kept_waiting:
+            return state, ()
         if isinstance(event, CallerWaits):
             later = APOLOGY if event.doubtful else STILL_HERE
             return state, (Say(ONE_MOMENT if event.times == 1 else later, told=False),)
         if isinstance(event, KeyPressed):
-            return self.key(state, event.digit)
+            return self.key(attrs.evolve(state, held_turn=0), event.digit)
         if isinstance(event, TimerRang):
             return self.rang(state, event.name)
         if isinstance(event, ToolsCalled):
@@ -192,9 +210,12 @@ class _Step(ToolStep):
             spoke = attrs.evolve(state, reply_owed=False, dialogue=fresh, unsaved=(), extract_tries=0)
             return spoke, tuple(StopTimer(t.name) for t in self.silences(state) if isinstance(t, SetTimer))
         if isinstance(event, CallerDone):
-            return attrs.evolve(state, items=(*state.items, event.item)[-3:]), tuple(self.silences(state))
+            done = attrs.evolve(state, items=(*state.items, event.item)[-3:], done_turn=state.dialogue.turn)
+            return done, tuple(self.silences(state))
         if isinstance(event, CallerSaid):
-            return self.overheard(state, event)
+            after, effects = self.overheard(state, event)
+            after, more = self.held(after, event)
+            return after, (*effects, *more)
         if isinstance(event, ReplyOver):
             replied = attrs.evolve(state, replied_turn=state.dialogue.turn)
             after, effects = self.extract_if_missed(replied)
@@ -204,6 +225,19 @@ class _Step(ToolStep):
         if isinstance(event, AgentQuiet) and state.reply_owed:
             return attrs.evolve(state, reply_owed=False), (AskModel(),)
         return state, ()
+
+    def held(self, state: State, event: CallerSaid) -> Result:
+        """Whether the caller asks to wait, or is back. What was said in an earlier turn, or while they speak on, is neither."""
+        turn = state.dialogue.turn
+        if event.item in state.items and (event.item != state.items[-1] or state.done_turn != turn):
+            return state, ()
+        if self.flow.hold_seconds and asks_to_wait(event.text, self.flow.language):
+            waits = attrs.evolve(state, held_turn=turn, reply_owed=False)
+            return waits, (Listen(Floor.WAIT), TellModel(ASKED_TO_WAIT), *self.silences(waits))
+        if not state.held_turn:
+            return state, ()
+        back = attrs.evolve(state, held_turn=0)
+        return back, tuple(self.silences(back))
 
     # ------------------------------------------------------------ the beginning
 

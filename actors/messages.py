@@ -453,6 +453,7 @@ class Floor(enum.Enum):
     MODEL = "the model broke its reply off"
     TIME = "the call has lasted too long"
     FLOW = "the flow goes on without waiting"
+    WAIT = "the caller asked to wait"
     END = "the stream is over"
 
 

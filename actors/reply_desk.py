@@ -46,7 +46,8 @@ class ReplyDesk:
     @property
     def waiting(self) -> bool:
         """Whether the caller has reason to expect the model's voice."""
-        return self._asked or self._wished or self._expected or any(not a.muted for a in self._active.values())
+        due = (self._asked or self._expected) and not self._hushed
+        return due or self._wished or any(not a.muted for a in self._active.values())
 
     @property
     def wish_blocked_by_caller(self) -> bool:
@@ -165,6 +166,7 @@ class ReplyDesk:
 
     def hush(self) -> list[str]:
         """As `mute`, and a reply that is due but has not begun is not wanted either."""
+        self._wished, self._for_turn = False, self._for_turn and self._asked
         self._hushed = self._hushed or self._asked or self._expected
         return self.mute()
 

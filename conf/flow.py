@@ -246,6 +246,9 @@ class Flow:
     silence itself."""
     idle_times: int = 2
     """Silences in a row that are minded, by this or by transitions; at the next one the agent says goodbye."""
+    hold_seconds: float = 60.0
+    """Silence that is minded of callers who asked to wait, instead of a shorter one; the agent keeps quiet meanwhile. 0: that
+    they ask is for the model alone."""
     extract: bool = True
     """Whether the model is asked apart, in text, for what it did not save although the caller's words seem to hold it."""
     start: str = TALK

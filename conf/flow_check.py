@@ -72,6 +72,8 @@ def _of_the_whole(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
         yield f"language = {flow.language!r} @ language: slots are understood in {', '.join(LANGUAGES)}"
     if not 0 <= flow.idle_seconds < math.inf:
         yield f"idle_seconds = {flow.idle_seconds:g} @ idle_seconds: seconds above 0; 0 to ask nobody whether they are there"
+    if not 0 <= flow.hold_seconds < math.inf:
+        yield f"hold_seconds = {flow.hold_seconds:g} @ hold_seconds: seconds above 0; 0 to leave it to the model"
     if flow.idle_times < 1:
         yield f"idle_times = {flow.idle_times} @ idle_times: at least 1"
     if not 0 < flow.reply_seconds <= flow.reply_seconds_at_most:

@@ -10,21 +10,41 @@ import attrs
 import pytest
 
 from actors import call_state
-from actors.call_state import AskModel, Phase, Rules, Say, State
+from actors.call_state import (
+    ASKED_TO_WAIT,
+    AskModel,
+    Leave,
+    Listen,
+    Phase,
+    Rules,
+    Say,
+    SetTimer,
+    State,
+    StopTimer,
+    TellModel,
+)
 from actors.fsm import step
 from actors.messages import (
+    AgentQuiet,
+    AnswerTools,
     Before,
     CallBegan,
     CallerDone,
+    CallerSaid,
     CallerSpoke,
+    CallerWaits,
+    Disposition,
+    ErrandDone,
+    Floor,
     FloorRule,
     KeyPressed,
     LinkUp,
     ReplyOver,
     SetFloor,
+    TimerRang,
     ToolsCalled,
 )
-from conf.flow import Flow
+from conf.flow import STILL_THERE, Flow
 from conf.flow_check import problems
 from conf.flow_file import structure
 from tests.kit.calls import RULES, a_tool_call
@@ -53,7 +73,12 @@ def with_states(toml: str, **flow: object) -> Rules:
 
 
 def begun(rules: Rules, *events: call_state.FlowEvent) -> State:
-    return run(call_state.initial(rules.flow), CallBegan(), LinkUp(), *events, rules=rules)[0]
+    return run(call_state.initial(rules.flow), CallBegan(caller="+12125550100"), LinkUp(), *events, rules=rules)[0]
+
+
+def turn(item: str = "u") -> tuple[call_state.FlowEvent, ...]:
+    """The caller speaks."""
+    return CallerSpoke(), CallerDone(item)
 
 
 # ---------------------------------------------------------------- the floor
@@ -152,6 +177,156 @@ def test_last_words_give_way_at_once_and_who_stays_hears_the_rest_as_before() ->
     assert floors(effects) == [FloorRule.PROTECTED]
 
 
-def turn(item: str = "u") -> tuple[call_state.FlowEvent, ...]:
-    """The caller speaks."""
-    return CallerSpoke(), CallerDone(item)
+# ---------------------------------------------------------------- silence
+
+PLAIN = attrs.evolve(RULES, flow=Flow("desk", "Be kind."))
+IDLE = SetTimer("silence 10", 10.0, quiet=True)
+ASK_IF_THERE = TellModel(f"[Say now: {STILL_THERE}]", once=True)
+
+
+def silent(state: State, rules: Rules = PLAIN) -> tuple[State, list[call_state.Effect]]:
+    """Nobody says anything for as long as is minded, and the model says what it is to say."""
+    state, effects = run(state, TimerRang("silence 10", 1), rules=rules)
+    if state.phase is Phase.TALKING:
+        state, more = run(state, ReplyOver(True), rules=rules)
+        effects += more
+    return state, effects
+
+
+def test_who_is_silent_in_a_flow_that_does_not_mind_is_asked_twice_and_then_told_goodbye() -> None:
+    state, effects = run(call_state.initial(PLAIN.flow), CallBegan(), LinkUp(), rules=PLAIN)
+    assert IDLE in effects
+    for _ in range(2):
+        state, effects = silent(state)
+        assert effects == [ASK_IF_THERE, AskModel(), IDLE, IDLE]
+    state, effects = silent(state)
+    assert of(Say, effects) == [Say("goodbye")]
+    _, effects = run(state, AgentQuiet(), rules=PLAIN)
+    assert effects == [Leave(Disposition.HANG_UP, "nobody is there any more")]
+
+
+def test_how_long_and_how_often_is_for_the_flow_to_say() -> None:
+    rules = with_states("idle_seconds = 25\nidle_times = 1\n")
+    state, effects = run(call_state.initial(rules.flow), CallBegan(), LinkUp(), rules=rules)
+    assert SetTimer("silence 25", 25.0, quiet=True) in effects
+    state, effects = run(state, TimerRang("silence 25", 1), rules=rules)
+    assert ASK_IF_THERE in effects
+    state, _ = run(state, TimerRang("silence 25", 1), rules=rules)
+    assert state.phase is Phase.FAREWELL
+
+
+def test_a_flow_need_not_mind_silence() -> None:
+    rules = with_states("idle_seconds = 0\n")
+    _, effects = run(call_state.initial(rules.flow), CallBegan(), LinkUp(), *turn(), ReplyOver(True), rules=rules)
+    assert [timer.name for timer in of(SetTimer, effects)] == ["link", "longest call"]
+
+
+def test_a_state_that_minds_a_silence_itself_is_left_to_it() -> None:
+    rules = with_states("""
+start = "a"
+[states.a]
+goal = "A."
+transitions = [{ when.silence = 20, goto = "b" }]
+[states.b]
+goal = "B."
+final = true
+""")
+    state, effects = run(call_state.initial(rules.flow), CallBegan(), rules=rules)
+    assert [timer.name for timer in of(SetTimer, effects) if timer.quiet] == ["silence 20"]
+    state, effects = run(state, TimerRang("silence 20", 1), rules=rules)
+    assert state.dialogue.at == "b"
+    assert IDLE in effects
+
+
+def test_a_caller_who_waits_for_a_tool_is_not_asked_whether_they_are_there() -> None:
+    state = begun(PLAIN, *turn(), ToolsCalled((a_tool_call("send_sms", text="Hi."),), False))
+    assert state.batches
+    after, effects = run(state, TimerRang("silence 10", 1), rules=PLAIN)
+    assert (after, effects) == (state, [IDLE])
+
+
+# ---------------------------------------------------------------- asked to wait
+
+LONGER = SetTimer("silence 10", 60.0, quiet=True)
+ON_HOLD = (*turn("u1"), CallerSaid("u1", "Hold on, let me get my card."))
+
+
+def test_who_asks_to_wait_silences_the_agent_and_has_time() -> None:
+    state, effects = run(begun(PLAIN), *ON_HOLD, rules=PLAIN)
+    assert effects == [StopTimer("silence 10"), IDLE, Listen(Floor.WAIT), TellModel(ASKED_TO_WAIT), LONGER]
+    _, effects = run(state, ReplyOver(False), rules=PLAIN)  # the one that is not wanted
+    assert effects == [LONGER]
+
+
+def test_who_says_more_than_that_gets_an_answer() -> None:
+    _, effects = run(begun(PLAIN), *turn("u1"), CallerSaid("u1", "Hold on, that's wrong, I said Tuesday."), rules=PLAIN)
+    assert effects == [StopTimer("silence 10"), IDLE]
+
+
+def test_nobody_speaks_while_the_caller_asked_to_wait() -> None:
+    before = run(begun(PLAIN), *turn(), ToolsCalled((a_tool_call("send_sms", text="Hi."),), False), rules=PLAIN)[0]
+    (key,) = next(iter(before.batches.values())).waiting
+    state = run(before, *ON_HOLD, rules=PLAIN)[0]
+    _, effects = run(state, CallerWaits(1), CallerWaits(2, doubtful=True), rules=PLAIN)
+    assert effects == []
+    _, effects = run(state, ErrandDone(key, "sms", "done"), rules=PLAIN)
+    assert [answer.then_reply for answer in of(AnswerTools, effects)] == [False]
+    assert of(AskModel, effects) == []
+
+
+def test_who_asked_to_wait_and_stays_away_is_asked_whether_they_are_there_after_that_time_and_let_go_in_the_end() -> (
+    None
+):
+    state = begun(PLAIN, *ON_HOLD)
+    for _ in range(2):
+        state, effects = silent(state)
+        assert effects == [ASK_IF_THERE, AskModel(), LONGER, LONGER]
+    assert silent(state)[0].phase is Phase.FAREWELL
+
+
+@pytest.mark.parametrize(
+    "back",
+    [(*turn("u2"), CallerSaid("u2", "I have it.")), (KeyPressed("4"),)],
+    ids=["words", "a key"],
+)
+def test_when_the_caller_is_back_everything_is_as_before(back: tuple[call_state.FlowEvent, ...]) -> None:
+    state, effects = run(begun(PLAIN, *ON_HOLD), *back, rules=PLAIN)
+    assert effects[-1] == IDLE
+    _, effects = run(state, CallerWaits(1), ReplyOver(True), rules=PLAIN)
+    assert effects == [Say("one_moment", told=False), IDLE]
+
+
+def test_a_noise_does_not_end_the_wait_but_who_speaks_may_be_answered() -> None:
+    state, effects = run(begun(PLAIN, *ON_HOLD), *turn("u2"), rules=PLAIN)
+    assert effects == [StopTimer("silence 10"), LONGER]
+    _, effects = run(state, CallerWaits(1), rules=PLAIN)
+    assert effects == [Say("one_moment", told=False)]
+
+
+def test_who_asks_to_wait_again_has_the_time_again() -> None:
+    _, effects = run(begun(PLAIN, *ON_HOLD), *turn("u2"), CallerSaid("u2", "One more minute, please."), rules=PLAIN)
+    assert effects[-3:] == [Listen(Floor.WAIT), TellModel(ASKED_TO_WAIT), LONGER]
+
+
+@pytest.mark.parametrize(
+    "since",
+    [(CallerSpoke(),), turn("u2"), (KeyPressed("4"), TimerRang("digits", 1))],
+    ids=["speaks on", "spoke on", "typed"],
+)
+def test_a_wish_to_wait_that_is_known_too_late_is_nothing(since: tuple[call_state.FlowEvent, ...]) -> None:
+    state = begun(PLAIN, *turn("u1"), *since)
+    assert run(state, CallerSaid("u1", "One moment."), rules=PLAIN) == (state, [])
+
+
+def test_words_of_an_earlier_turn_that_are_known_late_do_not_end_the_wait() -> None:
+    state = begun(PLAIN, *turn("u0"), *ON_HOLD)
+    assert run(state, CallerSaid("u0", "Tuesday."), rules=PLAIN) == (state, [])
+
+
+def test_a_flow_may_leave_it_to_the_model_or_give_more_time() -> None:
+    rules = attrs.evolve(RULES, flow=Flow("desk", "Be kind.", hold_seconds=0))
+    assert of(Listen, run(begun(rules), *ON_HOLD, rules=rules)[1]) == []
+    rules = attrs.evolve(RULES, flow=Flow("desk", "Be kind.", hold_seconds=90))
+    assert run(begun(rules), *ON_HOLD, rules=rules)[1][-1] == SetTimer("silence 10", 90.0, quiet=True)
+    rules = attrs.evolve(RULES, flow=Flow("desk", "Be kind.", idle_seconds=120))
+    assert run(begun(rules), *ON_HOLD, rules=rules)[1][-1] == SetTimer("silence 120", 120.0, quiet=True)

@@ -162,6 +162,7 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("reply_seconds = 5", "reply_seconds = nan", "reply_seconds", "above 0: 5 and 30"),
     ("reply_seconds = 5", "reply_seconds = 5\nidle_seconds = -1", "idle_seconds", "idle_seconds = -1: above 0"),
     ("reply_seconds = 5", "reply_seconds = 5\nidle_seconds = inf", "idle_seconds", "idle_seconds = inf: above 0"),
+    ("reply_seconds = 5", "reply_seconds = 5\nhold_seconds = nan", "hold_seconds", "hold_seconds = nan: above 0"),
     ("reply_seconds = 5", "reply_seconds = 5\nidle_times = 0", "idle_times", "idle_times = 0: at least 1"),
     # slots
     ("choices.large = []", "", "slots.size.choices", "at least two choices: choices.NAME"),

@@ -1,7 +1,9 @@
 """The manners of the agent, in whole calls: what must be heard is, who is silent is asked, who asks to wait is waited for."""
 
 from pathlib import Path
+from typing import Any
 
+from actors.call_state import ASKED_TO_WAIT
 from transport.loopback.scenario import Scenario
 
 NOTICE = """
@@ -9,12 +11,22 @@ name = "notice"
 instructions = "Be kind."
 greeting_floor = "protected"
 """
+PLAIN = """
+name = "plain"
+instructions = "Be kind."
+hold_seconds = 12
+"""
 
 
 def written(folder: Path, text: str) -> str:
     file = folder / "flow.toml"
     file.write_text(text, "utf-8")
     return str(file)
+
+
+def sent(session: Any, kind: str) -> list[dict[str, Any]]:
+    """What the model was sent of that kind."""
+    return [event for _, event in session.events if event["type"] == kind]
 
 
 def test_a_greeting_that_must_be_heard_is_heard_and_then_the_words_that_were_said_over_it_are_answered(tmp_path):
@@ -33,3 +45,40 @@ def test_a_greeting_that_must_be_heard_is_heard_and_then_the_words_that_were_sai
     assert question.began >= greeting.heard_ms / 1000
     assert question.heard_text == "I would like to know your prices."
     assert answer.heard_text == "A first visit is sixty dollars."
+
+
+def test_a_caller_who_asks_to_wait_is_left_in_peace_and_answered_when_they_are_back(tmp_path):
+    call = Scenario(written(tmp_path, PLAIN.replace("12", "60")))
+    call.caller_says("Hold on, let me find my glasses.")
+    call.model_says("Of course, take your time, I am here, and there is no hurry at all.")
+    call.caller_is_silent(15)
+    call.caller_says("It is John Smyth.")
+    call.model_says("Thank you, John.")
+    call.expect_heard("Thank you, John.")
+    call.caller_hangs_up()
+    outcome = call.run()
+    (record,) = outcome.world.store.of(outcome.call.call_sid)
+    assert [turn.heard_text for turn in record.turns if turn.who == "agent"][1:] == [
+        "Of",  # it had begun when the caller's words were known
+        "Thank you, John.",
+    ]
+    (session,) = outcome.world.models[0].sessions
+    assert not session.errors
+    told = [event["item"]["content"][0]["text"] for event in sent(session, "conversation.item.create")]
+    assert told.count(ASKED_TO_WAIT) == 1
+    assert len(sent(session, "response.create")) == 2
+
+
+def test_a_caller_who_asked_to_wait_and_says_nothing_more_is_asked_twice_and_let_go(tmp_path):
+    call = Scenario(written(tmp_path, PLAIN))
+    call.caller_interrupts("One moment please.", after=1.0)
+    call.model_says("Sure.")
+    for _ in range(3):
+        call.caller_is_silent(12)
+        call.model_says("Are you still there?")
+    outcome = call.run()
+    (record,) = outcome.world.store.of(outcome.call.call_sid)
+    assert record.reason == "nobody is there any more"
+    said = [turn.heard_text for turn in record.turns if turn.who == "agent" and turn.heard_text]
+    assert said.count("Are you still there?") == 2
+    assert not any("moment" in words for words in said), "a filler was heard while the caller was away"
