@@ -29,6 +29,7 @@ from actors.messages import (
     ErrandDone,
     Extract,
     Floor,
+    FloorRule,
     Guide,
     HungUp,
     KeyPressed,
@@ -431,6 +432,16 @@ async def test_what_the_flow_wants_reaches_those_who_do_it(autojump_clock: MockC
     (guide,) = dialogue.link.take_all()
     assert isinstance(guide, Guide)
     assert "hello: done." in guide.text
+
+
+async def test_how_the_agent_gives_way_is_told_to_the_framer(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    strict = attrs.evolve(FLOW, greeting_floor="protected", floor="finish")
+    dialogue = Dialogue(nursery, rules=attrs.evolve(RULES, flow=strict))
+    await wait_all_tasks_blocked()
+    greeting, rule = dialogue.framer.take_all()
+    assert isinstance(greeting, Play)
+    assert greeting.floor is FloorRule.PROTECTED
+    assert rule == SetFloor(FloorRule.FINISH)
 
 
 async def test_what_the_model_missed_is_asked_for_over_the_link(

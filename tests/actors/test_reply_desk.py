@@ -1,5 +1,6 @@
 """The reply desk: who may speak, and when another reply may be asked for."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +154,36 @@ def test_a_muted_reply_is_not_waited_for() -> None:
     assert desk.waiting
     desk.mute()
     assert not desk.waiting
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_reply_that_is_due_and_not_wanted_any_more_is_not_waited_for(automatic: bool) -> None:
+    desk = a_desk(automatic)
+    desk.speech_started()
+    desk.speech_stopped()
+    if not automatic:
+        assert desk.wish(turn=True)
+    assert desk.waiting
+    assert desk.hush() == []
+    assert not desk.waiting
+    assert not desk.began("r1")
+    assert not desk.waiting
+    assert done(desk, "r1") == (True, False)
+    assert desk.wish()
+    assert desk.waiting
+
+
+def test_a_wish_that_waits_is_not_wanted_any_more_either() -> None:
+    desk = a_desk(automatic=False)
+    desk.began("r1")
+    assert not desk.wish(turn=True)
+    assert desk.hush() == ["r1"]
+    done(desk, "r1")
+    assert not desk.take_wish()
+    assert not desk.waiting
+    assert desk.wish()
+    assert desk.began("r2")
+    assert desk.was_asked("r2"), "it is taken for the answer to a turn that nobody answers"
 
 
 def test_a_refused_question_is_asked_again_when_the_other_reply_is_over() -> None:
