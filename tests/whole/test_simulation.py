@@ -251,7 +251,7 @@ def test_an_effect_that_is_carried_out_twice_is_noticed(monkeypatch: pytest.Monk
         return await text(self, *what)
 
     monkeypatch.setattr(ErrandDesk, "_text", text_twice)
-    assert noticed(a_plan(1, flow="after_hours"), "a message was sent twice")
+    assert noticed(a_plan(5, flow="after_hours"), "a message was sent twice")
 
 
 def test_a_call_that_suffers_from_another_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
