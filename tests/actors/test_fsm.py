@@ -1602,7 +1602,7 @@ FLOW_CALLS = st.one_of(
     st.tuples(st.sampled_from(["end_call", "transfer_to_human", "start_over", "reserve", "nonsense"]), st.just({})),
     st.tuples(st.just("look_up"), st.sampled_from([{"topic": "address"}, {}, None])),
 )
-SPOKEN = st.sampled_from([NUMBER, "a dot b at example dot com", "hello", "no", "yes that is right", ""])
+SPOKEN = st.sampled_from([NUMBER, "a dot b at example dot com", "hello", "no", "yes that is right", "one moment", ""])
 FLOW_EVENTS: st.SearchStrategy[call_state.FlowEvent] = st.one_of(
     st.just(CallerSpoke()),
     st.builds(CallerDone, st.sampled_from(["u1", "u2"])),
