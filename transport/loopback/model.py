@@ -158,7 +158,8 @@ class _Session:
         """Whether nothing is sent any more."""
         model = _model_asked(log.path)
         self._session = sessions.new_session(self.new_id("sess"), model, int(time.time() + faults.session_seconds))
-        self._voice = VoiceActivity(self._session["audio"]["input"]["turn_detection"])
+        turns = self._session["audio"]["input"]["turn_detection"]
+        self._voice = VoiceActivity(turns, faults.voice_after_ms // 20, script.hears)
         self._buffered = 0
         """What was appended since the last commit, in bytes of 24 kHz PCM."""
         self._turn = 0

@@ -4,7 +4,7 @@ from collections import deque
 
 import attrs
 
-from actors.mulaw import BYTES_PER_MS
+from actors.mulaw import BYTES_PER_MS, SILENCE
 
 BYTES_PER_SECOND = BYTES_PER_MS * 1000
 QUEUE_AT_MOST = 600 * BYTES_PER_SECOND
@@ -92,6 +92,18 @@ class Playback:
             at += (len(piece) - head) / BYTES_PER_SECOND
             head = 0
         return None
+
+    def played_from(self, begin: float, size: int) -> bytes:
+        """`size` bytes of what was heard from `begin` on, silence where nothing was."""
+        sound = bytearray([SILENCE]) * size
+        for piece in reversed(self.heard):
+            at = round((piece.at - begin) * BYTES_PER_SECOND)
+            if at + len(piece.audio) <= 0:
+                break
+            if at < size:
+                audio = piece.audio[max(0, -at) : size - at]
+                sound[max(0, at) : max(0, at) + len(audio)] = audio
+        return bytes(sound)
 
     @property
     def busy(self) -> bool:

@@ -77,6 +77,8 @@ class Script:
     sure: tuple[float, ...] = ()
     writer: Callable[[bytes], str] | None = None
     """Makes words of a turn's audio (µ-law bytes), instead of `said`."""
+    hears: Callable[[bytes], bool] | None = None
+    """Whether 20 ms of the caller's audio are voice, instead of how loud they are."""
 
     def brain(self) -> Brain:
         """The script as a function, fresh: each list is read once, then the model asks the caller to repeat."""
@@ -127,5 +129,7 @@ class Faults:
     odd_events: bool = False
     """Unknown events, unknown fields, padding, replies without usage."""
     transcript_delay_ms: int = 400
+    voice_after_ms: int = 60
+    """So much voice in a row begins a turn."""
     inject: tuple[tuple[int, str | bytes], ...] = ()
     """Messages sent as they are, at these times. In a text, <reply>, <item> and <turn> stand for what is under way."""

@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import trio
 
-from actors.mulaw import to_base64
+from actors.mulaw import decode, encode, to_base64
 from transport.loopback.network import StreamClosed, StreamSocket
 from transport.loopback.person import FRAME_MS, Person
-from transport.loopback.playback import Playback
+from transport.loopback.playback import BYTES_PER_SECOND, Playback
 
 FIRST_TIMESTAMP_MS = 120
 """The first frame is this far into the stream, as seen on the real wire."""
@@ -39,6 +39,9 @@ class StreamFaults:
     """Marks come back in bunches, so far apart."""
     echo_swapped: bool = False
     """Of two marks that are due soon after each other the later one comes back first."""
+    line_echo_gain: float = 0
+    line_echo_delay: float = 0.3
+    """The telephone sends back what it plays: so loud, and so much later."""
     inject: tuple[tuple[float, str | bytes], ...] = ()
     """Messages sent as they are, at these times."""
     parameters: dict[str, str] | None = None
@@ -131,7 +134,7 @@ class MediaStream:
             now = trio.current_time()
             self._play(now)
             self._person.hear(self.log.playback.busy)
-            audio = self._person.frame()
+            audio = self._with_echo(self._person.frame(), now)
             timestamp = FIRST_TIMESTAMP_MS + number * FRAME_MS
             number += 1
             self._chunk += 1
@@ -140,6 +143,14 @@ class MediaStream:
             self.log.frames_sent += 1
             media = {"track": "inbound", "chunk": str(self._chunk), "timestamp": str(timestamp)}
             await self._send("media", media={**media, "payload": to_base64(audio)})
+
+    def _with_echo(self, audio: bytes, now: float) -> bytes:
+        if not self._faults.line_echo_gain:
+            return audio
+        begin = now - len(audio) / BYTES_PER_SECOND - self._faults.line_echo_delay
+        back = decode(self.log.playback.played_from(begin, len(audio)))
+        gain = self._faults.line_echo_gain
+        return encode(round(own + gain * echo) for own, echo in zip(decode(audio), back, strict=True))
 
     async def _press(self, _: trio.Nursery) -> None:
         async for digit in self._person.keys:

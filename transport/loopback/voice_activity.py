@@ -1,5 +1,7 @@
 """Voice activity on the appended audio itself, not on time: without further bytes a turn never ends. Pure."""
 
+from collections.abc import Callable
+
 import attrs
 
 from actors.mulaw import BYTES_PER_MS, loudness
@@ -29,6 +31,9 @@ class VoiceActivity:
     """Listens to one session's audio with its turn detection settings (None: nobody listens)."""
 
     settings: dict[str, object] | None
+    onset_windows: int = ONSET_WINDOWS
+    hears: Callable[[bytes], bool] | None = None
+    """Whether a window is voice, instead of how loud it is."""
     _rest: bytes = b""
     _heard_ms: int = 0
     _voiced: int = 0
@@ -42,21 +47,21 @@ class VoiceActivity:
         while len(self._rest) >= WINDOW:
             window, self._rest = self._rest[:WINDOW], self._rest[WINDOW:]
             self._heard_ms += 20
-            if self.settings is not None and (event := self._window(loudness(window))):
+            if self.settings is not None and (event := self._window(window)):
                 found.append(event)
         return found
 
-    def _window(self, level: int) -> Started | Stopped | None:
+    def _window(self, window: bytes) -> Started | Stopped | None:
         assert self.settings is not None
         threshold = self.settings.get("threshold", 0.5)
         assert isinstance(threshold, int | float)
-        voiced = level >= 1 + 3 * threshold
+        voiced = self.hears(window) if self.hears is not None else loudness(window) >= 1 + 3 * threshold
         if not self.speaking:
             self._voiced = self._voiced + 1 if voiced else 0
-            if self._voiced < ONSET_WINDOWS:
+            if self._voiced < self.onset_windows:
                 return None
             self.speaking, self._quiet_ms = True, 0
-            return Started(max(0, self._heard_ms - 60 - self._number("prefix_padding_ms", 300)))
+            return Started(max(0, self._heard_ms - 20 * self.onset_windows - self._number("prefix_padding_ms", 300)))
         self._quiet_ms = 0 if voiced else self._quiet_ms + 20
         if self._quiet_ms < self._silence_ms():
             return None
