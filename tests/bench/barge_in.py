@@ -1,4 +1,4 @@
-"""How well callers interrupt: whole calls in virtual time, each with a labelled sound on the caller's line while the agent speaks.
+"""How well callers interrupt: whole calls in virtual time, each with a labelled sound on the line while the agent speaks.
 
     python -m tests.bench.barge_in [--json] [--settings model,local,undo] [--each]
 
@@ -20,7 +20,8 @@ import attrs
 import structlog
 import trio
 
-from actors.mulaw import BYTES_PER_MS, loudness
+from actors.mulaw import BYTES_PER_MS, envelope
+from conf.prompts import load_prompt
 from conf.settings import Call as CallSettings
 from conf.settings import Crm, Settings
 from tests.bench.voices import AGENT, Sound, has_espeak, the_set
@@ -40,6 +41,7 @@ from transport.loopback.world import World, a_world
 SETTINGS = ("model", "local", "undo")
 FRONT_DESK = Path(__file__).parents[1] / "kit" / "flows" / "front_desk.toml"
 HEARS_AFTER_MS = 200
+DIP = 4
 TRANSCRIPT_MS = 400
 MODEL_AWAY = 0.05
 """Seconds to the model, each way; up to half as much again is drawn for each piece."""
@@ -47,8 +49,12 @@ FRAME = 0.02
 BEGINS = 3.0
 """Seconds that the agent has been heard when the sound begins."""
 ASKS = line("caller_hours")
+GREETING = load_prompt("greeting")
 LONG = Reply((Speech(AGENT.text, AGENT.audio),))
 SHORT = Reply((say("agent_saturday"),))
+GOES_ON = 4.5
+"""Seconds of the call after the sound: whatever is to be decided is decided by then."""
+SAMPLE_MS = 1 / BYTES_PER_MS
 NEEDLE = 40 * BYTES_PER_MS
 """So much of a stretch is looked for in what the agent had to say."""
 
@@ -58,13 +64,15 @@ class Ear:
     """What the loopback model holds for voice: whatever is louder than its surroundings have been for a while."""
 
     around: float = 0.5
+    lasts: int = 0
 
     def hears(self, window: bytes) -> bool:
-        """Whether 20 ms are voice."""
-        level = loudness(window)
-        voice = level >= max(1.5, 2.5 * self.around)
+        """Whether 20 ms are voice. A dip between two syllables is."""
+        level = envelope(window)
+        voice = level >= max(8.0, 1.6 * self.around)
         self.around += (level - self.around) * (0.3 if level < self.around else 0.015)
-        return voice
+        self.lasts = DIP if voice else self.lasts - 1
+        return self.lasts > 0
 
 
 @attrs.define
@@ -77,6 +85,8 @@ class Played:
     notes: list[tuple[float, str, dict[str, Any]]] = attrs.field(factory=list)
     call: CarriedCall | None = None
     session: SessionLog | None = None
+    said: bool = False
+    """Whether the long reply has begun."""
     phase: int = 0
     """0: before the caller asks, 1: they have asked, 2: the sound has begun."""
 
@@ -127,11 +137,15 @@ async def play(setting: str, sounds: Sequence[Sound], carrier_away: float = 0.0)
         now[-1].notes.append((trio.current_time(), what, values))
 
     def brain(prompted: Prompted) -> Reply:
-        return LONG if now[-1].phase == 1 else SHORT
+        first = now[-1].phase == 1 and not now[-1].said
+        now[-1].said = now[-1].said or first
+        return LONG if first else SHORT
 
     def write(audio: bytes) -> str:
         played = now[-1]
-        return (played.sound.words, ASKS.text, played.sound.words)[played.phase]
+        if played.phase == 1:
+            return ASKS.text
+        return played.sound.words if played.sound.takes and played.phase == 2 else _echoed(played)
 
     faults = Faults(voice_after_ms=HEARS_AFTER_MS, transcript_delay_ms=TRANSCRIPT_MS)
     scripts = [Script(writer=write, hears=Ear().hears) for _ in sounds]
@@ -142,6 +156,14 @@ async def play(setting: str, sounds: Sequence[Sound], carrier_away: float = 0.0)
             await _call(world, played, number)
             played.session = model.sessions[number]
     return [measure(played) for played in plays]
+
+
+def _echoed(played: Played) -> str:
+    """What a transcriber makes of the line when the caller says nothing but the sound: if the agent comes back, its words."""
+    if not played.sound.echo_gain:
+        return played.sound.words
+    said = [str(values["text"]) for _, what, values in played.notes if what == "agent_words"]
+    return " ".join((said[-1] if said else GREETING.words).split()[-6:])
 
 
 async def _call(world: World, played: Played, number: int) -> None:
@@ -158,7 +180,7 @@ async def _call(world: World, played: Played, number: int) -> None:
 
     later = random.Random(sound.name).uniform(0, 0.5)
     steps: list[Step] = [AwaitQuiet(1.5, at_most=10), Do(asks), Speak(ASKS.audio), AwaitAgent(BEGINS + later, 8)]
-    steps += [Do(begins), *([Speak(sound.audio)] if sound.audio else []), AwaitQuiet(2.0, at_most=14), Wait(0.5)]
+    steps += [Do(begins), *([Speak(sound.audio)] if sound.audio else []), Wait(GOES_ON)]
     faults = StreamFaults(line_echo_gain=sound.echo_gain, line_echo_delay=sound.echo_delay)
     with trio.fail_after(120):
         caller = f"+1415555{number:04d}"
@@ -347,7 +369,8 @@ def each(found: Found) -> str:
 
     went = ", ".join(f"{pause:.0f} ms, then {off:+.1f}" for pause, off in zip(found.pauses, found.skipped, strict=True))
     return (
-        f"{found.setting:6}{found.sound.kind:15}{found.sound.name:64} heard after {of(found.detected):>5} silent {of(found.silent):>5} "
+        f"{found.setting:6}{found.sound.kind:15}{found.sound.name:64} heard after {of(found.detected):>5} "
+        f"silent {of(found.silent):>5} "
         f"{'cut ' if found.cut else 'MISSED ' if found.sound.takes else ''}false {found.false} truncation {of(found.truncation)} "
         f"paused: {went or '-'}"
     )

@@ -59,6 +59,11 @@ def the_set() -> tuple[Sound, ...]:
     return tuple(made + list(_spoken()) if has_espeak() else made)
 
 
+def a_few() -> tuple[Sound, ...]:
+    """A sentence, a listener's word and a cough, for those who have no time."""
+    return next(_floor()), next(_listeners()), next(_noises())
+
+
 # ---------------------------------------------------------------- the set
 
 SENTENCE, STOP, WAIT = "I only need to know about Saturday.", "Stop.", "No, wait."
@@ -105,7 +110,7 @@ def _echoes() -> Iterator[Sound]:
     for gain in (0.05, 0.1, 0.2, 0.4):
         for delay in (0.1, 0.3, 0.7, 1.2):
             name = f"echo {gain} after {delay * 1000:.0f} ms"
-            yield Sound(name, "echo", takes=False, words="We are open.", echo_gain=gain, echo_delay=delay)
+            yield Sound(name, "echo", takes=False, echo_gain=gain, echo_delay=delay)
         for delay, words, seconds, level in ((0.3, SENTENCE, 2.0, USUAL), (0.7, WAIT, 0.8, LOUD)):
             name = f"{words} through echo {gain} after {delay * 1000:.0f} ms"
             said = _voice(name, "floor in echo", _samples(a_voice(seconds, 9)), level, words, takes=True)
@@ -113,6 +118,8 @@ def _echoes() -> Iterator[Sound]:
 
 
 _VOICES = (("en-us", 165), ("en-gb+f3", 190), ("en-us+m7", 140))
+_AS_WRITTEN = {"uh-huh": "uh huh", "mm-hm": "[[m'mh'mm]]"}
+"""What espeak-ng would spell, in its own letters for sounds."""
 _SENTENCES = (SENTENCE, "Sorry, can I ask something?", "Hold on a second please.")
 
 
@@ -123,7 +130,7 @@ def _spoken() -> Iterator[Sound]:
             voice = espeak(words, who, speed)
             yield _voice(f"{words} {who}", "floor", voice, level, words, takes=True, spoken=True)
         for name, (words, _) in _SHORT.items():
-            voice = espeak(name.replace("-", " "), who, speed)
+            voice = espeak(_AS_WRITTEN.get(name, name), who, speed)
             yield _voice(f"{name} {who}", "listener", voice, level, words, spoken=True)
         for noise, behind in ((_fan, "fan"), (_babble, "babble")):
             voice = at_level(espeak(SENTENCE, who, speed), USUAL)

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 from twilio.request_validator import RequestValidator
 
-from actors.mulaw import silence
+from actors.mulaw import decode, encode, silence
 from tests.transport.loopback.carrier_kit import ACCOUNT, MEDIA, STREAM, TOKEN, Server, Stream, serving
 from transport.loopback.caller import HangUp, Press, Speak, Wait
 from transport.loopback.carrier import CarriedCall
@@ -101,6 +101,30 @@ async def test_the_callers_words_are_in_the_frames_and_in_the_record_of_the_call
     voice = b"".join(base64.b64decode(message["media"]["payload"]) for _, message in stream.of("media"))
     assert words in voice
     assert b"".join(piece.audio for piece in call.said) == words
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.37])
+async def test_a_line_with_an_echo_sends_back_what_it_plays_softer_and_later(
+    delay: float, autojump_clock: MockClock
+) -> None:
+    said = bytes([0x10, 0x90]) * 800
+    began = 0.0
+
+    async def talk(stream: Stream) -> None:
+        nonlocal began
+        await stream.listen(0.5)
+        began = trio.current_time()
+        stream.media(said)
+        await stream.listen(1.0)
+
+    faults = StreamFaults(line_echo_gain=0.5, line_echo_delay=delay)
+    call, stream, _ = await carried(talk, faults=faults)
+    frames = [(at, base64.b64decode(message["media"]["payload"])) for at, message in stream.of("media")]
+    back = [at for at, audio in frames if audio != silence(20)]
+    assert back[0] - 0.02 <= began + delay <= back[0]
+    softer = encode(round(0.5 * sample) for sample in decode(said))
+    assert softer in b"".join(audio for _, audio in frames)
+    assert call.said == []
 
 
 async def test_keys_come_as_dtmf_in_the_same_sequence(autojump_clock: MockClock) -> None:

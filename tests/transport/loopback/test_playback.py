@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.mulaw import silence
 from transport.loopback.playback import QUEUE_AT_MOST, Heard, Playback
 
 UNITS = 4
@@ -159,3 +160,17 @@ def test_after_a_clear_there_is_room_again() -> None:
     queue.put(bytes(QUEUE_AT_MOST), 0.0)
     queue.clear()
     assert queue.put(bytes(QUEUE_AT_MOST), 0.0)
+
+
+def test_what_was_heard_can_be_asked_for_by_its_time_and_is_silent_where_nothing_was() -> None:
+    playback = Playback()
+    playback.put(bytes(range(80)), 1.0)
+    playback.until(1.005)
+    playback.clear()
+    playback.put(bytes(range(100, 180)), 1.02)
+    playback.until(2.0)
+    quiet = silence(5)
+    assert playback.played_from(0.995, 160) == quiet + bytes(range(40)) + quiet * 2
+    assert playback.played_from(1.0, 320) == bytes(range(40)) + quiet * 3 + bytes(range(100, 180)) + quiet * 2
+    assert playback.played_from(1.0225, 40) == bytes(range(120, 160))
+    assert playback.played_from(5.0, 40) == quiet

@@ -141,3 +141,10 @@ def test_nobody_listens_without_turn_detection_yet_the_clock_of_the_audio_goes_o
 def test_a_recorded_line_is_one_turn(name: str, settings: dict[str, Any]) -> None:
     found = VoiceActivity(settings).listen(line(name).audio + silence(2000))
     assert [type(event) for event in found] == [Started, Stopped]
+
+
+def test_who_hears_for_themselves_decides_what_is_voice_and_how_much_of_it_is_speech() -> None:
+    ear = VoiceActivity(server_vad(), onset_windows=5, hears=lambda window: window == QUIET)
+    assert ear.listen(LOUD * 20 + QUIET * 4 + LOUD * 20) == []
+    assert ear.listen(QUIET * 5) == [Started(44 * 20)]
+    assert ear.listen(LOUD * 10) == [Stopped(59 * 20)]
