@@ -69,7 +69,7 @@ class Ear:
     def hears(self, window: bytes) -> bool:
         """Whether 20 ms are voice. A dip between two syllables is."""
         level = envelope(window)
-        voice = level >= max(8.0, 1.6 * self.around)
+        voice = level >= max(13.0, 1.6 * self.around)
         self.around += (level - self.around) * (0.3 if level < self.around else 0.015)
         self.lasts = DIP if voice else self.lasts - 1
         return self.lasts > 0
@@ -104,6 +104,8 @@ class Found:
     detected: float | None
     silent: float | None
     """From the onset until the caller heard nothing any more, of a reply that was cut."""
+    spoke: bool
+    """Whether the agent was in the middle of its reply when somebody took the floor."""
     cut: bool
     """Whether the reply was interrupted by what was on the line."""
     false: int
@@ -201,14 +203,17 @@ def measure(played: Played) -> Found:
     interrupted = [(at, values) for at, what, values in played.notes if what == "interrupted"]
     mine = [at for at, values in interrupted if values["item"] == item and at >= onset] if sound.takes else []
     pauses, skipped, until = _stretches(heard, AGENT.audio)
+    began = [at for at, what, values in played.notes if what == "item_began" and values["item"] == item]
+    spoke = bool(began) and not any(values["item"] == item and at < onset for at, values in interrupted)
     detected = [at for at in played.times("suspected", "caller_speaks") if at >= onset]
     told = [ms for name, ms in played.session.truncations if name == item]
     silent = next((end for begin, end in _sounding(heard) if begin <= onset < end), onset)
     return Found(
         sound=sound,
         setting=played.setting,
-        detected=1000 * (detected[0] - onset) if detected and sound.takes else None,
+        detected=1000 * (detected[0] - onset) if detected and sound.takes and spoke else None,
         silent=1000 * (silent - onset) if mine else None,
+        spoke=spoke,
         cut=bool(mine),
         false=len(interrupted) - len(mine),
         speech=sum(len(piece.audio) for piece in heard) / BYTES_PER_MS / 1000,
@@ -285,7 +290,7 @@ def spread(values: Sequence[float], *parts: float) -> list[float | None]:
 
 def row(founds: Sequence[Found]) -> dict[str, Any]:
     """The figures of some calls with one setting."""
-    floor = [found for found in founds if found.sound.takes]
+    floor = [found for found in founds if found.sound.takes and found.spoke]
     nobody = [found for found in founds if not found.sound.takes]
     minutes = sum(found.speech for found in founds) / 60
     false = sum(found.false for found in founds)

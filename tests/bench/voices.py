@@ -22,8 +22,8 @@ from transport.prompt_voice import resample
 
 LOUD, USUAL, QUIET = -16.0, -26.0, -36.0
 """Levels of speech on telephone lines, in dB below full scale, while there is sound."""
-LEAD = 1.0
-"""Seconds that a noise behind a voice is there before it."""
+LEAD = 2.5
+"""Seconds that a noise behind a voice is there before it; in most of them it swells."""
 FULL = 32768.0
 Samples = list[float]
 
@@ -168,6 +168,7 @@ def _before(
     begins = random.Random(name).randrange(160)
     voice = [0.0] * (round(LEAD * RATE) + begins) + voice
     behind = at_level(noise(random.Random(name), len(voice) / RATE + 0.5), USUAL - snr)
+    behind = [sample * min(1.0, index / (0.8 * LEAD * RATE)) for index, sample in enumerate(behind)]
     mixed = [sample + (voice[index] if index < len(voice) else 0.0) for index, sample in enumerate(behind)]
     return Sound(name, kind, takes=True, audio=_encoded(mixed), onset=_onset(voice), words=words)
 
