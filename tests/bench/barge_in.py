@@ -271,7 +271,9 @@ def _nearest(whole: bytes, needle: bytes, near: int) -> int:
     """Where `needle` is in `whole`, as near to `near` as it can be; -1 if it is not."""
     before, after = whole.rfind(needle, 0, near + len(needle)), whole.find(needle, near)
     found = [at for at in (before, after) if at >= 0]
-    return min(found, key=lambda at: abs(at - near)) if found and len(needle) == NEEDLE else -1
+    if len(needle) < NEEDLE:  # too short to be known again elsewhere
+        found = [at for at in found if abs(at - near) <= BYTES_PER_MS]
+    return min(found, key=lambda at: abs(at - near), default=-1)
 
 
 def _alike(one: bytes, other: bytes) -> int:
@@ -376,7 +378,7 @@ def each(found: Found) -> str:
     return (
         f"{found.setting:6}{found.sound.kind:15}{found.sound.name:64} heard after {of(found.detected):>5} "
         f"silent {of(found.silent):>5} "
-        f"{'cut ' if found.cut else 'MISSED ' if found.sound.takes else ''}false {found.false} truncation {of(found.truncation)} "
+        f"{'cut ' if found.cut else 'MISSED ' if found.sound.takes and found.spoke else ''}false {found.false} truncation {of(found.truncation)} "
         f"paused: {went or '-'}"
     )
 
