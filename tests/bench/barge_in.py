@@ -374,11 +374,12 @@ def each(found: Found) -> str:
     def of(value: float | None) -> str:
         return "-" if value is None else f"{value:.0f}"
 
+    came = "cut " if found.cut else "MISSED " if found.sound.takes and found.spoke else ""
     went = ", ".join(f"{pause:.0f} ms, then {off:+.1f}" for pause, off in zip(found.pauses, found.skipped, strict=True))
     return (
         f"{found.setting:6}{found.sound.kind:15}{found.sound.name:64} heard after {of(found.detected):>5} "
         f"silent {of(found.silent):>5} "
-        f"{'cut ' if found.cut else 'MISSED ' if found.sound.takes and found.spoke else ''}false {found.false} truncation {of(found.truncation)} "
+        f"{came}false {found.false} truncation {of(found.truncation)} "
         f"paused: {went or '-'}"
     )
 
