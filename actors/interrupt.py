@@ -222,7 +222,7 @@ class InterruptWatcher:
 
     def _late_words(self, text: str, speaker: Speaker) -> None:
         """What was judged to be nothing had words."""
-        if speaker.floor() is FloorRule.PROTECTED and speaker.audible():
+        if self._kept or (speaker.floor() is FloorRule.PROTECTED and speaker.audible()):
             self._kept = True
             return
         speaker.yield_floor(Floor.SPEECH)

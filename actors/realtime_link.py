@@ -249,6 +249,8 @@ class RealtimeLink:
         self._contested: dict[str, _Contested] = {}
         self._dismissed: deque[str] = deque(maxlen=DISMISSED_KEPT)
         """Turns that were none."""
+        self._late_words: CallerWords | None = None
+        """The words of the last of them that has any."""
         self._to_drop: list[str] = []
         """Those of them that the model still knows of, and must forget before it speaks."""
 
@@ -619,11 +621,16 @@ class RealtimeLink:
                     self._to_drop.append(item)
             return self._forget() if all(turn.words for turn in turns.values()) else []
         commands: list[ModelCommand] = [CancelReply(reply) for reply in self._desk.mute()]
-        if judged.words and not turns:  # it had been held for nothing
+        late = self._late_words
+        if judged.words and late is not None and late.item in self._to_drop:  # it had been held for nothing
+            self._to_drop.remove(late.item)
+            turns[late.item] = _Contested(stopped=True, words=late)
+        elif judged.words and not turns:  # and the model has forgotten it
             self._flow.post(CallerSpoke())
             self._retold += 1
             told = Tell(Role.CALLER, judged.words, f"late_{self._retold}")
             self._items.add(told.item)
+            self._notebook.caller_words(told.item, judged.words, final=True)
             self._flow.post(CallerSaid(told.item, judged.words, None))
             return [*commands, told, *self._ask(turn=True)]
         if not turns and judged.heard_from is not None:  # and the model takes no notice
@@ -764,10 +771,8 @@ class RealtimeLink:
                 turn.words = event if event.final else turn.words
                 self._watcher.post(event)
             elif event.item in self._dismissed:
+                self._late_words = event if event.final else self._late_words
                 self._watcher.post(event)
-                if event.final and self._to_drop:
-                    for command in self._forget():
-                        self.inbox.post(command)
             else:
                 self._notebook.caller_words(event.item, event.text, event.final)
                 if event.final:

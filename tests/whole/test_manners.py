@@ -82,3 +82,20 @@ def test_a_caller_who_asked_to_wait_and_says_nothing_more_is_asked_twice_and_let
     said = [turn.heard_text for turn in record.turns if turn.who == "agent" and turn.heard_text]
     assert said.count("Are you still there?") == 2
     assert not any("moment" in words for words in said), "a filler was heard while the caller was away"
+
+
+def test_a_sentence_that_is_to_be_finished_is_heard_to_its_end_though_the_callers_words_are_known(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "flow.toml"
+    file.write_text('name = "n"\ninstructions = "Be kind."\nfloor = "finish"\n')
+    call = Scenario(str(file))
+    call.caller_says("When are you open?")
+    call.model_says("We are open on weekdays from eight to six, on saturdays from nine to one, and closed on sundays.")
+    call.caller_interrupts("And on Monday?", after=1.5)
+    call.model_says("From eight.")
+    call.caller_is_silent(3)
+    call.caller_hangs_up()
+    outcome = call.run()
+    (stream,) = outcome.call.streams
+    assert stream.clears == [], outcome.timeline

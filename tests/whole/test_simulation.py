@@ -179,7 +179,7 @@ def test_what_is_played_after_it_was_cut_is_noticed(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Framer, "yield_floor", yields_and_forgets)
     monkeypatch.setattr(ReplyDesk, "wanted", lambda self, reply: True)
-    assert noticed(a_plan(19), "was played after it was cut")
+    assert noticed(a_plan(38), "was played after it was cut")
 
 
 def test_a_detail_that_is_not_kept_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
