@@ -31,6 +31,8 @@ FRAMES_OFF_MS = 40
 """By so much more than its stated bound a truncation may be off: a frame that is under way, and one that is not whole."""
 CROSSING = 1.0
 """Seconds between a clear at the carrier and what the model is told of it, at most."""
+JUDGED_WITHIN = 2.3
+"""Seconds after a clear in which it is judged whether the caller took the floor."""
 BACK_WITHIN = 2.0
 """Seconds from the death of a server until the caller hears somebody again."""
 SAVED_WITHIN = 1.0
@@ -90,6 +92,11 @@ class Case:
         wire = wire_faults(self.plan, "stream", first=False)
         return wire.delay * 1.5 * 2 + (6 * AGAIN if wire.lost else 0.0)
 
+    @property
+    def slack(self) -> int:
+        """Bytes by which it may not be known what was played: one, and what the network hides."""
+        return 1 + round(1000 * self.lag) * BYTES_PER_MS
+
 
 def judged(case: Case) -> list[str]:
     """Everything that does not hold."""
@@ -102,6 +109,7 @@ def judged(case: Case) -> list[str]:
             _greeted,
             _silences,
             _cuts,
+            _resumed,
             _heard_by_the_model,
             _told_again,
             _heard_is_known,
@@ -259,7 +267,7 @@ def _cuts(case: Case, party: Party) -> Iterator[str]:
     """What the model was told of what was heard is what was played; and of what was cut nothing is played any more."""
     records = case.world.store.of(party.call.call_sid)
     bounds = {note.item: note.bound_ms for record in records for note in record.interruptions}
-    within = CROSSING + case.lag
+    within = CROSSING + JUDGED_WITHIN + case.lag
     for session in case.sessions(party):
         for at, event in session.events:
             if event["type"] not in {"conversation.item.truncate", "conversation.item.delete"}:
@@ -277,10 +285,32 @@ def _cuts(case: Case, party: Party) -> Iterator[str]:
             if any(audio[n : n + FRAME] in heard[played:] for n in range(0, min(len(audio) - FRAME, 8000) + 1, FRAME)):
                 yield f"{event['item_id']} was played after it was cut"
             if event["type"] == "conversation.item.truncate":
-                off = abs(event["audio_end_ms"] - _heard_of(audio, heard[:played]) // BYTES_PER_MS)
+                told = _heard_of(audio, heard[:played], case.slack)[0] // BYTES_PER_MS
+                off = abs(event["audio_end_ms"] - told)
                 bound = bounds.get(event["item_id"], 20) + FRAMES_OFF_MS + round(1000 * case.lag)
                 if off > bound:
                     yield f"{event['item_id']} was truncated {off} ms off what was played (bound: {bound} ms)"
+
+
+def _resumed(case: Case, party: Party) -> Iterator[str]:
+    """Who was silenced for nothing says all of it, from where it was heard: nothing twice, nothing left out."""
+    for session in case.sessions(party):
+        cut = {event.get("item_id") for _, event in session.events}
+        for item, speech in session.speech.items():
+            audio = bytes(speech)
+            whole = session.items.get(item, {}).get("status") == "completed" and item not in cut
+            stream = next((s for s in party.call.streams if audio[:FRAME] in _played(s)), None)
+            if not whole or stream is None or len(audio) < FRAME:
+                continue
+            heard = _played(stream)
+            begins = heard.find(audio[:FRAME])
+            if not any(begins < played < begins + len(audio) for _, played in stream.clears):
+                continue
+            count, off = _heard_of(audio, heard, case.slack)
+            if count < len(audio) and begins + len(audio) + case.slack < len(heard):
+                yield f"{item} was silenced for nothing, and only {count // BYTES_PER_MS} ms of it were heard"
+            elif off > case.slack * len(stream.clears):
+                yield f"{item} was silenced for nothing, and {off / BYTES_PER_MS:.1f} ms were skipped or said twice"
 
 
 def _clear_near(call: CarriedCall, at: float, within: float) -> tuple[StreamLog, int] | None:
@@ -290,20 +320,31 @@ def _clear_near(call: CarriedCall, at: float, within: float) -> tuple[StreamLog,
     return (call.streams[number], played) if distance < within else None
 
 
-def _heard_of(audio: bytes, heard: bytes) -> int:
-    """How many bytes of an item are in what was played last."""
+def _heard_of(audio: bytes, heard: bytes, slack: int) -> tuple[int, int]:
+    """How many bytes of an item are in what was played last, and how many were skipped or repeated in it.
+
+    An agent that was silent for a moment goes on where it was no longer heard, as far as that can be known: within `slack` bytes.
+    """
     begins = heard.find(audio[:FRAME])
     if begins < 0:
-        return next((n for n in range(FRAME - 1, 0, -1) if heard.endswith(audio[:n])), 0)
-    count = 0
-    while count < len(audio):
-        end = count + FRAME
-        while end > count and heard[begins + count : begins + end] != audio[count:end]:
-            end -= 1
-        if end == count or begins + end > len(heard):
+        return next((n for n in range(FRAME - 1, 0, -1) if heard.endswith(audio[:n])), 0), 0
+    count, at, off = 0, begins, 0
+    while count < len(audio) and at < len(heard):
+        size = min(FRAME, len(audio) - count, len(heard) - at)
+        if heard[at : at + size] == audio[count : count + size]:
+            count, at = count + size, at + size
+            continue
+        if size > 1 and heard[at] == audio[count]:
+            count, at = count + 1, at + 1
+            continue
+        piece = heard[at : at + FRAME // 2]
+        near = range(max(0, count - slack), min(count + slack, len(audio)) + 1)
+        found = [other for other in near if audio.startswith(piece, other)]
+        if not found or len(piece) < FRAME // 2:
             break
-        count = min(end, len(audio))
-    return count
+        nearest = min(found, key=lambda other: abs(other - count))
+        count, off = nearest, off + abs(nearest - count)
+    return count, off
 
 
 def _played(stream: StreamLog) -> bytes:
