@@ -140,6 +140,7 @@ class Framer:
         """Whether it is to go on as soon as that is known."""
         self._taken: Floor | None = None
         """Why it is not to go on, if that is decided before that is known."""
+        self._last_words = ""
         self._rule = FloorRule.OPEN
         """Of what the model says now."""
         self._dropped: list[Cut] = []
@@ -278,6 +279,10 @@ class Framer:
         item = next((each for each in self._items if spans and each.name == spans[-1][0]), self._items[0])
         played = item.heard_before + sum(size for name, _, size in spans if name == item.name)
         return heard_words(item.words, played, max(item.received, 1), complete=item.complete)
+
+    def said_lately(self) -> str:
+        """The words of what is being said, all of them, and of what was said before."""
+        return " ".join([self._last_words, *(item.words for item in self._items)])
 
     async def heard(self) -> None:
         """Until all the speech received so far has been heard, or cut."""
@@ -507,6 +512,7 @@ class Framer:
             self._playing -= 1
 
     def _heard_whole(self, item: _Item) -> None:
+        self._last_words = item.words
         all_of_it, cut = item.received, item.broken_off
         self._notebook.item_heard(item.name, item.words, all_of_it, all_of_it, complete=not cut, interrupted=cut)
         self._heard.post(None)
@@ -542,6 +548,7 @@ class Framer:
             heard[name] = heard.get(name, 0) + played
         cuts: list[Cut] = []
         for item in items:
+            self._last_words = item.words
             played = min(item.heard_before + heard.get(item.name, 0), item.received)
             whole = item.complete and played >= item.received
             if not whole and item.received:

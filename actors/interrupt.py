@@ -81,6 +81,10 @@ class Speaker(Protocol):
         """The words that are being heard."""
         ...
 
+    def said_lately(self) -> str:
+        """All that may come back on a line that echoes."""
+        ...
+
 
 @attrs.frozen
 class LineChanged:
@@ -190,7 +194,7 @@ class InterruptWatcher:
             if self._suspicion is not None:
                 self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
                 self._suspicion.final = event.final
-                self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.saying())
+                self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.said_lately())
             elif event.final and event.text.strip() and not self._means_nothing(event.text, speaker):
                 self._late_words(event.text, speaker)
 
@@ -218,7 +222,7 @@ class InterruptWatcher:
     def _means_nothing(self, text: str, speaker: Speaker) -> bool:
         """Whether a listener said it, or the agent."""
         listens = only_listens(text, self._language)
-        return listens or (self._ear.line.echoes and echoes(text, speaker.saying()))
+        return listens or (self._ear.line.echoes and echoes(text, speaker.said_lately()))
 
     def _late_words(self, text: str, speaker: Speaker) -> None:
         """What was judged to be nothing had words."""

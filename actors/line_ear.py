@@ -5,13 +5,14 @@ the sound, and the sound is not kept: a call that is replayed is told what was h
 """
 
 import math
+from collections import deque
 from typing import Protocol
 
 import attrs
 
 from actors.echo import Echo
 from actors.mulaw import envelope, from_base64
-from actors.onset import ONSET_FRAMES, Onset
+from actors.onset import ONSET_FRAMES, ONSET_WITHIN, Onset
 
 UNSETTLED = 0.8
 """Seconds of a voice that are needed to tell it from an echo on a line of which nothing is known yet."""
@@ -64,10 +65,10 @@ class LineEar:
         self.line = Line()
         self._onset = Onset()
         self._echo = Echo()
-        self._unexplained = 0
-        """Frames of the present voice that are no echo."""
-        self._foreign_from = -math.inf
-        """The beginning of the voice that was found to be no echo."""
+        self._unexplained: deque[tuple[float, bool]] = deque(maxlen=ONSET_WITHIN)
+        """Of the last frames of the present voice, when they came, and whether they are no echo."""
+        self._foreign = self._foreign_from = -math.inf
+        """The beginning of the voice that was found to be no echo, and from when on it was none."""
 
     def plays(self, audio: bytes, at: float) -> None:
         """See `LinePort`."""
@@ -81,14 +82,15 @@ class LineEar:
         level = envelope(audio)
         self._echo.comes(level, now, agent_heard=True, voice=goes_on)
         if not goes_on:
-            self._unexplained = 0
+            self._unexplained.clear()
         elif self._onset.last_voice == now:
-            self._unexplained += not self._echo.explains(level)
-            if began or self._unexplained >= ONSET_FRAMES:
+            self._unexplained.append((now, not self._echo.explains(level)))
+            if began or self._is_unexplained:
                 self._whose(now)
         onset, echo = self._onset, self._echo
         since = -math.inf if onset.began is None else onset.began
-        foreign = since == self._foreign_from
+        foreign = since == self._foreign
+        since = max(since, self._foreign_from) if foreign else since
         echoes = echo.delay is not None
         self.line = Line(since, onset.last_voice, onset.voiced_ms, goes_on, foreign, echo.settled, echoes)
         return self.line
@@ -99,16 +101,16 @@ class LineEar:
             # It may be too faint to be taken for a voice here.
             return not self._echo.settled and self._echo.compare(UNSETTLED)
         if self._onset.speaking(now):
-            return self._unexplained < ONSET_FRAMES
+            return not self._is_unexplained
         return now - self._echo.foreign_at > HEARS_WITHIN
 
     def _whose(self, now: float) -> None:
         """There is a voice: is it the caller's?"""
         began = self._onset.began
-        if began is None or began == self._foreign_from:
+        if began is None or began == self._foreign:
             return
         if self._echo.delay is not None:
-            if self._unexplained < ONSET_FRAMES:
+            if not self._is_unexplained:
                 return
             echoes = self._echo.is_louder()
         elif self._echo.settled:
@@ -118,6 +120,12 @@ class LineEar:
         else:
             echoes = self._echo.compare(now - began)
         if echoes:
-            self._unexplained = 0
-        else:
-            self._foreign_from = began
+            self._unexplained.clear()
+            return
+        self._foreign = self._foreign_from = began
+        if self._echo.delay is not None:
+            self._foreign_from = next(at for at, is_foreign in self._unexplained if is_foreign)
+
+    @property
+    def _is_unexplained(self) -> bool:
+        return sum(is_foreign for _, is_foreign in self._unexplained) >= ONSET_FRAMES

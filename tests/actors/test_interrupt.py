@@ -57,6 +57,9 @@ class FakeSpeaker:
     def saying(self) -> str:
         return self.words
 
+    def said_lately(self) -> str:
+        return self.words
+
     @property
     def doings(self) -> list[str]:
         return [what for _, what in self.did]
