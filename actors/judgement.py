@@ -98,7 +98,9 @@ class Suspicion:
             return Verdict.TAKEN if self.open_question else Verdict.LISTENER
         if self.final and not self.voice_goes_on:
             return Verdict.NOISE  # there were no words in it
-        if self.voice_goes_on and now - self.began >= LONG and self.voice_ms >= SHORT * 1000:  # else it is a steady noise
+        if (
+            self.voice_goes_on and now - self.began >= LONG and self.voice_ms >= SHORT * 1000
+        ):  # else it is a steady noise
             return Verdict.TAKEN
         if not self.voice_goes_on and not self.model_heard and now - self.began >= MODEL_HEARS:
             return Verdict.NOISE

@@ -55,7 +55,7 @@ class Onset:
         self.level = loudness(audio)
         voice = self._is_voice(audio, ms)
         self._levels.append(self.level)
-        if voice and len(self._levels) == STEADY and (steady := min(self._levels)) * LOUD_TIMES > self.level:
+        if voice and len(self._levels) == STEADY and (steady := min(self._levels)) * LOUD_TIMES > max(self._levels):
             self._floor, self.voiced_ms = max(self._floor, steady), 0
         if not voice:
             rate = FLOOR_UP if self.level > self._floor else FLOOR_DOWN
