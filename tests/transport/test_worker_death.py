@@ -71,7 +71,13 @@ class Caller:
         words = f"I am {self.name}."
         self.sid = self.town.carrier.new_sid("CA")
         steps = (
-            *(AwaitAgent(0.3), Speak(murmur(words), words), AwaitQuiet(0.3), Do(self.wait_for_the_others)),
+            *(
+                AwaitAgent(0.3),
+                Speak(murmur(words), words),
+                AwaitAgent(0.3),
+                AwaitQuiet(0.3),
+                Do(self.wait_for_the_others),
+            ),
             *(Speak(murmur(YES), YES), AwaitAgent(0.5), Do(self.listen)),
             *(AwaitQuiet(0.7), Speak(murmur(EMAIL), EMAIL)),
         )
