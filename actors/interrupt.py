@@ -207,13 +207,14 @@ class InterruptWatcher:
             self._suspicion.model_heard = True
         elif speaker.floor() is FloorRule.PROTECTED:
             self._kept = True
-        elif self._ear.line.goes_on and not self._ear.line.settled:
+        elif self._ear.line.goes_on and not (self._ear.line.settled or self._ear.line.foreign):
             self._model_waits = True  # it is soon known whether that is an echo
         elif self._ear.only_echo(now):
             self._link.post(Judged(taken=False))
         elif now - self._ear.line.until < JUST_NOW:
-            # That was heard here, and judged.
-            self._suspect(speaker, max(self._ear.line.began, now - LONG / 2), model=True, hold=False)
+            # That was heard here, and judged; if it goes on, it may be more than was thought.
+            began = max(self._ear.line.began, now - LONG / 2)
+            self._suspect(speaker, began, model=True, hold=self._ear.line.goes_on)
         else:
             self._suspect(speaker, now, model=True)
             if self._suspicion is not None:  # nothing is heard here that would speak against it
