@@ -15,8 +15,8 @@ from actors.mulaw import BYTES_PER_MS, loudness, pcm16
 RATE = BYTES_PER_MS * 1000
 VAD_MODE = 2
 """Of 0 (takes much for speech) to 3 (little)."""
-VAD_FRAMES_MS = (10, 20, 30)
-"""What the detector takes; a frame of another length is judged by its loudness."""
+VAD_FRAMES = tuple(ms * BYTES_PER_MS for ms in (10, 20, 30))
+"""What the detector takes, µ-law bytes; a frame of another length is judged by its loudness."""
 LOUD_LEAST = 2
 """Mean magnitude below which nothing is a voice (see `loudness`)."""
 LOUD_TIMES = 2.5
@@ -53,7 +53,7 @@ class Onset:
         """Takes in a frame of µ-law; whether it makes an utterance begin."""
         ms = len(audio) // BYTES_PER_MS
         self.level = loudness(audio)
-        voice = self._is_voice(audio, ms)
+        voice = self._is_voice(audio)
         self._levels.append(self.level)
         if voice and len(self._levels) == STEADY and (steady := min(self._levels)) * LOUD_TIMES > max(self._levels):
             self._floor, self.voiced_ms = max(self._floor, steady), 0
@@ -76,7 +76,7 @@ class Onset:
         """Whether the utterance goes on."""
         return self.began is not None and now - self.last_voice < PAUSE
 
-    def _is_voice(self, audio: bytes, ms: int) -> bool:
+    def _is_voice(self, audio: bytes) -> bool:
         if self.level < max(LOUD_LEAST, LOUD_TIMES * self._floor):
             return False
-        return ms not in VAD_FRAMES_MS or bool(self._vad.is_speech(pcm16(audio), RATE))
+        return len(audio) not in VAD_FRAMES or bool(self._vad.is_speech(pcm16(audio), RATE))

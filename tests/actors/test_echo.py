@@ -1,0 +1,78 @@
+"""The line's echo: known by its delay; two people who speak are none."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from actors.echo import SLOT, Echo
+from actors.mulaw import decode, encode, envelope
+from tests.kit.voices import a_voice
+
+CLIPS = Path(__file__).parents[2] / "transport" / "loopback" / "clips"
+
+
+def levels(audio: bytes) -> list[float]:
+    return [envelope(audio[at : at + 160]) for at in range(0, len(audio) - 159, 160)]
+
+
+def softer(audio: bytes, gain: float) -> bytes:
+    return encode(round(sample * gain) for sample in decode(audio))
+
+
+def run(echo: Echo, played: list[float], came: list[float]) -> None:
+    for number, (out, back) in enumerate(zip(played, came, strict=False)):
+        echo.plays(out, number * SLOT)
+        echo.comes(back, number * SLOT, agent_heard=True, voice=back > 12)
+
+
+@pytest.mark.parametrize("gain", [0.1, 0.3, 0.8])
+@pytest.mark.parametrize("delay", [6, 20, 55, 74])
+def test_the_delay_and_the_loudness_of_an_echo_are_learned(delay: int, gain: float) -> None:
+    said = a_voice(4.0, seed=delay)
+    echo = Echo()
+    run(echo, levels(said)[:150], ([0.0] * delay + levels(softer(said, gain)))[:150])
+    assert echo.compare(0.8)
+    assert echo.delay == pytest.approx(delay, abs=1)
+    assert echo.gain == pytest.approx(gain**0.5, rel=0.1)
+    assert echo.explains(levels(softer(said, gain))[149 - delay])
+    assert not echo.explains(100.0)
+
+
+def test_what_a_caller_says_is_no_echo_of_what_the_agent_says() -> None:
+    agents = [path.read_bytes() for path in sorted(CLIPS.glob("agent_*.ulaw")) if path.stat().st_size > 24_000]
+    callers = [path.read_bytes() for path in sorted(CLIPS.glob("caller_*.ulaw"))]
+    mistaken = 0
+    for agent in agents:
+        for caller in callers:
+            echo = Echo()
+            came = [0.0] * 80 + levels(caller)[:40]
+            run(echo, levels(agent)[:120], came)
+            mistaken += echo.compare(0.8)
+    assert mistaken <= len(agents) * len(callers) * 0.04
+
+
+def test_a_line_on_which_nothing_comes_back_has_no_echo() -> None:
+    echo = Echo()
+    said = levels(a_voice(2.0))
+    run(echo, said, [4.0] * len(said))
+    assert echo.settled
+    assert echo.delay is None
+
+
+def test_a_line_that_becomes_louder_is_known_again_and_a_caller_besides_is_not() -> None:
+    said = a_voice(6.0, seed=5)
+    echo, delay = Echo(), 20
+    back = levels(softer(said, 0.1))[: 150 - delay] + levels(softer(said, 0.4))[150 - delay :]
+    came = [0.0] * delay + back
+    run(echo, levels(said)[:150], came[:150])
+    assert echo.compare(0.8)
+    other, played, voice = copy.deepcopy(echo), levels(said), levels(a_voice(2.0, seed=9))
+    for number in range(150, 200):
+        for each, level in ((echo, came[number]), (other, came[number] + voice[number - 150])):
+            each.plays(played[number], number * SLOT)
+            each.comes(level, number * SLOT, agent_heard=True, voice=True)
+    assert not echo.explains(came[199]) or came[199] < 12
+    assert echo.is_louder()
+    assert echo.explains(came[199])
+    assert not other.is_louder()
