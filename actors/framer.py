@@ -82,6 +82,8 @@ class _Cutting:
     tell_quiet: bool
     kept: bool = False
     """Whether what was not heard may still be said."""
+    same_clear: bool = False
+    """Whether the clear of the one before was still waiting, and serves for this one too."""
 
 
 @attrs.frozen
@@ -138,8 +140,6 @@ class Framer:
         """While the agent is silent and may go on: since when, once that is known."""
         self._going_on = False
         """Whether it is to go on as soon as that is known."""
-        self._taken: Floor | None = None
-        """Why it is not to go on, if that is decided before that is known."""
         self._last_words = ""
         self._rule = FloorRule.OPEN
         """Of what the model says now."""
@@ -192,19 +192,20 @@ class Framer:
             self._accept(message)
         if not self._items:
             return
-        if self.is_held:
-            if self._held is None:
-                self._taken = reason  # as soon as it is known what was heard
-            else:
-                self._cut_held(reason, self._held)
-            return
         cutting = self._cut(reason)
+        if self._held is not None:  # what was heard until it was held is all that was
+            held, self._held = self._held, None
+            self._account(cutting, Cleared(held.at, (), held.bound_ms))
+            return
+        if self.is_held:  # its clear is on the way, and tells what was heard
+            kept = self._cutting.pop()
+            self._cutting.append(attrs.evolve(cutting, same_clear=kept.same_clear))
+            return
         if self._utterance is None:  # not a byte was handed on: nothing to clear
             self._account(cutting, Cleared(trio.current_time(), (), self._ledger.bound_ms()))
             return
         self._utterance.cancel(reason.value)
-        self._cutting.append(cutting)
-        self._out.replace_all(Clear())
+        self._silence(cutting)
 
     def hold(self) -> None:
         """Falls silent at once, as by `yield_floor`, but what was not heard is kept: `go_on` says it, `yield_floor` drops it.
@@ -213,16 +214,17 @@ class Framer:
         """
         for message in self.inbox.take_all():
             self._accept(message)
-        if not self._items or self.is_held:
+        if not self._items:
             return
-        self._going_on, self._taken = False, None
+        self._going_on = False
+        if self.is_held:
+            return
         self._handed_until = float("-inf")
         if self._utterance is None:  # not a byte was handed on
             self._held = Cleared(trio.current_time(), (), self._ledger.bound_ms())
             return
         self._utterance.cancel("somebody may have taken the floor")
-        self._cutting.append(_Cutting(Floor.SPEECH, tuple(self._items), tell_quiet=False, kept=True))
-        self._out.replace_all(Clear())
+        self._silence(_Cutting(Floor.SPEECH, tuple(self._items), tell_quiet=False, kept=True))
 
     def go_on(self) -> None:
         """Goes on where the caller stopped hearing, if the agent was held."""
@@ -293,7 +295,8 @@ class Framer:
         """The stream is over: what was heard of the speech that was under way goes into the record."""
         heard = self._ledger.heard(trio.current_time())
         for cutting in (*self._cutting, _Cutting(Floor.END, tuple(self._items), tell_quiet=False)):
-            self._enter(cutting.items, heard)
+            if not cutting.kept:  # its items are still there
+                self._enter(cutting.items, heard)
         self._cutting.clear()
         self._items.clear()
 
@@ -347,12 +350,9 @@ class Framer:
             )
             self._waiting += len(message.audio)
         elif isinstance(message, Cleared):
-            cutting = self._cutting.popleft()
-            if cutting.kept:
-                self._rewind(message)
-            else:
-                self._account(cutting, message)
-                return
+            self._settle_with(self._cutting.popleft(), message)
+            while self._cutting and self._cutting[0].same_clear:
+                self._settle_with(self._cutting.popleft(), message)
         elif isinstance(message, SetFloor):
             self._rule = message.rule
             return
@@ -456,6 +456,18 @@ class Framer:
 
     # ------------------------------------------------------------ falling silent
 
+    def _silence(self, cutting: _Cutting) -> None:
+        """The clear goes out; with one that still waits for the socket it is one, as nothing was on the wire in between."""
+        waits = any(isinstance(message, Clear) for message in self._out.take_all())
+        self._cutting.append(attrs.evolve(cutting, same_clear=waits))
+        self._out.post(Clear())
+
+    def _settle_with(self, cutting: _Cutting, cleared: Cleared) -> None:
+        if cutting.kept:
+            self._rewind(cleared)
+        else:
+            self._account(cutting, cleared)
+
     def _cut(self, reason: Floor) -> _Cutting:
         """Drops everything there is to say, for whoever tells what of it was heard."""
         cutting = _Cutting(reason, tuple(self._items), self._tell_quiet)
@@ -488,17 +500,11 @@ class Framer:
         self._heard_to = self._marks
         if not self._items:  # all of it had been heard just then
             self._fall_silent()
+            self._tell_dropped()
             if self._tell_quiet:
                 self._say_quiet()
-        elif self._taken is not None:
-            self._cut_held(self._taken, cleared)
         elif not self._going_on:
             self._held = cleared
-
-    def _cut_held(self, reason: Floor, cleared: Cleared) -> None:
-        """It does not go on: what was heard until it was held is all that was."""
-        self._held = self._taken = None
-        self._account(self._cut(reason), Cleared(cleared.at, (), cleared.bound_ms))
 
     # ------------------------------------------------------------ accounting
 
@@ -525,13 +531,17 @@ class Framer:
         self._fall_silent()
         self._playing = 0
         self._ledger.forget()
+        self._tell_dropped()
+        if self._tell_quiet:
+            self._say_quiet()
+
+    def _tell_dropped(self) -> None:
+        """The sentence that was to be finished was heard: what came behind it is cut."""
         if self._dropped:
             cuts, self._dropped = tuple(self._dropped), []
             message = Interrupted(trio.current_time(), self._dropping, cuts, self._ledger.bound_ms())
             for mailbox in self._tell:
                 mailbox.post(message)
-        if self._tell_quiet:
-            self._say_quiet()
 
     def _fall_silent(self) -> None:
         self._silent.set()
@@ -560,9 +570,10 @@ class Framer:
     def _account(self, cutting: _Cutting, cleared: Cleared) -> None:
         """What of the items was heard when the clear took effect; tells those who must know, if anything was cut."""
         cuts = self._enter(cutting.items, cleared.heard)
-        if self._dropped:  # a sentence that was to be finished was not
-            later, self._dropped = self._dropped[1:], []
-            cuts += later
+        if self._dropped:  # a sentence was to be finished: what came behind it is cut whether it was or not
+            told = {cut.item for cut in cuts}
+            cuts += [cut for cut in self._dropped if cut.item not in told]
+            self._dropped = []
         if not cuts:  # it had been heard to its end just then
             if cutting.tell_quiet:
                 self._say_quiet()
