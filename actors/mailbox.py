@@ -1,6 +1,7 @@
 """A bounded memory channel with a stated policy for the moment it is full, and counters."""
 
 import enum
+from collections import deque
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -51,29 +52,39 @@ class Mailbox(Generic[T]):
         self.name = name
         self.capacity = capacity
         self.when_full = when_full
-        self._send, self._receive = trio.open_memory_channel[T](capacity)
-        self._waiting = 0
+        self._messages: deque[T] = deque()
+        self._readers, self._writers = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
+        self._blocked: dict[object, T] = {}
+        """What those hold who wait to send."""
         self._taken_in = 0
         self._dropped = 0
         self._peak = 0
 
     async def send(self, item: T) -> None:
         """Waits for room. Cancelled while waiting, it has sent nothing."""
-        await self._send.send(item)
-        self._count()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if len(self._messages) < self.capacity:
+            self._put(item)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        waiting = object()
+        self._blocked[waiting] = item
+        try:
+            while waiting in self._blocked and len(self._messages) >= self.capacity:
+                await self._writers.park()
+            if waiting in self._blocked:  # else it was taken from there
+                self._put(item)
+        finally:
+            self._blocked.pop(waiting, None)
 
     def post(self, item: T) -> None:
         """Puts `item` in at once, or acts by the policy. Raises MailboxFull if that is FATAL (or WAIT)."""
-        try:
-            self._send.send_nowait(item)
-        except trio.WouldBlock:
+        if len(self._messages) >= self.capacity:
             if self.when_full is not WhenFull.DROP_OLDEST:
-                raise MailboxFull(f"{self.name} holds {self.capacity} messages that nobody reads") from None
-            self._receive.receive_nowait()
-            self._waiting -= 1
+                raise MailboxFull(f"{self.name} holds {self.capacity} messages that nobody reads")
+            self._messages.popleft()
             self._dropped += 1
-            self._send.send_nowait(item)
-        self._count()
+        self._put(item)
 
     def replace_all(self, item: T) -> int:
         """Throws out what is waiting and puts `item` in its place; the number thrown out."""
@@ -82,27 +93,36 @@ class Mailbox(Generic[T]):
         return stale
 
     def take_all(self) -> list[T]:
-        """All that is waiting, without waiting."""
-        taken: list[T] = []
-        while True:
-            try:
-                taken.append(self._receive.receive_nowait())
-            except trio.WouldBlock:
-                self._waiting -= len(taken)
-                return taken
+        """All that is waiting, and what waits to be sent, without waiting. A reader who was woken by it waits on."""
+        taken = [*self._messages, *self._blocked.values()]
+        self._taken_in += len(self._blocked)
+        self._messages.clear()
+        self._blocked.clear()
+        self._writers.unpark_all()
+        return taken
 
     async def receive(self) -> T:
         """The next message. Cancelled, it has taken nothing."""
-        item = await self._receive.receive()
-        self._waiting -= 1
-        return item
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._messages:
+            item = self._take()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return item
+        while not self._messages:
+            await self._readers.park()
+        return self._take()
 
     def stats(self) -> MailboxStats:
         """The counters so far."""
         return MailboxStats(self.name, self.capacity, self.when_full.value, self._taken_in, self._dropped, self._peak)
 
-    def _count(self) -> None:
+    def _put(self, item: T) -> None:
+        self._messages.append(item)
         self._taken_in += 1
-        self._waiting += 1
-        # One more than there is room for is on its way to a reader who has not run yet.
-        self._peak = max(self._peak, min(self._waiting, self.capacity))
+        self._peak = max(self._peak, len(self._messages))
+        self._readers.unpark()
+
+    def _take(self) -> T:
+        item = self._messages.popleft()
+        self._writers.unpark_all()
+        return item

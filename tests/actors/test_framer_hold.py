@@ -506,3 +506,27 @@ async def test_what_is_said_after_a_sentence_was_finished_is_said_whole(autojump
         assert speaker.carrier.sound().endswith(ms(300, b"b"))
         assert [item for item, _, _ in speaker.cuts()] == ["a"]
         assert speaker.turn("b")[:3] == (300, 300, False)
+
+
+# ---------------------------------------------------------------- what is on its way to the Framer
+
+
+async def test_audio_that_was_put_into_the_inbox_at_the_same_moment_is_held_in_its_order(autojump_clock: MockClock) -> None:
+    async with a_speaker() as speaker:
+        speaker.post(ReplyAudio("r1", "a", ms(100, b"1")), ReplyAudio("r1", "a", ms(100, b"2")))
+        speaker.framer.hold()
+        await trio.sleep(1)
+        speaker.framer.go_on()
+        speaker.post(ItemEnded("r1", "a"))
+        await speaker.heard()
+        assert speaker.carrier.sound() == ms(100, b"1") + ms(100, b"2")
+
+
+async def test_a_prompt_that_was_put_into_the_inbox_at_the_same_moment_is_cut_too(autojump_clock: MockClock) -> None:
+    async with a_speaker() as speaker:
+        speaker.say("a", ms(500))
+        await trio.sleep(0.25)
+        speaker.post(Play("p", "", ms(100, b"P")))
+        speaker.framer.yield_floor(Floor.SPEECH)
+        await trio.sleep(1)
+        assert speaker.cuts() == [("a", 2000, 4000), ("p", 0, 800)]
