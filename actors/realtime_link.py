@@ -712,7 +712,8 @@ class RealtimeLink:
         self._mute = 0
         self._items.add(event.item)
         self._handover.spoken(event.reply, event.item, audio=len(event.audio))
-        self._handover.turn_answered()
+        if not self._contested:  # else it may be the reply that the caller speaks over, and no answer to that
+            self._handover.turn_answered()
         self._wait_begins()
         if event.reply in self._broken_off:
             return
