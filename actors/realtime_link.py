@@ -249,8 +249,8 @@ class RealtimeLink:
         self._contested: dict[str, _Contested] = {}
         self._dismissed: deque[str] = deque(maxlen=DISMISSED_KEPT)
         """Turns that were none."""
-        self._late_words: CallerWords | None = None
-        """The words of the last of them that has any."""
+        self._late_words: deque[CallerWords] = deque(maxlen=DISMISSED_KEPT)
+        """The words of those of them that had any after all."""
         self._to_drop: list[str] = []
         """Those of them that the model still knows of, and must forget before it speaks."""
 
@@ -621,8 +621,9 @@ class RealtimeLink:
                     self._to_drop.append(item)
             return self._forget() if all(turn.words for turn in turns.values()) else []
         commands: list[ModelCommand] = [CancelReply(reply) for reply in self._desk.mute()]
-        late = self._late_words
-        if judged.words and late is not None and late.item in self._to_drop:  # it had been held for nothing
+        those = (said for said in self._late_words if said.item in self._to_drop and said.text == judged.words)
+        late = next(those, None)
+        if judged.words and late is not None:  # it had been held for nothing
             self._to_drop.remove(late.item)
             turns[late.item] = _Contested(stopped=True, words=late)
         elif judged.words and not turns:  # and the model has forgotten it
@@ -772,7 +773,8 @@ class RealtimeLink:
                 turn.words = event if event.final else turn.words
                 self._watcher.post(event)
             elif event.item in self._dismissed:
-                self._late_words = event if event.final else self._late_words
+                if event.final:
+                    self._late_words.append(event)
                 self._watcher.post(event)
             else:
                 self._notebook.caller_words(event.item, event.text, event.final)
