@@ -107,8 +107,14 @@ GUIDE_PREFIX = "guide_"
 DISMISSED_KEPT = 64
 """Turns that were none, whose words may still come."""
 
+LATE_PREFIX = "late_"
+"""Words of the caller's that came after their turn was forgotten begin so; they too are in the record."""
+
 ONCE_PREFIX = "once_"
 """Items that are meant for the next reply begin so; they are taken out of the conversation when it is over."""
+
+RECORDED = (PROMPT_PREFIX, GUIDE_PREFIX, HEARD_PREFIX, LATE_PREFIX)
+"""What begins so is told to the next session anyway."""
 
 GO_ON = "[You were cut off in the middle of what you said last. Go on from there; repeat nothing and do not greet.]"
 
@@ -529,7 +535,7 @@ class RealtimeLink:
         for command in commands:
             if isinstance(command, ToolResult):
                 self._handover.told(self._as_text(command), trio.current_time())
-            elif isinstance(command, Tell) and not command.item.startswith((PROMPT_PREFIX, GUIDE_PREFIX, HEARD_PREFIX)):
+            elif isinstance(command, Tell) and not command.item.startswith(RECORDED):
                 self._handover.told(command, trio.current_time())
 
     def _as_text(self, result: ToolResult) -> Tell:
@@ -629,7 +635,7 @@ class RealtimeLink:
         elif judged.words and not turns:  # and the model has forgotten it
             self._flow.post(CallerSpoke())
             self._retold += 1
-            told = Tell(Role.CALLER, judged.words, f"late_{self._retold}")
+            told = Tell(Role.CALLER, judged.words, f"{LATE_PREFIX}{self._retold}")
             self._items.add(told.item)
             self._notebook.caller_words(told.item, judged.words, final=True)
             self._flow.post(CallerSaid(told.item, judged.words, None))
