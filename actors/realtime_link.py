@@ -638,6 +638,7 @@ class RealtimeLink:
             told = Tell(Role.CALLER, judged.words, f"{LATE_PREFIX}{self._retold}")
             self._items.add(told.item)
             self._notebook.caller_words(told.item, judged.words, final=True)
+            self._flow.post(CallerDone(told.item))
             self._flow.post(CallerSaid(told.item, judged.words, None))
             return [*commands, told, *self._ask(turn=True)]
         if not turns and judged.heard_from is not None:  # and the model takes no notice
