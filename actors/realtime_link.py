@@ -208,6 +208,8 @@ class RealtimeLink:
         self._tool_names: dict[str, str] = {}
         self._renewed = False
         """Whether the session is not the first one."""
+        self._answer_due = False
+        """Whether the caller's turn is over, and no reply was asked for or has begun since."""
         self._desk, self._ear = self._new_desk(), self._new_ear()
         self._wait = CallerWait(limits.silence, self._turns.silence_ms / 1000, self._desk, self._ear)
         self._fresh()
@@ -582,7 +584,8 @@ class RealtimeLink:
         if isinstance(message, Judged):
             return self._judged(message)
         if isinstance(message, AnswerTurn):
-            return self._ask(turn=True)
+            due, self._answer_due = self._answer_due, False
+            return self._ask(turn=True) if due else []
         if isinstance(message, SetModel):
             self._change_model(message.name)
             return []
@@ -794,7 +797,9 @@ class RealtimeLink:
         elif isinstance(event, ReplyBegan):
             if not self._wait.waits:
                 self._wait_begins()
-            if not self._desk.began(event.reply):
+            if self._desk.began(event.reply):
+                self._answer_due = False
+            else:
                 self.inbox.post(CancelReply(event.reply))
             # A reply that we did not ask for may have begun before it could know of what crossed it on the way.
             known = math.inf if self._desk.was_asked(event.reply) else trio.current_time() - CROSSING
@@ -816,6 +821,7 @@ class RealtimeLink:
         self._wait.turn_over(trio.current_time())
         self._changed.set()
         if not self._config.turn_detection.create_response:
+            self._answer_due = True
             self.inbox.post(AnswerTurn())
 
     def _turn_written(self, event: CallerWords) -> None:
