@@ -623,12 +623,15 @@ class RealtimeLink:
         """It is known whether the caller took the floor."""
         turns, self._contested = self._contested, {}
         if not judged.taken:
+            known: list[ModelCommand] = []
             for item, turn in turns.items():
                 self._dismissed.append(item)
                 self._handover.turn_written(item)
-                if turn.stopped:
+                if turn.stopped and turn.words:
+                    known.append(DropItem(item))
+                elif turn.stopped:
                     self._to_drop.append(item)
-            return self._forget() if all(turn.words for turn in turns.values()) else []
+            return known
         commands: list[ModelCommand] = [CancelReply(reply) for reply in self._desk.mute()]
         those = (said for said in self._late_words if said.item in self._to_drop and said.text == judged.words)
         late = next(those, None)
