@@ -20,6 +20,7 @@ from actors.messages import (
     Judged,
     LinkUp,
     ModelCommand,
+    ModelEvent,
     ModelTrouble,
     Probe,
     ReplyAudio,
@@ -91,9 +92,9 @@ def after_setup(session: FakeSession) -> list[ModelCommand]:
     return [command for _, command in session.commands if not isinstance(command, Configure)]
 
 
-async def says(session: FakeSession, *events: object) -> None:
+async def says(session: FakeSession, *events: ModelEvent) -> None:
     """The model says these, and everything that follows from them at once is done."""
-    session.push(*events)  # type: ignore[arg-type] # events of the model's
+    session.push(*events)
     await wait_all_tasks_blocked()
 
 
@@ -361,7 +362,7 @@ async def test_a_model_that_took_no_notice_of_who_took_the_floor_is_probed_given
     desk.speech_until = trio.current_time()
     await desk.judge(Judged(taken=True, heard_from=began))
     assert session.said(Probe) == []
-    await desk.caller(600, QUIET)
+    await desk.caller(3000, QUIET)
     second = await desk.next()
     assert len(session.said(Probe)) == 1
     assert session.closed
