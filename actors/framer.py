@@ -273,6 +273,10 @@ class Framer:
         """How much of what there is to say has not been heard."""
         return max(0.0, self.speech_until() - trio.current_time())
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether no more is to come than is heard in that time."""
+        return all(item.complete for item in self._items) and self.unheard_seconds() < seconds
+
     def saying(self) -> str:
         """The words of what is being heard, as far as they are heard."""
         if not self._items:

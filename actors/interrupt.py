@@ -77,6 +77,10 @@ class Speaker(Protocol):
         """What is left to be heard."""
         ...
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it is about to end."""
+        ...
+
     def saying(self) -> str:
         """The words that are being heard."""
         ...
@@ -171,7 +175,7 @@ class InterruptWatcher:
         if self._kept or rule is FloorRule.PROTECTED:
             self._kept = self._kept or model
             return
-        question = speaker.unheard_seconds() < ANSWERS_AT or "?" in speaker.saying()
+        question = speaker.ends_within(ANSWERS_AT) or "?" in speaker.saying()
         self._suspicion = Suspicion(began, self._language, question, self._transcribed, model_heard=model)
         self._suspicion.hears(self._ear.line)
         self._note("suspected", by="model" if model else "voice", ms=round((trio.current_time() - began) * 1000))

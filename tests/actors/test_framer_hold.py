@@ -511,7 +511,9 @@ async def test_what_is_said_after_a_sentence_was_finished_is_said_whole(autojump
 # ---------------------------------------------------------------- what is on its way to the Framer
 
 
-async def test_audio_that_was_put_into_the_inbox_at_the_same_moment_is_held_in_its_order(autojump_clock: MockClock) -> None:
+async def test_audio_that_was_put_into_the_inbox_at_the_same_moment_is_held_in_its_order(
+    autojump_clock: MockClock,
+) -> None:
     async with a_speaker() as speaker:
         speaker.post(ReplyAudio("r1", "a", ms(100, b"1")), ReplyAudio("r1", "a", ms(100, b"2")))
         speaker.framer.hold()

@@ -27,6 +27,7 @@ class FakeSpeaker:
     speaks: bool = True
     rule: FloorRule = FloorRule.OPEN
     left: float = 10.0
+    whole: bool = True
     words: str = "We are open from nine"
 
     def _note(self, what: str) -> None:
@@ -53,6 +54,9 @@ class FakeSpeaker:
 
     def unheard_seconds(self) -> float:
         return self.left if self.speaks else 0.0
+
+    def ends_within(self, seconds: float) -> bool:
+        return self.whole and self.unheard_seconds() < seconds
 
     def saying(self) -> str:
         return self.words
@@ -221,6 +225,18 @@ async def test_yes_to_a_question_or_at_the_end_is_an_answer(
     stage.watcher.inbox.post(CallerWords("u1", "Yes.", True))
     await wait_all_tasks_blocked()
     assert stage.speaker.doings == ["holds", "yields: SPEECH"]
+
+
+async def test_a_listeners_word_is_none_less_while_the_reply_is_still_being_made(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.speaker.left, stage.speaker.whole = 0.4, False
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", "Yes.", True))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "goes on"]
 
 
 async def test_a_suspicion_is_decided_in_time_whatever_does_not_come(
