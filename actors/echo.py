@@ -21,6 +21,8 @@ ALIKE_LEAST, ALIKE_MOST = 0.88, 0.80
 """Correlation of the two loudnesses from which on what comes in is an echo, in the shortest window and in the longest."""
 ALIKE_AGAIN = 0.93
 """The same at the delay that is known: a line that has become louder, and no caller who speaks besides."""
+JITTER = 25
+"""Slots by which frames may be late or early and still follow each other: half a second."""
 QUIET_LINE = 80
 """Slots in which the agent was heard and nothing came back, after which the line has no echo: longer than any delay."""
 QUIET, NOISE_TIMES, NOISE_UP = 8.0, 1.5, 0.1
@@ -51,6 +53,10 @@ class Echo:
         """A frame of that loudness is heard by the caller at `at`."""
         slot = self._last_played = _slot_after(self._last_played, at)
         self._played[slot % SLOTS], self._played_at[slot % SLOTS] = level, slot
+
+    def rests(self) -> None:
+        """A frame that came is left out."""
+        self._last_came = -1
 
     def comes(self, level: float, at: float, *, agent_heard: bool, voice: bool) -> None:
         """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""
@@ -112,9 +118,10 @@ class Echo:
 
 
 def _slot_after(last: int, at: float) -> int:
-    """The slot of a frame at `at`: the one after the last, unless it came too late or early for that by more than jitter."""
+    """The slot of a frame at `at`: the one after the last. On a network frames are late, and then come all at once; only what is
+    off by more than that is a new beginning."""
     exact = at / SLOT
-    return last + 1 if abs(exact - last - 1) < 1.5 else round(exact)
+    return last + 1 if last >= 0 and abs(exact - last - 1) < JITTER else round(exact)
 
 
 def _correlation(one: list[float], other: list[float]) -> float:

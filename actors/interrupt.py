@@ -31,6 +31,10 @@ QUEUE = 128
 """Onsets, ends and words of turns: a person makes a few a second at most, a transcriber some ten."""
 ANSWERS_AT = 1.0
 """Seconds before the end of the agent's speech from which on "yes" is an answer and no listener's word."""
+COMES_BACK_WITHIN = 1.8
+"""Seconds in which the last of what was said comes back on a line that echoes."""
+LAST_SENTENCE = 60
+"""Characters of what is being heard in which a question is still open."""
 JUST_NOW = 1.5
 """Seconds in which the model may come to hear what was heard here."""
 
@@ -123,8 +127,11 @@ class InterruptWatcher:
         self._suspicion: Suspicion | None = None
         self._suspected = -math.inf
         """The beginning of the voice that was suspected last."""
+        self._last_audible = -math.inf
         self._kept = False
         """Whether the caller said something that waits for the end of what is being said."""
+        self._kept_words = ""
+        """What of it is known, if it had been held for nothing."""
         self._model_waits = False
         """Whether the model heard something of which it is not yet known whether it is an echo."""
 
@@ -144,7 +151,7 @@ class InterruptWatcher:
 
     def contested(self) -> bool:
         """Whether it is to be judged here whether a caller who begins to speak takes the floor."""
-        return self._manner is not BargeIn.MODEL and self._speaker is not None and self._speaker.audible()
+        return self._manner is not BargeIn.MODEL and self._speaker is not None and self._hears_agent(self._speaker)
 
     # ------------------------------------------------------------ what is heard on the line
 
@@ -156,7 +163,10 @@ class InterruptWatcher:
     def overhear(self, event: CallerAudio) -> None:
         """Listens while the agent is heard: at other times nothing can be taken from it."""
         speaker = self._speaker
-        if self._manner is BargeIn.MODEL or speaker is None or not speaker.audible():
+        if self._manner is BargeIn.MODEL or speaker is None:
+            return
+        if not self._hears_agent(speaker):
+            self._ear.rests()
             return
         before = self._ear.line
         line = self._ear.hears(event.payload, trio.current_time())
@@ -168,14 +178,20 @@ class InterruptWatcher:
         if (line.goes_on, line.settled, line.echoes) != (before.goes_on, before.settled, before.echoes):
             self.inbox.post(LineChanged())
 
+    def _hears_agent(self, speaker: Speaker) -> bool:
+        """Whether the agent may be on the line: as long as it is heard, and as long as it may come back."""
+        now = trio.current_time()
+        if speaker.audible():
+            self._last_audible = now
+        return now - self._last_audible < (COMES_BACK_WITHIN if self._ear.line.echoes else 1e-9)
+
     # ------------------------------------------------------------ suspicion and judgement
 
     def _suspect(self, speaker: Speaker, began: float, *, model: bool, hold: bool = True) -> None:
         rule = speaker.floor()
-        if self._kept or rule is FloorRule.PROTECTED:
-            self._kept = self._kept or model
+        if self._kept:
             return
-        question = speaker.ends_within(ANSWERS_AT) or "?" in speaker.saying()
+        question = not speaker.audible() or speaker.ends_within(ANSWERS_AT) or "?" in speaker.saying()[-LAST_SENTENCE:]
         self._suspicion = Suspicion(began, self._language, question, self._transcribed, model_heard=model)
         self._suspicion.hears(self._ear.line)
         self._note("suspected", by="model" if model else "voice", ms=round((trio.current_time() - began) * 1000))
@@ -188,8 +204,10 @@ class InterruptWatcher:
 
     def _take_in(self, event: Heard, speaker: Speaker) -> None:
         if isinstance(event, FloorTaken):
-            self._suspicion = None
+            self._suspicion, self._model_waits, self._kept = None, False, False
             speaker.yield_floor(event.reason)
+            if self._manner is not BargeIn.MODEL:
+                self._link.post(Judged(taken=True, cancels=False))
         elif isinstance(event, SpeechStarted):
             self._model_hears(speaker)
         elif isinstance(event, SpeechStopped) and self._suspicion is not None:
@@ -199,6 +217,9 @@ class InterruptWatcher:
                 self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
                 self._suspicion.final = event.final
                 self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.said_lately())
+            elif event.final and self._model_waits and self._means_nothing(event.text, speaker):
+                self._model_waits = False  # whatever the line is like
+                self._link.post(Judged(taken=False))
             elif event.final and event.text.strip() and not self._means_nothing(event.text, speaker):
                 self._late_words(event.text, speaker)
 
@@ -209,8 +230,6 @@ class InterruptWatcher:
             speaker.yield_floor(Floor.SPEECH)
         elif self._suspicion is not None:
             self._suspicion.model_heard = True
-        elif speaker.floor() is FloorRule.PROTECTED:
-            self._kept = True
         elif self._ear.line.goes_on and not (self._ear.line.settled or self._ear.line.foreign):
             self._model_waits = True  # it is soon known whether that is an echo
         elif self._ear.only_echo(now):
@@ -231,23 +250,28 @@ class InterruptWatcher:
 
     def _late_words(self, text: str, speaker: Speaker) -> None:
         """What was judged to be nothing had words."""
-        if self._kept or (speaker.floor() is FloorRule.PROTECTED and speaker.audible()):
-            self._kept = True
+        if speaker.audible() and self._keeps(speaker):
+            self._kept_words = text
             return
+        self._model_waits = False
         speaker.yield_floor(Floor.SPEECH)
         self._link.post(Judged(taken=True, words=text))
 
     def _consider(self, speaker: Speaker) -> None:
         if self._kept and not speaker.audible():
-            self._kept = False
-            self._link.post(Judged(taken=True))
+            words, self._kept, self._kept_words = self._kept_words, False, ""
+            self._link.post(Judged(taken=True, words=words))
         line = self._ear.line
         if self._model_waits and (self._suspicion is not None or line.settled or not speaker.audible()):
             self._model_waits = False
             if self._suspicion is not None:
                 self._suspicion.model_heard = True
+            elif line.echoes:
+                self._link.post(Judged(taken=False))
+            elif speaker.audible():  # it was no echo; that it is over now is a matter of its words
+                self._suspect(speaker, trio.current_time(), model=True, hold=line.goes_on)
             else:
-                self._link.post(Judged(taken=not line.echoes))
+                self._link.post(Judged(taken=True))
         if self._suspicion is not None:
             verdict = self._suspicion.verdict(trio.current_time())
             if verdict is not None:
@@ -260,13 +284,20 @@ class InterruptWatcher:
         if verdict is not Verdict.TAKEN:
             speaker.go_on()
             self._link.post(Judged(taken=False))
-        elif speaker.floor() is FloorRule.FINISH and speaker.audible():
-            speaker.finish_sentence(Floor.SPEECH)
-            self._kept = True
-        else:
+        elif not (speaker.audible() and self._keeps(speaker)):
             speaker.yield_floor(Floor.SPEECH)
             heard = suspicion is not None and suspicion.voice_ms > 0
             self._link.post(Judged(taken=True, heard_from=began if heard else None))
+
+    def _keeps(self, speaker: Speaker) -> bool:
+        """Whether what the caller said waits for the end of what is being said."""
+        if self._kept:
+            return True
+        rule = speaker.floor()
+        if rule is FloorRule.FINISH:
+            speaker.finish_sentence(Floor.SPEECH)
+        self._kept = rule is not FloorRule.OPEN
+        return self._kept
 
     def _note(self, what: str, **values: object) -> None:
         if self._told is not None:

@@ -18,8 +18,10 @@ from actors.line_ear import Line
 
 LONG = 0.8
 """Seconds of an utterance from which on it is no listener's word: those last half a second."""
-SHORT = 0.35
+SHORT = 0.3
 """Seconds of voice from which on it counts as speech when there are no words for it."""
+LOOK_AGAIN = 0.05
+"""Seconds after which a voice that goes on is looked at again."""
 MODEL_HEARS = 0.45
 """Seconds in which a model that hears speech says so."""
 WORDS_WITHIN = 0.7
@@ -98,9 +100,8 @@ class Suspicion:
             return Verdict.TAKEN if self.open_question else Verdict.LISTENER
         if self.final and not self.voice_goes_on:
             return Verdict.NOISE  # there were no words in it
-        if (
-            self.voice_goes_on and now - self.began >= LONG and self.voice_ms >= SHORT * 1000
-        ):  # else it is a steady noise
+        lasts = self.voice_goes_on and self.voice_until - self.began >= LONG
+        if lasts and self.voice_ms >= SHORT * 1000:  # else it is a steady noise
             return Verdict.TAKEN
         if not self.voice_goes_on and not self.model_heard and now - self.began >= MODEL_HEARS:
             return Verdict.NOISE
@@ -111,7 +112,8 @@ class Suspicion:
 
     def due(self, now: float) -> float:
         """When the verdict may be another although nothing happens."""
-        times = (self.began + LONG, self.began + MODEL_HEARS, self._at_last)
+        again = now + LOOK_AGAIN if self.voice_goes_on else math.inf
+        times = (self.began + LONG, self.began + MODEL_HEARS, self._at_last, max(self.began + LONG, again))
         return min((at for at in times if at > now), default=now)
 
     @property

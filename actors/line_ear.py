@@ -53,6 +53,10 @@ class LinePort(Protocol):
         """A frame came from the caller, while they could hear the agent; base64 of µ-law."""
         ...
 
+    def rests(self) -> None:
+        """A frame came from the caller that nobody listens to."""
+        ...
+
     def only_echo(self, now: float) -> bool:
         """Whether nothing was heard of late but the agent, coming back."""
         ...
@@ -94,6 +98,10 @@ class LineEar:
         echoes = echo.delay is not None
         self.line = Line(since, onset.last_voice, onset.voiced_ms, goes_on, foreign, echo.settled, echoes)
         return self.line
+
+    def rests(self) -> None:
+        """See `LinePort`."""
+        self._echo.rests()
 
     def only_echo(self, now: float) -> bool:
         """See `LinePort`."""

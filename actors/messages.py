@@ -484,6 +484,8 @@ class Judged:
     taken: bool
     words: str = ""
     heard_from: float | None = None
+    cancels: bool = True
+    """Whether the replies that are being made are not wanted any more."""
 
 
 @attrs.frozen

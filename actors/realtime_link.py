@@ -632,7 +632,9 @@ class RealtimeLink:
                 elif turn.stopped:
                     self._to_drop.append(item)
             return known
-        commands: list[ModelCommand] = [CancelReply(reply) for reply in self._desk.mute()]
+        commands: list[ModelCommand] = []
+        if judged.cancels:
+            commands += [CancelReply(reply) for reply in self._desk.mute()]
         those = (said for said in self._late_words if said.item in self._to_drop and said.text == judged.words)
         late = next(those, None)
         if judged.words and late is not None:  # it had been held for nothing

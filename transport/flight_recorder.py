@@ -429,6 +429,9 @@ class _Ear:
             )
         return line
 
+    def rests(self) -> None:
+        self._inner.rests()
+
     def only_echo(self, now: float) -> bool:
         only = self._inner.only_echo(now)
         self._recorder.write(IN, "line", "only_echo", only, harmless=True)

@@ -243,6 +243,9 @@ class ReplayedEar:
             self.line = self._heard.popleft()[1]
         return self.line
 
+    def rests(self) -> None:
+        """See `LinePort`."""
+
     def only_echo(self, now: float) -> bool:
         """See `LinePort`."""
         return self._only_echo.popleft() if self._only_echo else False

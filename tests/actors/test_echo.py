@@ -39,6 +39,18 @@ def test_the_delay_and_the_loudness_of_an_echo_are_learned(delay: int, gain: flo
     assert not echo.explains(100.0)
 
 
+def test_an_echo_is_known_on_a_network_that_is_late_and_then_quick() -> None:
+    said = a_voice(4.0, seed=3)
+    echo, delay = Echo(), 20
+    came = ([0.0] * delay + levels(softer(said, 0.3)))[:150]
+    for number, out in enumerate(levels(said)[:150]):
+        echo.plays(out, number * SLOT)
+        late = number // 15 * 15 + 14 if 60 <= number < 120 else number  # four times fifteen frames at once
+        echo.comes(came[number], late * SLOT, agent_heard=True, voice=came[number] > 12)
+    assert echo.compare(0.8)
+    assert echo.delay == pytest.approx(delay, abs=1)
+
+
 def test_what_a_caller_says_is_no_echo_of_what_the_agent_says() -> None:
     agents = [path.read_bytes() for path in sorted(CLIPS.glob("agent_*.ulaw")) if path.stat().st_size > 24_000]
     callers = [path.read_bytes() for path in sorted(CLIPS.glob("caller_*.ulaw"))]

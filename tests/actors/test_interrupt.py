@@ -169,6 +169,46 @@ async def test_after_a_cough_the_agent_goes_on_and_nobody_is_told(
         assert stage.judged == [False]
 
 
+@pytest.mark.parametrize("seconds", [0.55, 0.7, 0.76])
+async def test_a_listeners_word_that_is_drawn_out_is_judged_by_its_words(
+    seconds: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(a_voice(seconds))
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.5)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", "Uh-huh.", True))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "goes on"]
+
+
+@pytest.mark.parametrize(("words", "taken"), [("Uh-huh.", False), ("Stop.", True)])
+async def test_a_word_at_the_beginning_of_the_call_is_judged_by_its_words_too(
+    words: str, taken: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.5)
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    await stage.hears(b"", 0.4)
+    stage.watcher.inbox.post(CallerWords("u1", words, True))
+    await stage.hears(b"", 2.0)
+    assert stage.judged[-1] is taken
+    assert ("yields: SPEECH" in stage.speaker.doings) is taken
+
+
+async def test_a_model_that_interrupts_by_itself_has_judged(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(FloorTaken(Floor.MODEL))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "yields: MODEL"]
+    assert stage.link.take_all() == [Judged(taken=True, cancels=False)]
+
+
 @pytest.mark.parametrize("words", ["Uh-huh.", "Okay", "right, right", "Mhm"])
 async def test_after_a_listeners_word_the_agent_goes_on(
     words: str, autojump_clock: MockClock, nursery: trio.Nursery
@@ -244,7 +284,7 @@ async def test_a_suspicion_is_decided_in_time_whatever_does_not_come(
 ) -> None:
     stage = await a_stage(nursery)
     began = trio.current_time()
-    await stage.hears(a_voice(0.3))
+    await stage.hears(a_voice(0.24))
     stage.watcher.inbox.post(SpeechStarted("u1"))
     await stage.hears(b"", 3.0)
     assert stage.speaker.doings == ["holds", "goes on"]
@@ -255,7 +295,7 @@ async def test_words_that_come_too_late_take_the_floor_all_the_same(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery)
-    await stage.hears(a_voice(0.3))
+    await stage.hears(a_voice(0.24))
     stage.watcher.inbox.post(SpeechStarted("u1"))
     await stage.hears(b"", 3.0)
     stage.watcher.inbox.post(CallerWords("u1", "Stop!", True))
@@ -370,6 +410,46 @@ async def test_the_agent_does_not_interrupt_itself_on_a_line_with_an_echo(
     await wait_all_tasks_blocked()
     assert "yields: SPEECH" not in stage.speaker.doings
     assert True not in stage.judged
+
+
+async def test_the_end_of_what_was_said_comes_back_after_it_and_is_no_turn_of_the_callers(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said, delay = a_voice(4.0, seed=3), 1.0
+    back = echo_of(said, 0.3, delay)
+    for number, payload in enumerate(frames(back)):
+        await trio.sleep(FRAME)
+        if number < 200:
+            stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        stage.speaker.speaks = number < 200
+        stage.watcher.overhear(CallerAudio(payload, 0))
+        if number == 225:
+            assert stage.watcher.contested()
+            stage.watcher.inbox.post(SpeechStarted("u1"))
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert stage.judged == [False]
+    await stage.hears(b"", 2.0)
+    assert not stage.watcher.contested()
+
+
+async def test_a_short_answer_on_a_line_that_echoes_is_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = a_voice(4.0, seed=3)
+    for number, payload in enumerate(frames(echo_of(said, 0.3, 0.2))):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        stage.watcher.overhear(CallerAudio(payload, 0))
+    stage.speaker.speaks, stage.speaker.words = False, ""
+    await stage.hears(b"", 0.6)
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.5)
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", "Yes.", True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [True]
 
 
 async def test_a_caller_on_a_line_with_an_echo_is_heard_through_it(
