@@ -72,7 +72,7 @@ class Caller:
         self.sid = self.town.carrier.new_sid("CA")
         steps = (
             *(
-                AwaitAgent(0.3),
+                AwaitQuiet(0.3),
                 Speak(murmur(words), words),
                 AwaitAgent(0.3),
                 AwaitQuiet(0.3),

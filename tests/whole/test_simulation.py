@@ -225,11 +225,13 @@ def test_keys_that_are_lost_with_their_session_are_noticed(monkeypatch: pytest.M
 
 
 def test_a_mailbox_that_holds_more_than_it_may_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def count(self: Mailbox[Any]) -> None:
-        self._taken_in += 1
+    put = Mailbox._put
+
+    def put_one_more(self: Mailbox[Any], item: object) -> None:
+        put(self, item)
         self._peak = self.capacity + 1
 
-    monkeypatch.setattr(Mailbox, "_count", count)
+    monkeypatch.setattr(Mailbox, "_put", put_one_more)
     assert noticed(QUIET, "held 5 of 4")
 
 
