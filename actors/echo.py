@@ -17,6 +17,8 @@ DELAY_LEAST, DELAY_MOST = 5, 75
 """Slots between playing and coming back: 100 to 1500 ms."""
 WINDOW_LEAST, WINDOW_MOST = 40, 60
 """Slots that are compared. In less than 0.8 s any two people who speak are alike at one delay or another."""
+SOUNDS_LEAST = 20
+"""Slots of a window in which something must be heard."""
 ALIKE_LEAST, ALIKE_MOST = 0.88, 0.80
 """Correlation of the two loudnesses from which on what comes in is an echo, in the shortest window and in the longest."""
 ALIKE_AGAIN = 0.93
@@ -86,17 +88,22 @@ class Echo:
         """Whether what came in the last `seconds` is an echo; if it is, the delay and the gain are known."""
         size = min(max(round(seconds / SLOT), WINDOW_LEAST), WINDOW_MOST)
         came = self._window(self._came, self._came_at, self._last_came + 1, size)
-        if max(came) <= MARGIN:
+        if not _sounds(came):
             return False
         share = (size - WINDOW_LEAST) / (WINDOW_MOST - WINDOW_LEAST)
         found = False
         best = ALIKE_LEAST + (ALIKE_MOST - ALIKE_LEAST) * share
         for delay in range(DELAY_LEAST, DELAY_MOST + 1):
             played = self._window(self._played, self._played_at, self._last_came + 1 - delay, size)
-            if (alike := _correlation(came, played)) >= best:
+            if _sounds(played) and (alike := _correlation(came, played)) >= best:
                 best, self.delay, self.gain = alike, delay, _ratio(came, played)
                 found = True
         return found
+
+    def sounds(self) -> int:
+        """In how many of the slots of the shortest window something came."""
+        came = self._window(self._came, self._came_at, self._last_came + 1, WINDOW_LEAST)
+        return sum(level > QUIET for level in came)
 
     def is_louder(self) -> bool:
         """Whether what came of late is the echo that is known, only louder; if it is, it is known as that."""
@@ -115,6 +122,11 @@ class Echo:
     @staticmethod
     def _of(levels: list[float], slots: list[int], slot: int) -> float:
         return levels[slot % SLOTS] if slots[slot % SLOTS] == slot else 0.0
+
+
+def _sounds(levels: list[float]) -> bool:
+    """Whether there is enough to compare: all beginnings are alike."""
+    return sum(level > QUIET for level in levels) >= SOUNDS_LEAST
 
 
 def _slot_after(last: int, at: float) -> int:

@@ -33,6 +33,8 @@ ANSWERS_AT = 1.0
 """Seconds before the end of the agent's speech from which on "yes" is an answer and no listener's word."""
 COMES_BACK_WITHIN = 1.8
 """Seconds in which the last of what was said comes back on a line that echoes."""
+LOOK_AGAIN = 0.1
+"""Seconds after which it is looked again whether the model heard an echo."""
 LAST_SENTENCE = 60
 """Characters of what is being heard in which a question is still open."""
 JUST_NOW = 1.5
@@ -232,16 +234,24 @@ class InterruptWatcher:
             self._suspicion.model_heard = True
         elif self._ear.line.goes_on and not (self._ear.line.settled or self._ear.line.foreign):
             self._model_waits = True  # it is soon known whether that is an echo
-        elif self._ear.only_echo(now):
+        elif (only_echo := self._ear.only_echo(now)) is None:
+            self._model_waits = True
+        elif only_echo:
             self._link.post(Judged(taken=False))
-        elif now - self._ear.line.until < JUST_NOW:
-            # That was heard here, and judged; if it goes on, it may be more than was thought.
-            began = max(self._ear.line.began, now - LONG / 2)
-            self._suspect(speaker, began, model=True, hold=self._ear.line.goes_on)
         else:
-            self._suspect(speaker, now, model=True)
-            if self._suspicion is not None:  # nothing is heard here that would speak against it
-                self._conclude(speaker, Verdict.TAKEN)
+            self._believe(speaker)
+
+    def _believe(self, speaker: Speaker) -> None:
+        """The model heard somebody, and it was not the agent."""
+        now, line = trio.current_time(), self._ear.line
+        if (
+            now - line.until < JUST_NOW
+        ):  # that was heard here, and judged; if it goes on, it may be more than was thought
+            self._suspect(speaker, max(line.began, now - LONG / 2), model=True, hold=line.goes_on)
+            return
+        self._suspect(speaker, now, model=True)
+        if self._suspicion is not None:  # nothing is heard here that would speak against it
+            self._conclude(speaker, Verdict.TAKEN)
 
     def _means_nothing(self, text: str, speaker: Speaker) -> bool:
         """Whether a listener said it, or the agent."""
@@ -272,6 +282,16 @@ class InterruptWatcher:
                 self._suspect(speaker, trio.current_time(), model=True, hold=line.goes_on)
             else:
                 self._link.post(Judged(taken=True))
+        elif (
+            self._model_waits
+            and not line.goes_on
+            and (only_echo := self._ear.only_echo(trio.current_time())) is not None
+        ):
+            self._model_waits = False
+            if only_echo:
+                self._link.post(Judged(taken=False))
+            else:
+                self._believe(speaker)
         if self._suspicion is not None:
             verdict = self._suspicion.verdict(trio.current_time())
             if verdict is not None:
@@ -308,5 +328,7 @@ class InterruptWatcher:
         now = trio.current_time()
         due = math.inf if self._suspicion is None else self._suspicion.due(now)
         if (self._kept or self._model_waits) and self._speaker is not None:
-            due = min(due, now + max(self._speaker.unheard_seconds(), 0.02) + 0.2)
+            due = min(
+                due, now + (LOOK_AGAIN if self._model_waits else max(self._speaker.unheard_seconds(), 0.02) + 0.2)
+            )
         return due

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import attrs
 
-from actors.echo import Echo
+from actors.echo import SOUNDS_LEAST, Echo
 from actors.mulaw import envelope, from_base64
 from actors.onset import ONSET_FRAMES, ONSET_WITHIN, Onset
 
@@ -57,8 +57,8 @@ class LinePort(Protocol):
         """A frame came from the caller that nobody listens to."""
         ...
 
-    def only_echo(self, now: float) -> bool:
-        """Whether nothing was heard of late but the agent, coming back."""
+    def only_echo(self, now: float) -> bool | None:
+        """Whether nothing was heard of late but the agent, coming back; None: too little was heard to tell."""
         ...
 
 
@@ -103,11 +103,12 @@ class LineEar:
         """See `LinePort`."""
         self._echo.rests()
 
-    def only_echo(self, now: float) -> bool:
+    def only_echo(self, now: float) -> bool | None:
         """See `LinePort`."""
-        if self._echo.delay is None:
-            # It may be too faint to be taken for a voice here.
-            return not self._echo.settled and self._echo.compare(UNSETTLED)
+        if self._echo.settled and self._echo.delay is None:
+            return False
+        if self._echo.delay is None:  # it may be too faint to be taken for a voice here
+            return None if 0 < self._echo.sounds() < SOUNDS_LEAST else self._echo.compare(UNSETTLED)
         if self._onset.speaking(now):
             return not self._is_unexplained
         return now - self._echo.foreign_at > HEARS_WITHIN

@@ -432,7 +432,7 @@ class _Ear:
     def rests(self) -> None:
         self._inner.rests()
 
-    def only_echo(self, now: float) -> bool:
+    def only_echo(self, now: float) -> bool | None:
         only = self._inner.only_echo(now)
         self._recorder.write(IN, "line", "only_echo", only, harmless=True)
         return only

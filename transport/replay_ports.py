@@ -231,7 +231,9 @@ class ReplayedEar:
     def __init__(self, entries: list[Entry], began: float) -> None:
         self.line = Line()
         self._heard = deque((entry.at, _line(entry, began)) for entry in entries if entry.what == "heard")
-        self._only_echo = deque(_as(bool, entry) for entry in entries if entry.what == "only_echo")
+        self._only_echo = deque(
+            None if entry.value is None else _as(bool, entry) for entry in entries if entry.what == "only_echo"
+        )
         self._began = began
 
     def plays(self, audio: bytes, at: float) -> None:
@@ -246,7 +248,7 @@ class ReplayedEar:
     def rests(self) -> None:
         """See `LinePort`."""
 
-    def only_echo(self, now: float) -> bool:
+    def only_echo(self, now: float) -> bool | None:
         """See `LinePort`."""
         return self._only_echo.popleft() if self._only_echo else False
 

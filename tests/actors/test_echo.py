@@ -64,6 +64,13 @@ def test_what_a_caller_says_is_no_echo_of_what_the_agent_says() -> None:
     assert mistaken <= len(agents) * len(callers) * 0.04
 
 
+def test_that_both_begin_to_speak_makes_no_echo_of_a_caller() -> None:
+    agent, caller = levels(a_voice(2.0, seed=1)), levels(a_voice(2.0, seed=2))
+    echo = Echo()
+    run(echo, agent[:46], ([0.0] * 40 + caller)[:46])
+    assert not echo.compare(0.8)
+
+
 def test_a_line_on_which_nothing_comes_back_has_no_echo() -> None:
     echo = Echo()
     said = levels(a_voice(2.0))

@@ -294,8 +294,10 @@ def _cuts(case: Case, party: Party) -> Iterator[str]:
 
 def _resumed(case: Case, party: Party) -> Iterator[str]:
     """Who was silenced for nothing says all of it, from where it was heard: nothing twice, nothing left out."""
+    records = case.world.store.of(party.call.call_sid)
+    interrupted = {note.item for record in records for note in record.interruptions}
     for session in case.sessions(party):
-        cut = {event.get("item_id") for _, event in session.events}
+        cut = {event.get("item_id") for _, event in session.events} | interrupted
         for item, speech in session.speech.items():
             audio = bytes(speech)
             whole = session.items.get(item, {}).get("status") == "completed" and item not in cut
