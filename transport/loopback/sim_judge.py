@@ -401,6 +401,8 @@ def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
         stream = next((s for s in party.call.streams if s.opened <= turn.began and turn.ended <= s.closed), None)
         if stream is None or _is_dead(case, party, stream, turn.ended):
             continue
+        if any(stream.closed >= died and turn.began <= died <= turn.ended + late for died in case.killed):
+            continue  # a server that is killed takes with it what it has just heard
         listening = [s for s in sessions if turn.ended + late < s.audio_until <= stream.closed + late]
         if not listening:
             continue
