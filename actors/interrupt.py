@@ -168,7 +168,7 @@ class InterruptWatcher:
         if self._manner is BargeIn.MODEL or speaker is None:
             return
         if not self._hears_agent(speaker):
-            self._ear.rests()
+            self._ear.rests(event.payload, trio.current_time())
             return
         before = self._ear.line
         line = self._ear.hears(event.payload, trio.current_time())

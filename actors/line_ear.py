@@ -53,8 +53,8 @@ class LinePort(Protocol):
         """A frame came from the caller, while they could hear the agent; base64 of µ-law."""
         ...
 
-    def rests(self) -> None:
-        """A frame came from the caller that nobody listens to."""
+    def rests(self, payload: str, now: float) -> None:
+        """A frame came from the caller while the agent was silent: only what the line itself is like is learned from it."""
         ...
 
     def only_echo(self, now: float) -> bool | None:
@@ -99,9 +99,10 @@ class LineEar:
         self.line = Line(since, onset.last_voice, onset.voiced_ms, goes_on, foreign, echo.settled, echoes)
         return self.line
 
-    def rests(self) -> None:
+    def rests(self, payload: str, now: float) -> None:
         """See `LinePort`."""
         self._echo.rests()
+        self._onset.hear(from_base64(payload), now)
 
     def only_echo(self, now: float) -> bool | None:
         """See `LinePort`."""

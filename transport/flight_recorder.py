@@ -429,8 +429,8 @@ class _Ear:
             )
         return line
 
-    def rests(self) -> None:
-        self._inner.rests()
+    def rests(self, payload: str, now: float) -> None:
+        self._inner.rests(payload, now)
 
     def only_echo(self, now: float) -> bool | None:
         only = self._inner.only_echo(now)

@@ -245,7 +245,7 @@ class ReplayedEar:
             self.line = self._heard.popleft()[1]
         return self.line
 
-    def rests(self) -> None:
+    def rests(self, payload: str, now: float) -> None:
         """See `LinePort`."""
 
     def only_echo(self, now: float) -> bool | None:

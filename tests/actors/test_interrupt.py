@@ -1,5 +1,6 @@
 """InterruptWatcher: on suspicion the agent falls silent; then it gives way to a person, and goes on after anything else."""
 
+import random
 from collections.abc import Iterable
 
 import attrs
@@ -12,7 +13,7 @@ from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS
 from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
-from actors.mulaw import silence, to_base64
+from actors.mulaw import encode, silence, to_base64
 from tests.kit.voices import a_voice, frames, hum
 
 QUIET = to_base64(silence(20))
@@ -335,6 +336,19 @@ async def test_without_undo_a_voice_takes_the_floor_at_once(autojump_clock: Mock
     await stage.hears(SHORT_WORD, 2.0)
     assert stage.speaker.doings == ["yields: SPEECH"]
     assert stage.judged == [True]
+
+
+async def test_a_line_that_was_loud_before_the_agent_spoke_does_not_silence_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    chance = random.Random(3)
+    noise = encode(round(chance.uniform(-2000, 2000)) for _ in range(8000 * 6))
+    stage.speaker.speaks = False
+    await stage.hears(noise[: 8000 * 2])
+    stage.speaker.speaks = True
+    await stage.hears(noise[8000 * 2 :])
+    assert stage.speaker.did == []
 
 
 async def test_while_the_agent_is_silent_nothing_is_taken_from_it(
