@@ -163,7 +163,7 @@ class InterruptWatcher:
             self._ear.plays(audio, at)
 
     def overhear(self, event: CallerAudio) -> None:
-        """Listens while the agent is heard: at other times nothing can be taken from it."""
+        """Listens while the agent is heard; at other times nothing can be taken from it, and only the line is got to know."""
         speaker = self._speaker
         if self._manner is BargeIn.MODEL or speaker is None:
             return
@@ -206,7 +206,8 @@ class InterruptWatcher:
 
     def _take_in(self, event: Heard, speaker: Speaker) -> None:
         if isinstance(event, FloorTaken):
-            self._suspicion, self._model_waits, self._kept = None, False, False
+            self._suspicion, self._model_waits = None, False
+            self._kept, self._kept_words = False, ""
             speaker.yield_floor(event.reason)
             if self._manner is not BargeIn.MODEL:
                 self._link.post(Judged(taken=True, cancels=False))
@@ -244,9 +245,8 @@ class InterruptWatcher:
     def _believe(self, speaker: Speaker) -> None:
         """The model heard somebody, and it was not the agent."""
         now, line = trio.current_time(), self._ear.line
-        if (
-            now - line.until < JUST_NOW
-        ):  # that was heard here, and judged; if it goes on, it may be more than was thought
+        if now - line.until < JUST_NOW:
+            # That was heard here, and judged; if it goes on, it may be more than was thought.
             self._suspect(speaker, max(line.began, now - LONG / 2), model=True, hold=line.goes_on)
             return
         self._suspect(speaker, now, model=True)

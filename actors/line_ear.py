@@ -63,7 +63,7 @@ class LinePort(Protocol):
 
 
 class LineEar:
-    """`LinePort`: energy and a detector of voices for the onset, what was played for the echo. About 8 µs a frame."""
+    """`LinePort`: energy and a detector of voices for the onset, what was played for the echo. About 5 µs a frame."""
 
     def __init__(self) -> None:
         self.line = Line()

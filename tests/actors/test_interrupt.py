@@ -381,6 +381,21 @@ async def test_a_protected_sentence_is_heard_and_then_it_is_the_callers_turn(
     assert stage.speaker.did == []
 
 
+async def test_words_that_were_kept_are_not_told_again_when_the_floor_was_taken_meanwhile(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.speaker.rule = FloorRule.PROTECTED
+    stage.watcher.inbox.post(CallerWords("u1", "Stop!", True))
+    stage.watcher.inbox.post(FloorTaken(Floor.MODEL))
+    await wait_all_tasks_blocked()
+    stage.speaker.speaks = True
+    await stage.hears(VOICE)
+    stage.speaker.speaks = False
+    await trio.sleep(11)
+    assert stage.link.take_all() == [Judged(taken=True, cancels=False), Judged(taken=True)]
+
+
 async def test_a_sentence_that_is_to_be_finished_is_not_broken_off(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

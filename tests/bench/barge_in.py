@@ -327,7 +327,7 @@ def table(founds: Sequence[Found]) -> dict[str, Any]:
 
 HEAD = """\
 | setting | sound | calls | detected, ms p50 / p95 | silent, ms p50 / p95 | missed | false a minute | false, of calls | paused for, ms p50 / p95 (times) | resumed off by, ms | truncation error, ms |
-|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
+|---|---|---|---|---|---|---|---|---|---|---|"""  # noqa: E501 - the head of a table
 
 
 def line_of(setting: str, kind: str, figures: dict[str, Any]) -> str:

@@ -201,4 +201,4 @@ def double_webhooks(world: World) -> None:
             await post(url, form)
         return await post(url, form, log)
 
-    world.carrier.post = twice  # type: ignore[method-assign]
+    world.carrier.post = twice  # type: ignore[method-assign] # the carrier of one world
