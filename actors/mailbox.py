@@ -92,6 +92,11 @@ class Mailbox(Generic[T]):
         self.post(item)
         return stale
 
+    @property
+    def holds(self) -> int:
+        """Messages that are waiting."""
+        return len(self._messages)
+
     def take_all(self) -> list[T]:
         """All that is waiting, and what waits to be sent, without waiting. A reader who was woken by it waits on."""
         taken = [*self._messages, *self._blocked.values()]

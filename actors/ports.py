@@ -56,7 +56,11 @@ class ModelSession(Protocol):
         ...
 
     async def send(self, command: ModelCommand) -> None:
-        """Sends one command. Concurrent sends keep their order. A cancelled send tears the connection. Raises ModelGone."""
+        """Sends one command. Concurrent sends keep their order. Raises ModelGone."""
+        ...
+
+    def append_now(self, payload: str) -> bool:
+        """Sends the caller's audio without waiting. False, and nothing is sent, if the connection is busy, or gone."""
         ...
 
     async def append(self, payloads: list[str], silence_ms: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
+from actors.caller_lane import CallerLane, frames
 from actors.ear import Ear
 from actors.handover import Handover
 from actors.mailbox import Mailbox, Outbox, WhenFull
@@ -69,9 +70,6 @@ from actors.waiting import CallerWait, Rung
 
 COMMANDS = 64
 """Commands that may wait for a session: a few a turn. A full one means that the flow has gone mad."""
-FRAME_MS = 20
-BATCH = 50
-"""Frames joined into one append after a delay: a second, 11 kB on the wire."""
 VOICELESS_AT_MOST = 2
 """Replies to turns that may follow each other without a word: one is how a model keeps silent on a noise."""
 RETRY_SECONDS = 0.4
@@ -165,7 +163,7 @@ class LinkLimits:
 class RealtimeLink:
     """Carries the caller's voice to the model and the model's speech, words and wishes to the call.
 
-    Mailboxes in: `audio` (held back until there is a session; the oldest is dropped when it overflows), `inbox`
+    Mailboxes in: `audio` (straight onto the connection; held back until there is one), `inbox`
     (commands; wait for a session too). Out: `framer`, `flow`, `watcher`; the reader only posts, so it never waits for
     anyone and the socket is always drained. Ended by cancelling it; when the model cannot be had or is lost it tells the
     flow `LinkLost`, once, and is over.
@@ -177,9 +175,7 @@ class RealtimeLink:
     """
 
     def __init__(self, model: ModelPort, config: SessionConfig, limits: LinkLimits, notebook: Notebook) -> None:
-        self.audio: Mailbox[CallerAudio | CallerSilence] = Mailbox(
-            "caller_audio", int(limits.hold_back * 1000) // FRAME_MS, WhenFull.DROP_OLDEST
-        )
+        self.audio = CallerLane(limits.hold_back, self._audio_sent)
         self.inbox: Mailbox[LinkMessage] = Mailbox("link", COMMANDS, WhenFull.FATAL)
         self._model = model
         self._config = config
@@ -233,7 +229,7 @@ class RealtimeLink:
         """What is known of a session when it begins."""
         self._desk, self._ear = self._new_desk(), self._new_ear()
         self._wait.session_begins(self._desk, self._ear)
-        self._handover = Handover(int(self._limits.hold_back * 1000) // FRAME_MS)
+        self._handover = Handover(frames(self._limits.hold_back))
         self._items: set[str] = set()
         """Items of the conversation that this session knows; others can be neither cut nor taken out."""
         self._calls: set[str] = set()
@@ -379,7 +375,7 @@ class RealtimeLink:
                 self._flow.post(LinkUp())
                 self._changed.set()
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._send_audio, session)
+                    nursery.start_soon(self.audio.send_to, session, self._limits.silence)
                     nursery.start_soon(self._send_commands, session)
                     await self._read(session, nursery)
             if patience.cancelled_caught:
@@ -477,30 +473,17 @@ class RealtimeLink:
 
     # ------------------------------------------------------------ to the model
 
-    async def _send_audio(self, session: ModelSession) -> None:
-        """Frames go as they come, one append each; what has piled up goes in larger pieces."""
-        while True:
-            waiting = [await self.audio.receive(), *self.audio.take_all()]
-            self._listen(waiting)
-            self._handover.sent(waiting, trio.current_time())
-            while waiting:
-                payloads: list[str] = []
-                silence = 0
-                for event in waiting[:BATCH]:
-                    if isinstance(event, CallerSilence):
-                        silence = event.ms
-                        break
-                    payloads.append(event.payload)
-                with trio.move_on_after(self._limits.silence) as stuck:
-                    await session.append(payloads, silence)
-                if stuck.cancelled_caught:
-                    raise ModelGone(f"the model took no audio for {self._limits.silence:g} s")
-                del waiting[: len(payloads) + (1 if silence else 0)]
+    def _audio_sent(self, events: Sequence[CallerAudio | CallerSilence]) -> None:
+        now = trio.current_time()
+        self._listen(events, now)
+        self._handover.sent(events, now)
 
     def overhear(self, event: CallerAudio) -> None:
         """A frame of the caller's as it arrives: who speaks while there is no session waits from then on."""
+        if self._wait.up:
+            return
         now = trio.current_time()
-        if self._wait.up or now <= self._speech_until() + ECHO_TAIL:
+        if now <= self._speech_until() + ECHO_TAIL:
             return
         self._gap_ear.listen(event.payload, now)
         if self._gap_ear.unanswered_since == now:
@@ -509,9 +492,8 @@ class RealtimeLink:
             self._wait.spoke_to_nobody(now)
             self._changed.set()
 
-    def _listen(self, events: list[CallerAudio | CallerSilence]) -> None:
+    def _listen(self, events: Sequence[CallerAudio | CallerSilence], now: float) -> None:
         """With our own ear. While the agent is heard, what is loud may be its echo: telephones do not take it out."""
-        now = trio.current_time()
         if now <= self._speech_until() + ECHO_TAIL:
             return
         for event in events:

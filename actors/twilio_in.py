@@ -1,5 +1,6 @@
 """TwilioIn: reads the media stream, and waits for nobody else."""
 
+import math
 from collections.abc import Callable
 
 import trio
@@ -75,19 +76,23 @@ class TwilioIn:
         marks: Outbox[MarkEchoed],
         overhear: tuple[Callable[[CallerAudio], None], ...],
     ) -> None:
-        wait, filled = GAP_SECONDS, 0.0
         record = self._notebook.record
+        last, filled = trio.current_time(), 0.0  # when audio last came, and seconds of silence put in its place since
+        due = last + GAP_SECONDS
         while True:
-            with trio.CancelScope(deadline=trio.current_time() + wait) as gap:
+            with trio.move_on_at(
+                due
+            ):  # not moved with every frame: that would cost more than looking again once a second
                 while True:
                     event = await self._carrier.receive()
                     if isinstance(event, CallerAudio):
-                        gap.deadline = trio.current_time() + GAP_SECONDS
-                        wait, filled = GAP_SECONDS, 0.0
+                        last, filled = trio.current_time(), 0.0
                         record.frames_in += 1
                         for listener in overhear:
                             listener(event)
                         audio.post(event)
+                        if due == math.inf:
+                            break
                     elif isinstance(event, MarkEchoed):
                         marks.post(event)
                     elif isinstance(event, KeyPressed):
@@ -96,11 +101,14 @@ class TwilioIn:
                             keys.post(event)
                     else:
                         return
-            if filled < FILL_AT_MOST:
-                # The first time the whole gap is filled, then it is kept filled.
-                audio.post(CallerSilence(round(wait * 1000)))
-                record.silence_in_ms += round(wait * 1000)
-                filled += wait
-                wait = FILL_SECONDS
+            now = trio.current_time()
+            if now < last + GAP_SECONDS:
+                due = last + GAP_SECONDS
+            elif filled < FILL_AT_MOST:
+                missing = FILL_SECONDS if filled else GAP_SECONDS
+                audio.post(CallerSilence(round(missing * 1000)))
+                record.silence_in_ms += round(missing * 1000)
+                filled += missing
+                due = now + FILL_SECONDS
             else:
-                wait = float("inf")
+                due = math.inf

@@ -510,6 +510,9 @@ class _Session:
             self.lost(gone)
             raise
 
+    def append_now(self, payload: str) -> bool:
+        return self._inner.append_now(payload)
+
     async def append(self, payloads: list[str], silence_ms: int) -> None:
         try:
             await self._inner.append(payloads, silence_ms)

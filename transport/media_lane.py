@@ -10,7 +10,6 @@ remains for other servers, and for a media request on a connection that was used
 import base64
 import binascii
 import hashlib
-import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -20,13 +19,14 @@ import structlog
 import trio
 
 from transport import ws_codec
+from transport.direct_stream import DirectStream
 from transport.media_socket import Socket
 from transport.ws_codec import CLOSE, NORMAL, PING, PONG, TEXT, Closing, FrameError, FrameReader, Ping, server_frame
 
 HEAD_AT_MOST = 16 * 1024
 """Bytes of a request head; Twilio's is about 500."""
 MESSAGE_AT_MOST = 64 * 1024
-READ_AT_ONCE = 64 * 1024
+READ_AT_ONCE = 8 * 1024
 HEAD_WITHIN = 5.0
 """Seconds for a request head to be whole: who is not known to be Twilio holds no connection for longer."""
 PING_EVERY = 5.0
@@ -157,13 +157,10 @@ class LaneSocket:
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        # On a plain socket the system calls are made directly: Trio's stream costs three times as much for the same.
-        self._plain = stream.socket if isinstance(stream, trio.SocketStream) else None
+        self._stream = DirectStream(stream)
         self._reader = FrameReader(MESSAGE_AT_MOST)
         self._events: list[ws_codec.Event] = []
         self._burst = False
-        self._lock = trio.Lock()
         self._heard = trio.current_time()
         self._closed = ""
 
@@ -192,22 +189,13 @@ class LaneSocket:
                 raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
 
     async def _read(self) -> bytes:
-        if self._plain is None:
-            try:
-                data = await self._stream.receive_some(READ_AT_ONCE)
-            except trio.ClosedResourceError as error:
-                raise trio.BrokenResourceError(self._closed or str(error)) from None
-        else:
-            try:
-                await trio.lowlevel.wait_readable(self._plain)
-                data = os.read(self._plain.fileno(), READ_AT_ONCE)
-            except BlockingIOError:  # woken for nothing
-                return b""
-            except (OSError, trio.ClosedResourceError) as error:
-                raise trio.BrokenResourceError(self._closed or str(error)) from None
+        try:
+            data = await self._stream.receive_some(READ_AT_ONCE)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise trio.BrokenResourceError(self._closed or str(error)) from None
         if not data:
             raise trio.BrokenResourceError("the connection was lost")
-        return bytes(data)
+        return data
 
     async def _on_control(self, event: ws_codec.Event) -> None:
         if isinstance(event, Ping):
@@ -244,27 +232,19 @@ class LaneSocket:
     async def _write(self, frame: bytes) -> None:
         if self._closed:
             raise trio.BrokenResourceError(self._closed)
-        if self._plain is not None and not self._lock.locked():
-            try:
-                sent = os.write(self._plain.fileno(), frame)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                raise trio.BrokenResourceError(str(error)) from None
-            if sent == len(frame):
+        try:
+            begun = self._stream.send_now(frame)
+            if begun and not self._stream.busy:
                 return
-            frame = frame[sent:]
-        async with self._lock:
-            try:
-                # Half a frame would garble the stream: once begun, only its own limit ends a write.
-                with trio.fail_after(SEND_WITHIN, shield=True):
-                    await self._stream.send_all(frame)
-            except trio.TooSlowError:
-                log.warning("peer_does_not_read", seconds=SEND_WITHIN)
-                await self._drop("the peer does not read")  # noqa: ASYNC120 - closes at once
-                raise trio.BrokenResourceError(self._closed) from None
-            except trio.ClosedResourceError:
-                raise trio.BrokenResourceError(self._closed) from None
+            # Once begun, only its own limit ends a write: the caller of a slow peer is not to hear half of it.
+            with trio.fail_after(SEND_WITHIN, shield=True):
+                await (self._stream.flush() if begun else self._stream.send_all(frame))
+        except trio.TooSlowError:
+            log.warning("peer_does_not_read", seconds=SEND_WITHIN)
+            await self._drop("the peer does not read")  # noqa: ASYNC120 - closes at once
+            raise trio.BrokenResourceError(self._closed) from None
+        except trio.ClosedResourceError:
+            raise trio.BrokenResourceError(self._closed) from None
 
     async def keep_alive(self) -> None:
         """Pings until cancelled, and closes a connection from which nothing has come for long: the reader then fails."""

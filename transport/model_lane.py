@@ -1,53 +1,174 @@
-"""The model lane: the caller's audio onto a trio-websocket connection, 50 frames a second, without its costly path.
+"""The model lane: texts to and from the model, past trio-websocket's costly path, on a connection that it opens and owns.
 
-trio-websocket opens, authenticates, reads and closes the connection. Only text frames of ours go past it: wsproto keeps no
-state for whole text messages, so a frame built by our codec and written under trio-websocket's own lock is the same bytes
-on the wire for a fifth of the time. This is the one place that leans on its private names (`_stream`, `_stream_lock`).
+trio-websocket is given a stream like any other, this one. It opens the WebSocket on it, pings, answers pings, and closes, and
+reads as long as the connection lasts. What it reads passes through here: whole text messages are taken out and kept for
+whoever calls `receive`; control frames go on to trio-websocket, which never sees anything else. What is sent as text is
+framed by our own codec; wsproto keeps no state for whole messages, so the peer sees no difference.
 """
 
-import os
+from collections import deque
 from contextlib import suppress
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from transport.ws_codec import CLOSE, NORMAL, TEXT, client_frame, close_payload
+from transport.direct_stream import DirectStream
+from transport.ws_codec import (
+    BINARY,
+    CLOSE,
+    NORMAL,
+    PING,
+    PONG,
+    TEXT,
+    Closing,
+    FrameError,
+    FrameReader,
+    Ping,
+    client_frame,
+    close_payload,
+    server_frame,
+)
 
+HEAD_END = b"\r\n\r\n"
+SWITCHED = b"HTTP/1.1 101"
+NO_CODE = 1005
 GOODBYE_WITHIN = 0.25
 """Seconds a close frame may take to be written; a caller may be waiting behind it."""
 
 
-async def send_text(connection: WebSocketConnection, text: str) -> None:
-    """Sends one text message. Where the socket takes it at once nothing is waited for, not even a checkpoint.
+class TextLane(trio.abc.Stream):
+    """`stream` for trio-websocket, and texts for everybody else.
 
-    Raises ConnectionClosed (from trio-websocket) or trio.BrokenResourceError when the connection is gone.
-    A cancelled send tears the connection, as with `send_message`.
+    `queue`: messages that may wait for a reader, then nothing is read any more; `message_at_most`: bytes of one, after which the
+    connection is closed with 1009. One task reads texts. Raises trio.BrokenResourceError or trio.ClosedResourceError when the
+    connection is gone.
     """
-    if connection.closed is not None:
-        raise ConnectionClosed(connection.closed)
-    await _put(connection, client_frame(TEXT, text.encode()))
 
+    def __init__(self, stream: DirectStream, queue: int, message_at_most: int) -> None:
+        self._stream = stream
+        self._queue = queue
+        self._frames = FrameReader(message_at_most, of_server=True)
+        self._head: bytes | None = b""
+        """The server's answer to the upgrade so far; None when it is through."""
+        self._refused = False
+        self._texts: deque[str | bytes] = deque()
+        self._reader, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
+        self._over = False
 
-async def say_goodbye(connection: WebSocketConnection) -> None:
-    """Sends a close frame (1000) and waits for no answer: the connection is dropped next. Raises nothing."""
-    with trio.move_on_after(GOODBYE_WITHIN, shield=True):
-        if connection.closed is None:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await _put(connection, client_frame(CLOSE, close_payload(NORMAL, "")))
+    # ------------------------------------------------------------ texts
 
+    def send_now(self, text: str) -> bool:
+        """Sends one text message without waiting; False, and nothing is sent, if the connection is busy."""
+        return self._stream.send_now(client_frame(TEXT, text.encode()))
 
-async def _put(connection: WebSocketConnection, frame: bytes) -> None:
-    stream: trio.abc.Stream = connection._stream
-    lock: trio.StrictFIFOLock = connection._stream_lock
-    if isinstance(stream, trio.SocketStream) and not lock.locked():
+    async def send(self, message: str | bytes) -> None:
+        """Sends one message. Where the socket takes it at once nothing is waited for, not even a checkpoint."""
+        frame = client_frame(TEXT, message.encode()) if isinstance(message, str) else client_frame(BINARY, message)
+        if not self._stream.send_now(frame):
+            await self._stream.send_all(frame)
+        elif self._stream.busy:
+            await self._stream.flush()
+
+    async def send_on(self) -> None:
+        """Sends what the connection did not take at once, until cancelled, or until the connection is gone."""
         try:
-            sent = os.write(stream.socket.fileno(), frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise trio.BrokenResourceError(str(error)) from None
-        if sent == len(frame):
-            return
-        frame = frame[sent:]
-    async with lock:
-        await stream.send_all(frame)
+            while True:
+                await self._stream.unsent()
+                await self._stream.flush()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # whoever reads is told
+
+    async def receive(self) -> str | bytes:
+        """The next message; loses nothing when cancelled. Raises trio.EndOfChannel when no more will come."""
+        if self._texts:
+            await trio.lowlevel.checkpoint()  # many may have come at once: others get their turn after each
+        while not self._texts:
+            if self._over:
+                raise trio.EndOfChannel
+            await self._reader.park()
+        text = self._texts.popleft()
+        self._room.unpark()
+        return text
+
+    async def say_goodbye(self) -> None:
+        """Sends a close frame (1000) and waits for no answer: the connection is dropped next. Raises nothing."""
+        with trio.move_on_after(GOODBYE_WITHIN, shield=True):
+            await self._close(NORMAL, "")
+
+    async def _close(self, code: int, reason: str) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it may be gone already
+            await self._stream.send_all(client_frame(CLOSE, close_payload(code, reason)))
+
+    # ------------------------------------------------------------ the stream of trio-websocket
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """The server's answer to the upgrade, then control frames only."""
+        while True:
+            try:
+                data = await self._stream.receive_some()
+            except BaseException as error:
+                if isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
+                    self._end()
+                raise
+            if not data:
+                self._end()
+                return b""
+            if self._refused:
+                return data
+            through = b""
+            if self._head is not None:
+                through, data = self._of_head(data)
+            try:
+                through += await self._take_out(data)
+            except FrameError as error:
+                await self._close(error.code, str(error))
+                self._end()
+                raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
+            if through:
+                return through
+
+    def _of_head(self, data: bytes) -> tuple[bytes, bytes]:
+        """What of `data` belongs to the answer to the upgrade, and what does not."""
+        assert self._head is not None
+        before, self._head = len(self._head), self._head + data
+        end = self._head.find(HEAD_END)
+        if end < 0:
+            return data, b""
+        size = end + len(HEAD_END) - before
+        self._refused = not self._head.startswith(SWITCHED)
+        self._head = None
+        return (data, b"") if self._refused else (data[:size], data[size:])
+
+    async def _take_out(self, data: bytes) -> bytes:
+        """Keeps the texts in `data`, with a wait if there are too many; what is left for trio-websocket."""
+        control = b""
+        for event in self._frames.feed(data):
+            if isinstance(event, str | bytes):
+                self._texts.append(event)
+                self._reader.unpark()
+            elif isinstance(event, Closing):
+                payload = b"" if event.code == NO_CODE else close_payload(event.code, event.reason)
+                control += server_frame(CLOSE, payload)
+                self._end()
+            else:
+                control += server_frame(PING if isinstance(event, Ping) else PONG, event.payload)
+        while len(self._texts) >= self._queue and not self._over:
+            await self._room.park()
+        return control
+
+    def _end(self) -> None:
+        self._over = True
+        self._reader.unpark_all()
+        self._room.unpark_all()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream`."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream`."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """See `trio.abc.AsyncResource`."""
+        self._end()
+        await self._stream.aclose()

@@ -1,4 +1,4 @@
-"""The model's connection: trio-websocket under the codec. Opens with a deadline, keeps it alive, never blocks its reader."""
+"""The model's connection: a WebSocket under the codec. Opens with a deadline, keeps it alive, never blocks its reader."""
 
 import contextlib
 import itertools
@@ -8,13 +8,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import attrs
 import trio
-from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection
+from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError
 
 from actors.messages import Extract, ModelCommand, ModelEvent
 from actors.ports import ModelGone, ModelSession
 from transport import realtime_codec
-from transport.model_lane import send_text
-from transport.ws_client import Headers, open_client
+from transport.ws_client import Client, Headers, open_client
 
 MESSAGES = 64
 """Messages that may wait for the reader; a full queue would hold up pongs and the peer's close too."""
@@ -31,7 +30,7 @@ FATAL_CLOSES = frozenset({3000, 4000, 4004})
 class SocketSession:
     """One open connection. `trouble` is told of events that cannot be understood."""
 
-    def __init__(self, socket: WebSocketConnection, trouble: Callable[[str], None]) -> None:
+    def __init__(self, socket: Client, trouble: Callable[[str], None]) -> None:
         self._socket = socket
         self._reader = realtime_codec.EventReader()
         self._numbers = itertools.count(1)
@@ -41,7 +40,7 @@ class SocketSession:
         """See `ModelSession`."""
         while True:
             try:
-                message = await self._socket.get_message()
+                message = await self._socket.receive()
             except ConnectionClosed as closed:
                 raise _gone(closed) from None
             try:
@@ -62,13 +61,18 @@ class SocketSession:
         """See `ModelSession`."""
         await self._send(realtime_codec.append(payloads, silence_ms))
 
+    def append_now(self, payload: str) -> bool:
+        """See `ModelSession`."""
+        try:
+            return self._socket.send_now(realtime_codec.append([payload]))
+        except ConnectionClosed:
+            return False
+
     async def _send(self, text: str) -> None:
         try:
-            await send_text(self._socket, text)
+            await self._socket.send(text)
         except ConnectionClosed as closed:
             raise _gone(closed) from None
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ModelGone(f"the model's connection was lost: {error}") from None
 
     async def keep_alive(self) -> None:
         """Pings until cancelled. Raises ModelGone when a pong stays away: the peer is gone without a word."""
@@ -91,11 +95,11 @@ def _gone(closed: ConnectionClosed) -> ModelGone:
     return ModelGone(text, fatal=reason.code in FATAL_CLOSES)
 
 
-Dial = Callable[[str, Headers], AbstractAsyncContextManager[WebSocketConnection]]
+Dial = Callable[[str, Headers], AbstractAsyncContextManager[Client]]
 """Opens a WebSocket to a URL; leaving the block closes it. Raises HandshakeError, ConnectionRejected or OSError."""
 
 
-def dial(url: str, headers: Headers) -> AbstractAsyncContextManager[WebSocketConnection]:
+def dial(url: str, headers: Headers) -> AbstractAsyncContextManager[Client]:
     """Over the network, with the system's certificates."""
     return open_client(url, headers, queue=MESSAGES, message_at_most=MESSAGE_AT_MOST)
 
@@ -137,6 +141,7 @@ class ModelSocket:
                 session = SocketSession(socket, self.trouble)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(session.keep_alive)
+                    nursery.start_soon(socket.send_on)
                     yield session
                     nursery.cancel_scope.cancel("the session is over")
         except ConnectionRejected as rejected:

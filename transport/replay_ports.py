@@ -327,6 +327,10 @@ class ReplayedSession:
         await self._writing()
         self._tape.sent()
 
+    def append_now(self, payload: str) -> bool:
+        """See `ModelSession`."""
+        return not self._is_lost
+
     async def append(self, payloads: list[str], silence_ms: int) -> None:
         """See `ModelSession`."""
         await self._writing()
@@ -334,8 +338,12 @@ class ReplayedSession:
     async def _writing(self) -> None:
         await trio.lowlevel.checkpoint()
         lost = self._lost
-        if lost is not None and trio.current_time() > self._began + lost.at + GRACE:
+        if lost is not None and self._is_lost:
             raise ModelGone(lost.gone or "", fatal=lost.fatal)
+
+    @property
+    def _is_lost(self) -> bool:
+        return self._lost is not None and trio.current_time() > self._began + self._lost.at + GRACE
 
 
 def _connections(flight: Flight) -> list[_Connection]:

@@ -1,7 +1,7 @@
-"""WebSocket frames (RFC 6455), sans-IO: the server's side of the media lane, and the client's masked text frame.
+"""WebSocket frames (RFC 6455), sans-IO, for both lanes: what a client sends and what a server sends, read and written.
 
-Strict: reserved bits, unmasked client frames, wrong lengths, broken fragments and bad UTF-8 end the connection with the
-code that the RFC names. No extensions. Small on purpose: 50 messages a second and call come through here.
+Strict: reserved bits, unmasked client frames, masked server frames, wrong lengths, broken fragments and bad UTF-8 end the
+connection with the code that the RFC names. No extensions. Small on purpose: 50 messages a second and call come through here.
 """
 
 import os
@@ -33,7 +33,9 @@ class Ping:
 
 @attrs.frozen
 class Pong:
-    """The peer is alive."""
+    """The peer is alive, and had the ping with that payload."""
+
+    payload: bytes = b""
 
 
 @attrs.frozen
@@ -49,11 +51,15 @@ Event: TypeAlias = str | bytes | Ping | Pong | Closing
 
 
 class FrameReader:
-    """Reads what a client sends. `limit`: bytes a message may have, fragments together."""
+    """Reads what a client sends, or (`of_server`) a server. `limit`: bytes a message may have, fragments together."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, of_server: bool = False) -> None:
         self._limit = limit
+        self._mask_bit, self._mask_size = (0, 0) if of_server else (0x80, 4)
         self._rest = b""
+        self._more: list[bytes] = []
+        """What came after `_rest`, until there is enough for the frame."""
+        self._missing = 0
         self._parts: list[bytes] = []
         self._kind = 0
         self._size = 0
@@ -61,17 +67,23 @@ class FrameReader:
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises FrameError, after which nothing more may be fed."""
         if self._rest:
-            data = self._rest + data
+            self._more.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return []
+            data = b"".join((self._rest, *self._more))
+            self._more.clear()
         events: list[Event] = []
-        at, end = 0, len(data)
-        while end - at >= 6:  # two bytes of header and the mask: the shortest client frame
+        at, end, mask_size = 0, len(data), self._mask_size
+        self._missing = 0
+        while end - at >= 2 + mask_size:
             first, second = data[at], data[at + 1]
-            if not second & 0x80:
-                raise FrameError(PROTOCOL_ERROR, "a client frame without a mask")
+            if second & 0x80 != self._mask_bit:
+                raise FrameError(PROTOCOL_ERROR, "a client frame without a mask, or a server frame with one")
             length, body = second & 0x7F, at + 2
             if length >= 126:
                 form = _SHORT if length == 126 else _LONG
-                if end < body + form.size + 4:
+                if end < body + form.size + mask_size:
                     self._check_header(first, 126)
                     break
                 (length,) = form.unpack_from(data, body)
@@ -79,10 +91,13 @@ class FrameReader:
                 if length < 126 or (form is _LONG and length < 65536):
                     raise FrameError(PROTOCOL_ERROR, "a length that is not in its shortest form")
             self._check_header(first, length)
-            if end < body + 4 + length:
+            start = body + mask_size
+            if end < start + length:
+                self._missing = start + length - end
                 break
-            mask, at = data[body : body + 4], body + 4 + length
-            event = self._frame(first, _masked(data[body + 4 : at], mask))
+            at = start + length
+            payload = data[start:at]
+            event = self._frame(first, _masked(payload, data[body:start]) if mask_size else payload)
             if event is not None:
                 events.append(event)
         self._rest = data[at:]
@@ -125,7 +140,7 @@ def _control(opcode: int, payload: bytes) -> Event:
     if opcode == PING:
         return Ping(payload)
     if opcode == PONG:
-        return Pong()
+        return Pong(payload)
     if not payload:
         return Closing(_NO_CODE, "")
     if len(payload) == 1:
@@ -150,6 +165,29 @@ def _masked(payload: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(payload, "little") ^ key).to_bytes(size, "little")
 
 
+class _Masks:
+    """Unpredictable, as the RFC asks (10.3), and fetched many at a time: each fetch is a system call."""
+
+    AT_ONCE = 1024
+
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)  # two processes must not use the same ones
+
+    def _forget(self) -> None:
+        self._pool, self._at = b"", 0
+
+    def next(self) -> bytes:
+        at = self._at
+        if at == len(self._pool):
+            self._pool, at = os.urandom(4 * self.AT_ONCE), 0
+        self._at = at + 4
+        return self._pool[at : at + 4]
+
+
+_masks = _Masks()
+
+
 def _header(opcode: int, size: int, mask_bit: int) -> bytes:
     if size < 126:
         return bytes((0x80 | opcode, mask_bit | size))
@@ -165,7 +203,7 @@ def server_frame(opcode: int, payload: bytes) -> bytes:
 
 def client_frame(opcode: int, payload: bytes) -> bytes:
     """One whole frame from a client, masked."""
-    mask = os.urandom(4)
+    mask = _masks.next()
     return _header(opcode, len(payload), 0x80) + mask + _masked(payload, mask)
 
 

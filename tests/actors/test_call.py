@@ -53,7 +53,10 @@ def break_port(port: object, method: str) -> None:
         await trio.lowlevel.checkpoint()
         raise RuntimeError("nobody foresaw this")
 
-    setattr(port, method, broken)
+    def broken_at_once(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    setattr(port, method, broken_at_once if method.endswith("_now") else broken)
 
 
 # ---------------------------------------------------------------- an ordinary call
@@ -131,6 +134,8 @@ def breaking_the_stream(method: str, keys: str = "") -> Callable[[Stage, FakeSes
 def breaking_the_session(method: str) -> Callable[[Stage, FakeSession], None]:
     def do(stage: Stage, session: FakeSession) -> None:
         break_port(session, method)
+        if method == "append":
+            session.append_now = lambda payload: False  # type: ignore[method-assign]
         session.push(SpeechStarted("u1"))
         stage.carrier.press("5")
 
@@ -144,6 +149,7 @@ BUGS: dict[str, Callable[[Stage, FakeSession], None]] = {
     "in the writer of clears": breaking_the_stream("send_clear", "5"),
     "in the reader of the model": breaking_the_session("receive"),
     "in the writer of audio": breaking_the_session("append"),
+    "in the way of audio that waits for nobody": breaking_the_session("append_now"),
     "in the writer of commands": breaking_the_session("send"),
     "in the framer": lambda stage, session: session.push(ReplyAudio("r1", "i1", cast("bytes", None))),
     "in the flow": lambda stage, session: stage.carrier.press("0"),  # words that it does not have

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.caller_lane import BATCH
 from actors.messages import (
     AgreedSession,
     AskReply,
@@ -27,7 +28,6 @@ from actors.messages import (
 )
 from actors.mulaw import silence, to_base64
 from actors.ports import ModelGone
-from actors.realtime_link import BATCH
 from tests.kit.calls import LIMITS, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import FakeModel, FakeSession, Place, agreed_to
 

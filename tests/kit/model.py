@@ -142,6 +142,13 @@ class FakeSession:
             self._later(self.place.agreed_after, answer)
         self._told.set()
 
+    def append_now(self, payload: str) -> bool:
+        """See `ModelSession`."""
+        if not self.takes.is_set() or self._gone is not None:
+            return False
+        self.appended.append((trio.current_time(), [payload], 0))
+        return True
+
     async def append(self, payloads: list[str], silence_ms: int) -> None:
         """See `ModelSession`."""
         await self._writing()

@@ -50,8 +50,8 @@ def trusting(monkeypatch: pytest.MonkeyPatch, authority: trustme.CA | None) -> N
 async def said(url: str) -> str | bytes:
     with trio.fail_after(10):
         async with open_client(url, [], queue=4, message_at_most=1000) as connection:
-            await connection.send_message("hello")
-            return await connection.get_message()
+            await connection.send("hello")
+            return await connection.receive()
 
 
 async def test_a_model_behind_tls_is_talked_to(monkeypatch: pytest.MonkeyPatch, authority: trustme.CA):
@@ -104,4 +104,4 @@ async def test_a_stream_that_the_library_has_closed_already_is_left_without_an_e
         open_client(f"ws://127.0.0.1:{port}/v1", [], queue=4, message_at_most=1000) as connection,
     ):
         await connection.aclose()
-        await connection._stream.aclose()
+        await connection.drop()

@@ -80,7 +80,7 @@ def theirs(pieces: Iterable[bytes], side: ConnectionType) -> list[Event]:
                 case wire.Ping():
                     found.append(Ping(bytes(event.payload)))
                 case wire.Pong():
-                    found.append(Pong())
+                    found.append(Pong(bytes(event.payload)))
                 case wire.CloseConnection():
                     found.append(Closing(event.code, event.reason or ""))
     return found
@@ -180,7 +180,7 @@ def test_wsproto_reads_our_texts(text: str, pieces: list[int]) -> None:
 def test_wsproto_reads_our_bytes_and_control_frames(data: bytes, small: bytes, pieces: list[int]) -> None:
     assert on_both_sides(BINARY, data, pieces) == [[data]] * 3
     assert on_both_sides(PING, small, pieces) == [[Ping(small)]] * 3
-    assert on_both_sides(PONG, small, pieces) == [[Pong()]] * 3
+    assert on_both_sides(PONG, small, pieces) == [[Pong(small)]] * 3
 
 
 @pytest.mark.parametrize("size", EDGES)

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import attrs
 import httpx2
 import trio
-from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, WebSocketConnection
+from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError
 
-from transport.ws_client import open_client
+from transport.ws_client import Client, open_client
 
 
 class StreamRefused(Exception):
@@ -72,34 +72,33 @@ class Network(Protocol):
 
 
 class ClientSocket:
-    """A trio-websocket connection as a StreamSocket."""
+    """A WebSocket client as a StreamSocket."""
 
-    def __init__(self, connection: WebSocketConnection, stream: trio.abc.Stream | None = None) -> None:
-        self._connection = connection
-        self._stream = stream
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def send(self, message: str | bytes) -> None:
         """See StreamSocket."""
         try:
-            await self._connection.send_message(message)
+            await self._client.send(message)
         except ConnectionClosed as closed:
             raise StreamClosed(_code(closed)) from None
 
     async def receive(self) -> str | bytes:
         """See StreamSocket."""
         try:
-            return await self._connection.get_message()
+            return await self._client.receive()
         except ConnectionClosed as closed:
             raise StreamClosed(_code(closed)) from None
 
     async def close(self) -> None:
         """See StreamSocket."""
         with trio.move_on_after(2):
-            await self._connection.aclose(1000)
+            await self._client.aclose()
 
     async def drop(self) -> None:
         """See StreamSocket."""
-        await trio.aclose_forcefully(self._stream or self._connection._stream)
+        await self._client.drop()
 
 
 def _code(closed: ConnectionClosed) -> int:
@@ -129,9 +128,9 @@ class RealNetwork:
         extra = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
             with trio.move_on_after(10) as opening:
-                async with open_client(target, extra, queue=256, message_at_most=1024 * 1024) as connection:
+                async with open_client(target, extra, queue=256, message_at_most=1024 * 1024) as client:
                     opening.deadline = float("inf")
-                    yield ClientSocket(connection)
+                    yield ClientSocket(client)
             if opening.cancelled_caught:
                 raise StreamRefused(0)
         except ConnectionRejected as rejected:

@@ -24,6 +24,7 @@ from hypercorn.trio.worker_context import WorkerContext
 import conf
 from conf.settings import Settings
 from transport import server_guard
+from transport.direct_stream import DirectStream
 from transport.loopback.backend import BackendFaults, LoopbackBackend
 from transport.loopback.caller import Step
 from transport.loopback.carrier import CarriedCall, LoopbackCarrier
@@ -33,8 +34,9 @@ from transport.loopback.model import LoopbackModel
 from transport.loopback.network import Answer, ClientSocket, StreamRefused, StreamSocket
 from transport.loopback.rest import LoopbackRest, RestFaults
 from transport.loopback.stream import StreamFaults
-from transport.model_socket import Headers, ModelSocket
+from transport.model_socket import MESSAGE_AT_MOST, MESSAGES, ModelSocket
 from transport.web import create_app
+from transport.ws_client import Client, Headers, client_on
 
 EPOCH = 1_795_530_600.0
 """Tuesday, November 24, 2026, 14:30 UTC: half past nine in the morning in New York."""
@@ -236,43 +238,23 @@ def _models_in_memory(
     settings: Settings, models: Sequence[LoopbackModel], nursery: trio.Nursery, worker: Worker, lay: Lay
 ) -> Any:
     @contextlib.asynccontextmanager
-    async def dial(url: str, headers: Headers) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+    async def dial(url: str, headers: Headers) -> AsyncIterator[Client]:
         parts = urlsplit(url)
         ours, theirs = lay("model")
         worker.ends.append(ours)
         nursery.start_soon(models[int(parts.hostname or "0")].handle_stream, theirs)
         try:
-            async with trio.open_nursery() as inside:
-                yield await trio_websocket.wrap_client_stream(
-                    inside,
-                    ours,
-                    "model.example.com",
-                    f"{parts.path}?{parts.query}",
-                    extra_headers=headers,
-                    message_queue_size=64,
-                    max_message_size=16 * 1024 * 1024,
-                )
-                inside.cancel_scope.cancel("the session is over")
+            async with client_on(
+                DirectStream(ours), parts, headers, queue=MESSAGES, message_at_most=MESSAGE_AT_MOST
+            ) as client:
+                yield client
         finally:
-            await trio.aclose_forcefully(ours)
             worker.ends.remove(ours)
-
-    @contextlib.asynccontextmanager
-    async def unwrapped(url: str, headers: Headers) -> AsyncIterator[trio_websocket.WebSocketConnection]:
-        # `open_websocket_url` raises its errors plain; a nursery of ours would wrap them.
-        refused: trio_websocket.HandshakeError | None = None
-        try:
-            async with dial(url, headers) as connection:
-                yield connection
-        except* trio_websocket.HandshakeError as errors:
-            refused = next(error for error in errors.exceptions if isinstance(error, trio_websocket.HandshakeError))
-        if refused is not None:
-            raise refused
 
     def connect(trouble: Callable[[str], None], caller_hash: str) -> ModelSocket:
         urls = tuple(f"wss://{number}/v1/realtime" for number in range(len(models)))
         key = settings.secrets.openai_api_key
-        return ModelSocket(urls, key, settings.model.name, trouble, caller_hash, unwrapped)
+        return ModelSocket(urls, key, settings.model.name, trouble, caller_hash, dial)
 
     return connect
 
@@ -352,29 +334,13 @@ class _Network:
 
     @contextlib.asynccontextmanager
     async def open_stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[StreamSocket]:
-        stream = self._dial()
+        stream = DirectStream(self._dial())
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
-            async with trio.open_nursery() as inside:
-                connection = await trio_websocket.wrap_client_stream(
-                    inside,
-                    stream,
-                    urlsplit(url).netloc,
-                    urlsplit(url).path,
-                    extra_headers=raw,
-                    message_queue_size=10_000,
-                )
-                yield ClientSocket(connection, stream)
-                inside.cancel_scope.cancel("the stream is over")
-        except* trio_websocket.ConnectionRejected as rejected:
-            raise StreamRefused(_first(rejected).status_code) from None
-        finally:
-            await trio.aclose_forcefully(stream)
-
-
-def _first(group: BaseExceptionGroup[Any]) -> Any:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+            async with client_on(stream, urlsplit(url), raw, queue=10_000, message_at_most=1024 * 1024) as client:
+                yield ClientSocket(client)
+        except trio_websocket.ConnectionRejected as rejected:
+            raise StreamRefused(rejected.status_code) from None
 
 
 @contextlib.asynccontextmanager

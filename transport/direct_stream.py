@@ -1,0 +1,180 @@
+"""A TCP connection, with TLS or without, for those who send and read fifty small pieces a second.
+
+Trio's own streams pay three layers of calls, two locks and often a second system call for each piece. Here a piece is handed to
+the socket at once where it takes it, and read with one call when there is something to read. What the socket does not take is
+kept, in order, and sent when it does: who is cancelled in the middle never leaves half a piece behind. TLS is OpenSSL between
+two memory buffers, applied at the moment when a piece is written, so that the order of its records is that of the wire.
+
+Over anything but a socket (a stream in memory, in tests) it is that stream, and nothing is ever sent at once.
+"""
+
+import os
+import ssl
+from contextlib import suppress
+
+import trio
+
+READ_AT_ONCE = 16 * 1024
+
+
+class DirectStream(trio.abc.Stream):
+    """`stream`, and with `tls` (a context and the name of the server) encrypted: then `do_handshake` comes first.
+
+    One task may read, any number may send. All raise trio.BrokenResourceError or trio.ClosedResourceError when the connection
+    is gone.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, tls: tuple[ssl.SSLContext, str] | None = None) -> None:
+        self._stream = stream
+        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
+        self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = tls[0].wrap_bio(self._came, self._goes, server_hostname=tls[1]) if tls else None
+        self._ended = False
+        self._tail = b""
+        """What the socket did not take, as it is to be on the wire."""
+        self._lock = trio.StrictFIFOLock()
+        self._unsent = trio.Event()
+
+    async def do_handshake(self) -> None:
+        """TLS begins. Raises ssl.SSLError if the server is not to be trusted or does not speak it."""
+        assert self._tls is not None
+        done = False
+        while not done:
+            try:
+                self._tls.do_handshake()
+                done = True
+            except ssl.SSLWantReadError:
+                pass
+            finally:  # an error is told to the peer too
+                with suppress(trio.BrokenResourceError):
+                    await self._stream.send_all(self._goes.read())
+            if not done and not await self._read_sealed():
+                raise ssl.SSLError("the server closed the connection during the handshake")
+
+    # ------------------------------------------------------------ sending
+
+    def send_now(self, data: bytes) -> bool:
+        """Sends `data` without waiting; False, and nothing is sent, if the socket is still busy with what was sent before."""
+        if self._socket is None or self._tail or self._lock.locked():
+            return False
+        self._put(data)
+        return True
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Waits until the socket has taken all of it. Cancelled before it began it has sent nothing, later all, by `flush`."""
+        async with self._lock:
+            if self._socket is None:
+                await self._stream.send_all(self._sealed(bytes(data)))
+            else:
+                await self._drain()
+                self._put(bytes(data))
+                await self._drain()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something that the socket has not taken yet."""
+        return bool(self._tail)
+
+    async def unsent(self) -> None:
+        """Until `flush` is needed."""
+        await self._unsent.wait()
+
+    async def flush(self) -> None:
+        """Sends what the socket did not take at once."""
+        async with self._lock:
+            await self._drain()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream`."""
+        await self.flush()
+
+    async def _drain(self) -> None:
+        while self._tail:
+            assert self._socket is not None
+            await trio.lowlevel.wait_writable(self._socket)
+            data, self._tail = self._tail, b""
+            self._write(data)
+        self._unsent = trio.Event()
+
+    def _put(self, data: bytes) -> None:
+        self._write(self._sealed(data) if self._tls is not None else data)
+
+    def _sealed(self, data: bytes) -> bytes:
+        if self._tls is None:
+            return data
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError(f"TLS: {error}") from None
+        return self._goes.read()
+
+    def _write(self, data: bytes) -> None:
+        assert self._socket is not None
+        try:
+            sent = os.write(self._socket.fileno(), data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from None
+        if sent < len(data):
+            self._tail = data[sent:]
+            self._unsent.set()
+
+    # ------------------------------------------------------------ reading
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """What has come, at most `max_bytes` where there is no TLS; b"" at the end. Cancelled, it has taken nothing."""
+        if self._tls is None:
+            return await self._read(max_bytes or READ_AT_ONCE)
+        while (data := self._opened()) is None:
+            if not await self._read_sealed():
+                return b""
+        return data
+
+    async def _read(self, at_most: int) -> bytes:
+        if self._socket is None:
+            return bytes(await self._stream.receive_some(at_most))
+        while True:
+            if self._socket.fileno() < 0:
+                raise trio.ClosedResourceError("the connection was closed here")
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return os.read(self._socket.fileno(), at_most)
+            except BlockingIOError:  # woken for nothing
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from None
+
+    async def _read_sealed(self) -> bool:
+        data = await self._read(READ_AT_ONCE)
+        self._came.write(data)
+        return bool(data)
+
+    def _opened(self) -> bytes | None:
+        """What can be read of what has come; b"" if no more will, None if nothing can yet."""
+        assert self._tls is not None
+        found: list[bytes] = []
+        try:
+            while self._came.pending or self._tls.pending():
+                found.append(self._tls.read(READ_AT_ONCE))
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:  # the peer says that no more will come
+            self._ended = True
+        except ssl.SSLError as error:
+            if not found:
+                raise trio.BrokenResourceError(f"TLS: {error}") from None
+        if self._goes.pending and self._socket is not None and not self._tail and not self._lock.locked():
+            self._write(self._goes.read())  # an answer of TLS itself; else it goes with what is sent next
+        return b"".join(found) if found or self._ended else None
+
+    # ------------------------------------------------------------ the end
+
+    async def aclose(self) -> None:
+        """Closes at once. With TLS the peer is told so, if the socket takes it."""
+        if self._tls is not None and self._socket is not None and not self._tail and not self._lock.locked():
+            with suppress(ssl.SSLError, ValueError, trio.BrokenResourceError):
+                with suppress(ssl.SSLWantReadError):
+                    self._tls.unwrap()
+                self._write(self._goes.read())
+        await self._stream.aclose()
