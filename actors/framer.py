@@ -39,11 +39,16 @@ KEPT_MS = 300
 """Audio behind the lead that may still be unheard, ms: playback runs late by as much."""
 SENTENCE_AT_MOST = 4.0
 """Seconds within which a sentence must come to a pause; else it is broken off there."""
+GRAIN = 20 * BYTES_PER_MS
+"""The carrier plays in frames of this length, µ-law bytes: ours are of whole ones, but for the last of an item."""
+LEAST_QUEUED_MS = 40
+"""What the carrier has left to play, ms, when the next frame is sent, at least."""
 PAUSE_MS, PAUSE_LOUDNESS = 120, 2
 """A pause between sentences: so long, and no louder than that."""
 ECHO_GRACE = 2.0
 """Seconds after which speech is held for heard although its last mark has not come back."""
 
+BYTES_PER_SECOND = BYTES_PER_MS * 1000
 TAIL = 0.15
 """Seconds that the agent is still heard after its last byte was played as far as we know."""
 
@@ -88,7 +93,7 @@ class _Cutting:
 
 @attrs.frozen
 class Pace:
-    """How speech is handed on; milliseconds of audio in a frame, of lead over playback, between two marks."""
+    """How speech is handed on; milliseconds of audio in a frame at most, of lead over playback, between two marks."""
 
     frame_ms: int
     lead_ms: int
@@ -116,7 +121,7 @@ class Framer:
         """`plays` is told of every frame, and when the caller begins to hear it."""
         self._plays = plays
         self.inbox: Mailbox[FramerMessage] = Mailbox("framer", QUEUE, WhenFull.FATAL)
-        self._frame = pace.frame_ms * BYTES_PER_MS
+        self._frame = min(pace.frame_ms, pace.lead_ms - LEAST_QUEUED_MS) * BYTES_PER_MS
         self._lead = pace.lead_ms / 1000
         self._mark_every = pace.mark_ms * BYTES_PER_MS
         self._ledger = ledger
@@ -308,7 +313,7 @@ class Framer:
         """When all the speech received so far will have been played; in the past if the agent is silent."""
         if not self._waiting:
             return self._handed_until
-        return max(self._handed_until, trio.current_time()) + self._waiting / (BYTES_PER_MS * 1000)
+        return max(self._handed_until, trio.current_time()) + self._waiting / BYTES_PER_SECOND
 
     # ------------------------------------------------------------ taking in
 
@@ -399,9 +404,9 @@ class Framer:
         while True:
             # Not a frame may be taken for an utterance that is cancelled already: it would be lost to the next one.
             await trio.lowlevel.checkpoint_if_cancelled()
-            frame = self._next_frame()
-            if frame is not None:
-                await self._hand_on(frame)
+            item = self._next_item()
+            if item is not None:
+                await self._speak_of(item)
             elif not all(item.complete for item in self._items):
                 await self._wait_for_news()
             else:
@@ -412,42 +417,54 @@ class Framer:
                 if not self._waiting and all(item.complete for item in self._items):
                     return
 
-    def _next_frame(self) -> Frame | None:
-        """The next frame, whole unless its item ends in it; None while there is none."""
+    def _next_item(self) -> _Item | None:
+        """The item that the next frame is cut from; None while there is nothing to cut."""
         while self._playing < len(self._items):
             item = self._items[self._playing]
-            if len(item.buffer) >= self._frame:
-                return self._cut_frame(item)
-            if not item.complete and not any(later.buffer for later in list(self._items)[self._playing + 1 :]):
+            if len(item.buffer) >= GRAIN or (item.buffer and self._no_more_of(item)):
+                return item
+            if not self._no_more_of(item):
                 return None
-            if item.buffer:
-                return self._cut_frame(item)
             item.end_mark = self._marks + (1 if self._unmarked else 0)
             self._playing += 1
         # An item that got more audio after a later one had begun is played after that one.
         for index, item in enumerate(self._items):
             if item.buffer:
                 self._playing, item.end_mark = index, None
-                return self._next_frame()
+                return self._next_item()
         return None
 
-    def _cut_frame(self, item: _Item) -> Frame:
-        audio = bytes(item.buffer[: self._frame])
-        del item.buffer[: self._frame]
-        self._waiting -= len(audio)
+    def _no_more_of(self, item: _Item) -> bool:
+        """Whether what there is of the item is to be played without waiting for more."""
+        return item.complete or any(later.buffer for later in list(self._items)[self._playing + 1 :])
+
+    async def _speak_of(self, item: _Item) -> None:
+        """Hands on a frame of `item`, or waits for when it is due: a whole one, or what there is when that would be due."""
+        size = min(len(item.buffer), self._frame)
+        ends = size == self._frame or self._no_more_of(item)
+        due = self._handed_until + (size if ends else self._frame) / BYTES_PER_SECOND - self._lead
+        if trio.current_time() >= due:
+            await self._hand_on(self._cut_frame(item, size if ends else size - size % GRAIN))
+        elif ends:
+            await trio.sleep_until(due)
+        else:
+            await self._wait_for_news(due)
+
+    def _cut_frame(self, item: _Item, size: int) -> Frame:
+        audio = bytes(item.buffer[:size])
+        del item.buffer[:size]
+        self._waiting -= size
         item.handed += audio
         if len(item.handed) > 2 * self._keep:
             del item.handed[: -self._keep]
         return Frame(item.name, audio)
 
     async def _hand_on(self, frame: Frame) -> None:
-        length = len(frame.audio) / (BYTES_PER_MS * 1000)
-        await trio.sleep_until(self._handed_until + length - self._lead)
         await self._out.send(frame)
         await trio.lowlevel.checkpoint_if_cancelled()
         begins = max(self._handed_until, trio.current_time())
         self._plays(frame.audio, begins)
-        self._handed_until = begins + length
+        self._handed_until = begins + len(frame.audio) / BYTES_PER_SECOND
         self._unmarked += len(frame.audio)
         if self._unmarked >= self._mark_every:
             await self._mark()

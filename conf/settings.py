@@ -217,8 +217,8 @@ class Call:
 class Audio:
     """[audio]: how the agent's speech is handed to Twilio."""
 
-    frame_ms: int = _number(20, 20, 40, "Audio in one message to Twilio, ms.")
-    lead_ms: int = _number(200, 60, 2000, "How far ahead of playback frames are sent, ms.")
+    frame_ms: int = _number(100, 20, 400, "Audio in one message to Twilio, ms, at most.")
+    lead_ms: int = _number(300, 60, 2000, "How far ahead of playback frames are sent, ms.")
     mark_ms: int = _number(240, 100, 2000, "Audio between two marks, ms.")
     prompts: str = _text(
         "",

@@ -127,7 +127,7 @@ BAD = [
     ("call.resume_minutes", -1),
     ("call.resume_minutes", 1441),
     ("audio.frame_ms", 19),
-    ("audio.frame_ms", 41),
+    ("audio.frame_ms", 401),
     ("audio.lead_ms", 59),
     ("audio.mark_ms", 2001),
     ("store.url", "sqlite:///"),

@@ -136,6 +136,10 @@ class FakeSession:
             config = command.config
             self.say(SessionAgreed(AgreedSession(True, True, config.voice, config.turn_detection)))
 
+    def append_now(self, payload: str) -> bool:
+        self.payloads.append(payload)
+        return True
+
     async def append(self, payloads: list[str], silence_ms: int) -> None:
         await trio.lowlevel.checkpoint()
         self.payloads += payloads
