@@ -4,6 +4,7 @@ import sys
 
 from conf import settings as conf
 from transport import log, server_guard, store
+from transport.garbage import Garbage
 from transport.loop_watch import LoopWatch
 from transport.web import create_app
 
@@ -12,7 +13,9 @@ try:
     settings = conf.load()
     log.set_up(settings.server.log_format, settings.server.log_level)
     watch = LoopWatch(settings.server.held_ms)
-    app = create_app(settings, drain_begins=shutdown.began.wait, drained=shutdown.over, loop_watch=watch)
+    app = create_app(
+        settings, drain_begins=shutdown.began.wait, drained=shutdown.over, loop_watch=watch, garbage=Garbage()
+    )
     store.check(settings.store.url)
 except (conf.SettingsError, store.StoreDown) as error:
     print(f"triode cannot start: {error}", file=sys.stderr)

@@ -115,6 +115,8 @@ class Switchboard:
     clock: Callable[[], float] = time.time
     lag: Callable[[], float] = lambda: 0.0
     """Seconds that the event loop makes everybody wait."""
+    stream_over: Callable[[int], None] = lambda left: None
+    """Told whenever a call has left its stream, and how many are still up."""
     draining: bool = False
     flights: FlightFolder | None = attrs.field(init=False)
     """Where calls are recorded, if they are."""
@@ -287,6 +289,7 @@ class Switchboard:
         finally:
             self._calls.pop(started.stream_sid, None)
             self._changed.set()
+            self.stream_over(self.active)
 
     def _listener_for(self, call_sid: str) -> Listener:
         outer = self.listener

@@ -22,6 +22,7 @@ from conf.settings import Settings
 from transport import store as stores
 from transport.courier import SETTLE, Courier
 from transport.errand_desk import ErrandDesk
+from transport.garbage import Garbage
 from transport.keypad import Caller, Keypad
 from transport.loop_watch import LoopWatch
 from transport.media_socket import Socket
@@ -97,12 +98,14 @@ def create_app(
     outside: httpx2.AsyncBaseTransport | None = None,
     open_store: Callable[[str], contextlib.AbstractAsyncContextManager[stores.Store]] | None = None,
     loop_watch: LoopWatch | None = None,
+    garbage: Garbage | None = None,
     clock: Callable[[], float] = time.time,
 ) -> QuartTrio:
     """The application for `settings`. Raises SettingsError for a bad flow or prompt. `drain_begins` returns when a shutdown
     begins; `drained` is told how many calls are cut when that is over. `outside` takes the place of the network for Twilio's API
     and the backend,
-    `open_store` that of `stores.open_store`; `loop_watch` watches the loop, if there is one; `clock` tells unix time."""
+    `open_store` that of `stores.open_store`; `loop_watch` watches the loop and `garbage` keeps Python's collector out of its way,
+    in a process that is all ours; `clock` tells unix time."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
     prompts = load_prompts(settings.audio.prompts)
@@ -145,6 +148,9 @@ def create_app(
             desk = ErrandDesk(store, rest, metrics, settings.twilio.sms_from, callback, clock)
             told = (tokens, metrics, listener, clock, watch.lag)
             switchboard = Switchboard(settings, call_plan, connect, records, desk, *told)
+            if garbage is not None:
+                switchboard.stream_over = garbage.call_over
+                nursery.start_soon(garbage.run)
             transfers = WarmTransfers(store, rest, documents, clock)
             nursery.start_soon(transfers.watch)
             nursery.start_soon(records.catch_up)
@@ -156,6 +162,8 @@ def create_app(
                 nursery.start_soon(courier.reconcile, rest.call_status)
             if settings.store.keep_days:
                 nursery.start_soon(forget_the_old, store)
+            if garbage is not None:  # last, when all that is to stay is there
+                watched.enter_context(garbage.held_back())
             task_status.started()
             try:
                 await drain_begins()
