@@ -8,7 +8,7 @@ import math
 
 import attrs
 
-from actors.mulaw import BYTES_PER_MS, from_base64, loudness
+from actors.mulaw import BYTES_PER_MS, loudness
 
 LOUD = 3
 """Mean magnitude of a frame that may be speech (see `loudness`)."""
@@ -29,9 +29,8 @@ class Ear:
     _first_end: float | None = None
     _began: float = -math.inf
 
-    def listen(self, payload: str, now: float) -> bool:
-        """Takes in a frame that arrived at `now`; whether it was the one that made an utterance of it."""
-        audio = from_base64(payload)
+    def listen(self, audio: bytes, now: float) -> bool:
+        """Takes in a frame of µ-law that arrived at `now`; whether it was the one that made an utterance of it."""
         if loudness(audio) < LOUD:
             return False
         if now - self._last_loud > self.pause and self._first_end is None:

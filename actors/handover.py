@@ -11,7 +11,7 @@ import attrs
 
 from actors.ear import LOUD
 from actors.messages import CallerAudio, CallerSilence, Tell
-from actors.mulaw import BYTES_PER_MS, from_base64, loudness
+from actors.mulaw import BYTES_PER_MS, loudness
 from actors.notebook import heard_words
 
 ONSET = 1.0
@@ -165,4 +165,4 @@ class Handover:
 
 
 def _is_loud(event: CallerAudio) -> bool:
-    return loudness(from_base64(event.payload)) >= LOUD
+    return loudness(event.audio) >= LOUD

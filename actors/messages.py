@@ -11,17 +11,27 @@ from typing import TypeAlias
 import attrs
 
 from actors.mulaw import BYTES_PER_MS as BYTES_PER_MS
+from actors.mulaw import from_base64
 from conf.flow import PythonTool
 
 # ---------------------------------------------------------------- the carrier, inbound
 
 
-@attrs.frozen
+@attrs.define
 class CallerAudio:
-    """One frame of the caller's voice, as it came: `payload`, beginning `timestamp_ms` into the stream."""
+    """One frame of the caller's voice, as it came: `payload`, beginning `timestamp_ms` into the stream. Not frozen, which would
+    triple the cost of making one; to be treated so."""
 
     payload: str
     timestamp_ms: int
+    _audio: bytes | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def audio(self) -> bytes:
+        """Its µ-law bytes; looked at by many, decoded once. Raises binascii.Error for what is no payload."""
+        if self._audio is None:
+            self._audio = from_base64(self.payload)
+        return self._audio
 
 
 @attrs.frozen

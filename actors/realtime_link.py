@@ -217,6 +217,8 @@ class RealtimeLink:
         """Cancelled when the caller has waited too long for a session."""
         self._speech_until: Callable[[], float] = lambda: -math.inf
         self._changed = trio.Event()
+        self._looks_again = math.inf
+        """When the watch looks whether something is due, unless it is told before that something has changed."""
 
     def _new_desk(self) -> ReplyDesk:
         turns = self._config.turn_detection
@@ -485,7 +487,7 @@ class RealtimeLink:
         now = trio.current_time()
         if now <= self._speech_until() + ECHO_TAIL:
             return
-        self._gap_ear.listen(event.payload, now)
+        self._gap_ear.listen(event.audio, now)
         if self._gap_ear.unanswered_since == now:
             if not self._wait.called:
                 self._flow.post(CallerSpoke())
@@ -497,7 +499,7 @@ class RealtimeLink:
         if now <= self._speech_until() + ECHO_TAIL:
             return
         for event in events:
-            if isinstance(event, CallerAudio) and self._ear.listen(event.payload, now):
+            if isinstance(event, CallerAudio) and self._ear.listen(event.audio, now):
                 self._handover.unnoticed_since(self._ear.unanswered_from or now)
                 self._changed.set()
 
@@ -712,7 +714,9 @@ class RealtimeLink:
         self._handover.spoken(event.reply, event.item, audio=len(event.audio))
         if not self._contested:  # else it may be the reply that the caller speaks over, and no answer to that
             self._handover.turn_answered()
-        self._wait_begins()
+        self._wait.begins(trio.current_time())
+        if self._due() < self._looks_again:  # else the watch finds it in time, and is not woken for every delta
+            self._changed.set()
         if event.reply in self._broken_off:
             return
         before = self._spoken.get(event.reply, 0)
@@ -910,8 +914,8 @@ class RealtimeLink:
         """What is due when nothing happens: the rungs of the caller's wait, and another session before this one is over."""
         while True:
             self._changed = trio.Event()
-            due = min(self._wait.next()[0], self._prepare_due(), self._switch_due())
-            with trio.move_on_at(due) as waiting:
+            self._looks_again = self._due()
+            with trio.move_on_at(self._looks_again) as waiting:
                 await self._changed.wait()
             if not waiting.cancelled_caught:
                 continue  # something changed, and so may what is due
@@ -925,6 +929,9 @@ class RealtimeLink:
             elif now >= self._switch_due():
                 self._end_session("its time is nearly over" if self._wanted_here else "another model is wanted", True)
                 await self._changed.wait()
+
+    def _due(self) -> float:
+        return min(self._wait.next()[0], self._prepare_due(), self._switch_due())
 
     async def _climb(self, rung: Rung) -> None:
         """A caller who waits hears now and then that somebody is there, and not for ever."""

@@ -14,7 +14,7 @@ def listen(ear: Ear, payload: str, ms: int, now: float) -> tuple[float, int]:
     """`ms` of `payload` from `now` on: the time afterwards, and how often an utterance was made of it."""
     made = 0
     for _ in range(ms // 20):
-        made += ear.listen(payload, now)
+        made += ear.listen(from_base64(payload), now)
         now += 0.02
     return now, made
 

@@ -389,11 +389,11 @@ def test_an_ear_that_is_told_of_speech_takes_it_for_an_utterance_until_the_model
     assert ear.unanswered_since is None
     ear.heard(1.0, 1.5)
     assert (ear.unanswered_from, ear.unanswered_since) == (1.0, 1.5)
-    assert not ear.listen(LOUD, 1.6), "it was an utterance before"
+    assert not ear.listen(from_base64(LOUD), 1.6), "it was an utterance before"
     assert ear.unanswered_since == 1.6
     ear.sign_of_life()
     assert ear.unanswered_since is None
-    assert not ear.listen(LOUD, 9.0)
+    assert not ear.listen(from_base64(LOUD), 9.0)
     assert ear.unanswered_since is None
 
 
