@@ -268,7 +268,10 @@ class Framer:
 
     def audible(self) -> bool:
         """Whether the caller hears the agent, or did until it was held."""
-        return bool(self._items) and (self.is_held or self.speech_until() + TAIL > trio.current_time())
+        if not self._items:
+            return False
+        now = trio.current_time()
+        return self.speech_until(now) + TAIL > now or self.is_held
 
     def floor(self) -> FloorRule:
         """How what is being heard gives way."""
@@ -309,17 +312,19 @@ class Framer:
         self._cutting.clear()
         self._items.clear()
 
-    def speech_until(self) -> float:
+    def speech_until(self, now: float | None = None) -> float:
         """When all the speech received so far will have been played; in the past if the agent is silent."""
         if not self._waiting:
             return self._handed_until
-        return max(self._handed_until, trio.current_time()) + self._waiting / BYTES_PER_SECOND
+        now = trio.current_time() if now is None else now
+        return max(self._handed_until, now) + self._waiting / BYTES_PER_SECOND
 
     # ------------------------------------------------------------ taking in
 
     async def _take_in(self) -> None:
         while True:
-            self._accept(await self.inbox.receive())
+            for message in (await self.inbox.receive(), *self.inbox.take_all()):
+                self._accept(message)
 
     def _accept(self, message: FramerMessage) -> None:
         if isinstance(message, ReplyAudio):
@@ -460,8 +465,9 @@ class Framer:
         return Frame(item.name, audio)
 
     async def _hand_on(self, frame: Frame) -> None:
-        await self._out.send(frame)
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._out.offer(frame):
+            await self._out.send(frame)
+            await trio.lowlevel.checkpoint_if_cancelled()
         begins = max(self._handed_until, trio.current_time())
         self._plays(frame.audio, begins)
         self._handed_until = begins + len(frame.audio) / BYTES_PER_SECOND

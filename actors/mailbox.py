@@ -60,6 +60,13 @@ class Mailbox(Generic[T]):
         self._dropped = 0
         self._peak = 0
 
+    def offer(self, item: T) -> bool:
+        """Puts `item` in at once if there is room; whether there was."""
+        if len(self._messages) >= self.capacity:
+            return False
+        self._put(item)
+        return True
+
     async def send(self, item: T) -> None:
         """Waits for room. Cancelled while waiting, it has sent nothing."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -124,10 +131,13 @@ class Mailbox(Generic[T]):
     def _put(self, item: T) -> None:
         self._messages.append(item)
         self._taken_in += 1
-        self._peak = max(self._peak, len(self._messages))
-        self._readers.unpark()
+        if len(self._messages) > self._peak:
+            self._peak = len(self._messages)
+        if self._readers:
+            self._readers.unpark()
 
     def _take(self) -> T:
         item = self._messages.popleft()
-        self._writers.unpark_all()
+        if self._writers:
+            self._writers.unpark_all()
         return item

@@ -30,8 +30,8 @@ READ_AT_ONCE = 8 * 1024
 HEAD_WITHIN = 5.0
 """Seconds for a request head to be whole: who is not known to be Twilio holds no connection for longer."""
 PING_EVERY = 5.0
-SILENT_AT_MOST = 20.0
-"""Seconds without a byte, pongs included, after which the peer is held for gone."""
+SILENT_AT_MOST = 4
+"""Pings in a row to which not a byte came, no pong either: after a further pause the peer is held for gone."""
 SEND_WITHIN = 10.0
 """Seconds a write may take; Twilio reads all the time or is gone."""
 CLOSE_ANSWER_WITHIN = 1.0
@@ -161,7 +161,8 @@ class LaneSocket:
         self._reader = FrameReader(MESSAGE_AT_MOST)
         self._events: list[ws_codec.Event] = []
         self._burst = False
-        self._heard = trio.current_time()
+        self._unheard = 0
+        """Pings since the last byte came."""
         self._closed = ""
 
     # ------------------------------------------------------------ reading
@@ -181,7 +182,7 @@ class LaneSocket:
                 raise trio.BrokenResourceError(self._closed)
             data = await self._read()
             self._burst = False
-            self._heard = trio.current_time()
+            self._unheard = 0
             try:
                 self._events = self._reader.feed(data)
             except FrameError as error:
@@ -250,9 +251,10 @@ class LaneSocket:
         """Pings until cancelled, and closes a connection from which nothing has come for long: the reader then fails."""
         while not self._closed:
             await trio.sleep(PING_EVERY)
-            if trio.current_time() - self._heard > SILENT_AT_MOST:
-                await self._drop(f"nothing came for {SILENT_AT_MOST:g} s")
+            if self._unheard > SILENT_AT_MOST:
+                await self._drop(f"nothing came for {SILENT_AT_MOST * PING_EVERY:g} s")
                 return
+            self._unheard += 1
             try:
                 await self._write(server_frame(PING, b""))
             except trio.BrokenResourceError:

@@ -68,7 +68,7 @@ class MediaSocket:
             except CLOSED_ERRORS as error:
                 raise CarrierGone(str(error)) from None
             try:
-                event = decode(message, self.started.stream_sid, trio.current_time())
+                event = decode(message, self.started.stream_sid, trio.current_time)
             except BadMessage as bad:
                 self._note(bad.kind, str(bad))
                 continue
@@ -143,7 +143,7 @@ async def welcome(socket: Socket, check: Callable[[Started], Awaitable[None]], r
                 raise Refused(PROTOCOL_ERROR, f"gone before start: {error}") from None
             kind = ""
             try:
-                event = decode(message, "", trio.current_time())
+                event = decode(message, "", trio.current_time)
             except BadMessage as bad:
                 kind, event = bad.kind, str(bad)
             if isinstance(event, Started):

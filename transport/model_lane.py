@@ -31,6 +31,8 @@ from transport.ws_codec import (
 HEAD_END = b"\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101"
 NO_CODE = 1005
+IN_A_ROW = 16
+"""Texts that one read may bring and that are given out without a pause: then others get their turn."""
 GOODBYE_WITHIN = 0.25
 """Seconds a close frame may take to be written; a caller may be waiting behind it."""
 
@@ -53,6 +55,7 @@ class TextLane(trio.abc.Stream):
         self._texts: deque[str | bytes] = deque()
         self._reader, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
         self._over = False
+        self._in_a_row = 0
 
     # ------------------------------------------------------------ texts
 
@@ -79,14 +82,18 @@ class TextLane(trio.abc.Stream):
 
     async def receive(self) -> str | bytes:
         """The next message; loses nothing when cancelled. Raises trio.EndOfChannel when no more will come."""
-        if self._texts:
-            await trio.lowlevel.checkpoint()  # many may have come at once: others get their turn after each
+        self._in_a_row = self._in_a_row + 1 if self._texts else 0
+        if self._in_a_row >= IN_A_ROW:
+            self._in_a_row = 0
+            await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         while not self._texts:
             if self._over:
                 raise trio.EndOfChannel
             await self._reader.park()
         text = self._texts.popleft()
-        self._room.unpark()
+        if self._room:
+            self._room.unpark()
         return text
 
     async def say_goodbye(self) -> None:

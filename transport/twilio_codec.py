@@ -5,6 +5,7 @@ fields are tolerated; what cannot be understood raises BadMessage, which never e
 """
 
 import binascii
+from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
@@ -90,8 +91,8 @@ class _Message(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Message, strict=False).decode
 
 
-def decode(message: str | bytes | None, stream_sid: str, now: float) -> Inbound:
-    """The message in one WebSocket frame of stream `stream_sid` ("" before `start`), read at `now`. Raises BadMessage."""
+def decode(message: str | bytes | None, stream_sid: str, clock: Callable[[], float]) -> Inbound:
+    """The message in one WebSocket frame of stream `stream_sid` ("" before `start`), just read. Raises BadMessage."""
     if not isinstance(message, str):
         raise BadMessage("binary", "a binary frame: the wire is JSON in text frames")
     try:
@@ -105,7 +106,7 @@ def decode(message: str | bytes | None, stream_sid: str, now: float) -> Inbound:
     if wire.event == "media" and wire.media is not None:
         return _audio(wire.media)
     if wire.event == "mark" and wire.mark is not None:
-        return MarkEchoed(wire.mark.name, now)
+        return MarkEchoed(wire.mark.name, clock())
     if wire.event == "dtmf" and wire.dtmf is not None:
         if wire.dtmf.digit not in _KEYS:
             raise BadMessage("wrong key", f"dtmf digit {wire.dtmf.digit[:8]!r}")

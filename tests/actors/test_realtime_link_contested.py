@@ -35,6 +35,7 @@ from actors.messages import (
     Tell,
     TurnCommitted,
 )
+from actors.mulaw import from_base64
 from actors.reply_desk import ReplyDesk
 from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import FakeSession

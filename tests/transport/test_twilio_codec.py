@@ -58,7 +58,7 @@ UNDERSTOOD = [
 
 
 def read(message: object, stream_sid: str = STREAM, now: float = 12.5) -> object:
-    return decode(message if isinstance(message, str | bytes | None) else json.dumps(message), stream_sid, now)
+    return decode(message if isinstance(message, str | bytes | None) else json.dumps(message), stream_sid, lambda: now)
 
 
 def changed(message: dict, part: str, **fields: object) -> dict:
@@ -279,7 +279,7 @@ KINDS = {"binary", "malformed JSON", "wrong types", "wrong streamSid", "wrong pa
 )
 def test_nothing_that_comes_in_raises_anything_but_bad_message(message: str | bytes | None):
     try:
-        event = decode(message, STREAM, 0.0)
+        event = decode(message, STREAM, lambda: 0.0)
     except BadMessage as error:
         assert error.kind in KINDS  # noqa: PT017 - either way is right
     else:
