@@ -6,6 +6,7 @@ import trio
 
 from actors.mailbox import Mailbox, MailboxStats, WhenFull
 from actors.messages import CallerAudio, CallerSilence
+from actors.mulaw import to_base64
 from actors.ports import ModelGone, ModelSession
 
 FRAME_MS = 20
@@ -20,31 +21,44 @@ class CallerLane:
     each would cost as much as all the rest of its way. What the connection does not take at once, or what comes while there is
     none, waits in a mailbox; the oldest is dropped when it overflows.
 
-    `hold_back`: seconds that may wait. `sent`: told of what was sent, in order.
+    `hold_back`: seconds that may wait. `sent`: told of what was sent, in order. `append_ms`: audio that goes in one piece; more
+    than a frame costs the first of them the time until the last, and spares a message each.
     """
 
-    def __init__(self, hold_back: float, sent: Callable[[Sequence[Heard]], None]) -> None:
+    def __init__(self, hold_back: float, sent: Callable[[Sequence[Heard]], None], append_ms: int = FRAME_MS) -> None:
         self._waiting: Mailbox[Heard] = Mailbox("caller_audio", frames(hold_back), WhenFull.DROP_OLDEST)
         self._sent = sent
         self._open: ModelSession | None = None
         """The session, while nothing waits and nobody else writes audio to it."""
+        self._piece = max(1, append_ms // FRAME_MS)
+        self._gathered: list[CallerAudio] = []
+        """Frames of a piece that is not whole yet."""
 
     def post(self, item: Heard) -> None:
         """Sends `item`, or keeps it until it can be sent."""
         session = self._open
-        if (
-            session is not None
-            and not self._waiting.holds
-            and isinstance(item, CallerAudio)
-            and session.append_now(item.payload)
-        ):
+        if session is None or self._waiting.holds or not isinstance(item, CallerAudio):
+            self._keep(item)
+        elif self._piece == 1 and session.append_now(item.payload):
             self._sent((item,))
+        elif len(self._gathered) + 1 < self._piece:
+            self._gathered.append(item)
+        elif self._piece > 1 and session.append_now(to_base64(b"".join(one.audio for one in (*self._gathered, item)))):
+            gathered, self._gathered = (*self._gathered, item), []
+            self._sent(gathered)
         else:
-            self._waiting.post(item)
+            self._keep(item)
+
+    def _keep(self, item: Heard) -> None:
+        for one in (*self._gathered, item):
+            self._waiting.post(one)
+        self._gathered.clear()
 
     def take_all(self) -> list[Heard]:
         """All that waits."""
-        return self._waiting.take_all()
+        waiting = [*self._gathered, *self._waiting.take_all()]
+        self._gathered.clear()
+        return waiting
 
     def stats(self) -> MailboxStats:
         """Of the mailbox; what went straight through was never in it."""

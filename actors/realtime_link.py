@@ -158,6 +158,8 @@ class LinkLimits:
     """For another session to be had when one was lost; 0: none is tried."""
     standby: bool = False
     """Whether a second session is kept ready all the time, to take the place of a lost one at once."""
+    append_ms: int = 20
+    """Caller audio that goes to the model in one piece, ms."""
 
 
 class RealtimeLink:
@@ -175,7 +177,7 @@ class RealtimeLink:
     """
 
     def __init__(self, model: ModelPort, config: SessionConfig, limits: LinkLimits, notebook: Notebook) -> None:
-        self.audio = CallerLane(limits.hold_back, self._audio_sent)
+        self.audio = CallerLane(limits.hold_back, self._audio_sent, limits.append_ms)
         self.inbox: Mailbox[LinkMessage] = Mailbox("link", COMMANDS, WhenFull.FATAL)
         self._model = model
         self._config = config
@@ -217,8 +219,6 @@ class RealtimeLink:
         """Cancelled when the caller has waited too long for a session."""
         self._speech_until: Callable[[], float] = lambda: -math.inf
         self._changed = trio.Event()
-        self._looks_again = math.inf
-        """When the watch looks whether something is due, unless it is told before that something has changed."""
 
     def _new_desk(self) -> ReplyDesk:
         turns = self._config.turn_detection
@@ -715,7 +715,7 @@ class RealtimeLink:
         if not self._contested:  # else it may be the reply that the caller speaks over, and no answer to that
             self._handover.turn_answered()
         self._wait.begins(trio.current_time())
-        if self._due() < self._looks_again:  # else the watch finds it in time, and is not woken for every delta
+        if event.reply not in self._spoken:  # what follows only puts off what is due: the watch finds that in time
             self._changed.set()
         if event.reply in self._broken_off:
             return
@@ -914,8 +914,7 @@ class RealtimeLink:
         """What is due when nothing happens: the rungs of the caller's wait, and another session before this one is over."""
         while True:
             self._changed = trio.Event()
-            self._looks_again = self._due()
-            with trio.move_on_at(self._looks_again) as waiting:
+            with trio.move_on_at(self._due()) as waiting:
                 await self._changed.wait()
             if not waiting.cancelled_caught:
                 continue  # something changed, and so may what is due

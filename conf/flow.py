@@ -260,9 +260,17 @@ class Flow:
     keypad: Keypad = attrs.field(factory=Keypad)
     tools: Mapping[str, PythonTool] = attrs.field(factory=dict[str, PythonTool])
     """Only from Python."""
+    _counted: dict[str, tuple[Transition, ...]] = attrs.field(
+        init=False, factory=dict[str, tuple[Transition, ...]], eq=False, repr=False
+    )
 
     def transitions_of(self, state: str) -> tuple[Transition, ...]:
         """The transitions that count in `state`, in the order in which they are tried."""
+        if state not in self._counted:  # asked at every step of every call
+            self._counted[state] = self._transitions(state)
+        return self._counted[state]
+
+    def _transitions(self, state: str) -> tuple[Transition, ...]:
         own = (*self.states[state].transitions, *self.shared)
         minded = any(part.silence is not None for transition in own for part in transition.when.parts())
         if minded or not self.idle_seconds:

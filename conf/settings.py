@@ -169,6 +169,12 @@ class Model:
         60,
         "Seconds in which a session that was lost may be replaced inside the call; 0: the keypad menu at once.",
     )
+    append_ms: int = _number(
+        20,
+        20,
+        100,
+        "Caller audio in one message to the model, ms, in whole frames of 20: more costs time and spares work.",
+    )
     standby: str = _choice(
         "off",
         ("off", "on"),

@@ -85,6 +85,7 @@ def plan(settings: Settings, flow: Flow, prompts: Prompts) -> CallPlan:
             flow.reply_seconds_at_most,
             model.replace_seconds,
             model.standby == "on",
+            model.append_ms,
         ),
         barge_in=barge_in,
     )
