@@ -460,7 +460,7 @@ class Framer:
         del item.buffer[:size]
         self._waiting -= size
         item.handed += audio
-        if len(item.handed) > 2 * self._keep:
+        if len(item.handed) > self._keep + 2 * self._frame:
             del item.handed[: -self._keep]
         return Frame(item.name, audio)
 

@@ -74,6 +74,8 @@ class Handover:
         """Audio of the caller's went to the model."""
         sent = self._sent
         for event in events:
+            if isinstance(event, CallerAudio):
+                event.shrink()
             sent.append((now, event))
         oldest = min(self._turn_from, now - KEPT)
         while sent and sent[0][0] < oldest:

@@ -33,6 +33,10 @@ class CallerAudio:
             self._audio = from_base64(self.payload)
         return self._audio
 
+    def shrink(self) -> None:
+        """For those who keep many: what was decoded is forgotten until somebody looks again."""
+        self._audio = None
+
 
 @attrs.frozen
 class CallerSilence:
