@@ -14,6 +14,12 @@ LOUD = 3
 """Mean magnitude of a frame that may be speech (see `loudness`)."""
 SPEECH_MS = 300
 """Loud audio that makes an utterance; less is a click or a cough."""
+SYLLABLE_MS = 100
+"""Loud audio without a gap that may be a syllable; keys that are typed are shorter."""
+PLAIN_MS = 500
+"""Syllables after which there is no doubt that somebody spoke."""
+REST_MS = 5000
+"""Silence after which a noise counts as over."""
 
 
 @attrs.define
@@ -28,27 +34,54 @@ class Ear:
     _last_loud: float = -math.inf
     _first_end: float | None = None
     _began: float = -math.inf
+    _run_ms: int = 0
+    """Loud audio without a gap, until now."""
+    _syllables_ms: int = 0
+    _quiet_ms: int = 0
+    """Silence until now."""
+    _vouched_for: bool = False
+    """Whether something was taken for speech because it was plain, and nobody else has heard any since."""
 
     def listen(self, audio: bytes, now: float) -> bool:
         """Takes in a frame of µ-law that arrived at `now`; whether it was the one that made an utterance of it."""
+        lasts = len(audio) // BYTES_PER_MS
         if loudness(audio) < LOUD:
+            self._run_ms, self._quiet_ms = 0, self._quiet_ms + lasts
+            self._vouched_for = self._vouched_for and self._quiet_ms < REST_MS
             return False
+        self._run_ms, self._quiet_ms = self._run_ms + lasts, 0
+        if self._run_ms >= SYLLABLE_MS:
+            self._syllables_ms += lasts if self._run_ms - lasts >= SYLLABLE_MS else self._run_ms
         if now - self._last_loud > self.pause and self._first_end is None:
             self._first_end = self.unanswered_since
         if not self._loud_ms:
             self._began = now
         before, self._last_loud = self._loud_ms, now
-        self._loud_ms += len(audio) // BYTES_PER_MS
+        self._loud_ms += lasts
         return before < SPEECH_MS <= self._loud_ms
 
     def heard(self, began: float, now: float) -> None:
         """Somebody else heard the caller speak since `began`, over the agent's voice."""
         self._loud_ms, self._began, self._last_loud = max(self._loud_ms, SPEECH_MS), began, now
+        self._syllables_ms = max(self._syllables_ms, PLAIN_MS)
 
     def sign_of_life(self) -> None:
         """The model said something: what the caller said before is no question that it left open."""
-        self._loud_ms = 0
+        self._loud_ms = self._syllables_ms = 0
         self._first_end = None
+
+    def vouch(self) -> None:
+        """What was heard is taken for speech on our word: once, for a line that is never at rest is noisy."""
+        self._vouched_for = True
+
+    def confirmed(self) -> None:
+        """Somebody else heard the caller say something."""
+        self._vouched_for = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether somebody spoke, beyond doubt, since the model's last sign of life."""
+        return self._syllables_ms >= PLAIN_MS and not self._vouched_for
 
     @property
     def unanswered_from(self) -> float | None:

@@ -380,6 +380,11 @@ class Probe:
 
 
 @attrs.frozen
+class CommitTurn:
+    """What the caller has said is a turn, though the model did not detect one; answered by `TurnCommitted`, or a trouble."""
+
+
+@attrs.frozen
 class Retune:
     """From now on the caller's turns are to be detected so."""
 
@@ -399,7 +404,7 @@ class Extract:
 
 
 ModelCommand: TypeAlias = (
-    Configure | Probe | Tell | AskReply | CancelReply | Truncate | DropItem | ToolResult | Retune | Extract
+    Configure | Probe | Tell | AskReply | CommitTurn | CancelReply | Truncate | DropItem | ToolResult | Retune | Extract
 )
 
 # ---------------------------------------------------------------- between the actors

@@ -24,6 +24,7 @@ from actors.messages import (
     CallerWords,
     CallState,
     CancelReply,
+    CommitTurn,
     DropItem,
     Extract,
     Extracted,
@@ -70,6 +71,10 @@ from actors.waiting import CallerWait, Rung
 
 COMMANDS = 64
 """Commands that may wait for a session: a few a turn. A full one means that the flow has gone mad."""
+UNNOTICED = "unnoticed"
+"""The caller's turn that the model did not detect, until it has a name."""
+NOTHING_COMMITTED = "input_audio_buffer_commit_empty"
+"""What the model says that has nothing to commit."""
 VOICELESS_AT_MOST = 2
 """Replies to turns that may follow each other without a word: one is how a model keeps silent on a noise."""
 RETRY_SECONDS = 0.4
@@ -138,6 +143,8 @@ FlowInput = (
     LinkUp | LinkLost | CallerWaits | CallerSpoke | CallerDone | CallerSaid | Extracted | ToolsCalled | ReplyOver
 )
 WatcherInput = SpeechStarted | SpeechStopped | CallerWords | FloorTaken
+LIFE_ONLY = SessionAgreed | ModelTrouble | Extracted | CallerWords
+"""What a model says that may take no notice of who speaks now."""
 
 
 @attrs.frozen
@@ -259,6 +266,8 @@ class RealtimeLink:
         """The words of those of them that had any after all."""
         self._to_drop: list[str] = []
         """Those of them that the model still knows of, and must forget before it speaks."""
+        self._committing = False
+        """Whether the model was told of a turn that it did not detect."""
 
     async def run(
         self,
@@ -540,6 +549,8 @@ class RealtimeLink:
                 continue
             if isinstance(command, CancelReply) and not self._desk.knows(command.reply):
                 continue
+            if isinstance(command, CommitTurn) and not self._committing:
+                continue
             if isinstance(command, ToolResult) and command.call_id not in self._calls:
                 kept.append(self._as_text(command))
                 continue
@@ -684,8 +695,7 @@ class RealtimeLink:
     async def _read(self, session: ModelSession, nursery: trio.Nursery) -> None:
         while True:
             event = await session.receive()
-            self._wait.sign_of_life(trio.current_time())
-            self._handover.alive(trio.current_time())
+            self._sign_of_life(event)
             if isinstance(event, ReplyAudio):
                 self._on_audio(event)
             elif isinstance(event, ReplyWords):
@@ -702,6 +712,17 @@ class RealtimeLink:
                 self._on_turn(event)
             if self._desk.take_wish():
                 self.inbox.post(AskReply())
+
+    def _sign_of_life(self, event: ModelEvent) -> None:
+        now = trio.current_time()
+        if self._wait.sign_of_life(now, notices=not isinstance(event, LIFE_ONLY)):
+            self._notebook.trouble("model", "it took no notice of what the caller said, and is told of it")
+            self._handover.turn_began(UNNOTICED, now)
+            self._committing = True
+            self.inbox.post(CommitTurn())
+            self._changed.set()
+        elif self._ear.unanswered_since is None:
+            self._handover.alive(now)
 
     def _on_audio(self, event: ReplyAudio) -> None:
         self._desk.spoke(event.reply)
@@ -744,6 +765,7 @@ class RealtimeLink:
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
             self._items.add(event.item)
+            self._ear.confirmed()
             self._handover.turn_began(event.item, trio.current_time())
             if self._is_contested():
                 self._contested[event.item] = _Contested()
@@ -754,6 +776,7 @@ class RealtimeLink:
                 self._turn_begins(event.item)
             self._watcher.post(event)
         elif isinstance(event, SpeechStopped):
+            self._committing = False
             self._handover.turn_over(trio.current_time())
             if event.item in self._contested:
                 self._contested[event.item].stopped = True
@@ -766,7 +789,11 @@ class RealtimeLink:
                 self._desk.speech_stopped()
                 self._turn_ends(event.item)
         elif isinstance(event, TurnCommitted):
-            if event.item not in self._contested and event.item not in self._dismissed:
+            if event.item in self._contested or event.item in self._dismissed:
+                return
+            if self._committing and (event.item not in self._items or self._desk.caller_speaks):
+                self._turn_committed(event.item)
+            else:
                 self._notebook.caller_turn(event.item)
         elif isinstance(event, CallerWords):
             if event.item in self._contested:
@@ -805,13 +832,24 @@ class RealtimeLink:
         self._notebook.caller_turn(item)
         self._notebook.say("caller_speaks", item=item)
 
-    def _turn_ends(self, item: str) -> None:
+    def _turn_committed(self, item: str) -> None:
+        """The model was told that this is a turn. It may have heard it begin at the last moment; it will not hear it end."""
+        self._committing = False
+        self._desk.insist()
+        if item not in self._items:
+            self._items.add(item)
+            self._handover.turn_began(item, trio.current_time())
+            self._turn_begins(item)
+        self._handover.turn_over(trio.current_time())
+        self._turn_ends(item, by_us=True)
+
+    def _turn_ends(self, item: str, *, by_us: bool = False) -> None:
         self._words_unanswered = self._wait.tools_out = False
         self._notebook.caller_stopped(item)
         self._flow.post(CallerDone(item))
         self._wait.turn_over(trio.current_time())
         self._changed.set()
-        if not self._config.turn_detection.create_response:
+        if by_us or not self._config.turn_detection.create_response:
             self._answer_due = True
             self.inbox.post(AnswerTurn())
 
@@ -821,6 +859,7 @@ class RealtimeLink:
             return
         self._flow.post(CallerSaid(event.item, event.text, event.confidence))
         self._words_unanswered = True
+        self._ear.confirmed()
         self._handover.turn_written(event.item)
         if self._voiceless and not self._wait.waits:
             self._answer_words()
@@ -903,6 +942,9 @@ class RealtimeLink:
             raise ModelGone(f"{trouble.code}: {trouble.text}", fatal=trouble.gravity is Gravity.FATAL)
         if trouble.code == "conversation_already_has_active_response":
             self._desk.refused()
+        elif trouble.code == NOTHING_COMMITTED and self._committing:  # the words are lost, but the caller waits
+            self._committing = False
+            self.inbox.post(AskReply())
 
     # ------------------------------------------------------------ silence
 

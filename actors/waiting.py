@@ -3,7 +3,8 @@
     filler ──▶ filler, or apology ──▶ the session is lost: another one, or the keypad menu
 
 Every rung is a deadline, counted from the moment at which the caller last heard anything. A model that gives no sign of life
-is lost without the second rung; to one whose turn detection takes no notice of the caller a probe is sent first.
+is lost without the second rung; to one whose turn detection takes no notice of the caller a probe is sent first, and one that
+lives is told what was said.
 """
 
 import enum
@@ -115,10 +116,24 @@ class CallerWait:
         if self.tools_out:
             self.tools_out, self._tools_back = False, now
 
-    def sign_of_life(self, now: float) -> None:
-        """The model said something, whatever it was."""
+    def sign_of_life(self, now: float, *, notices: bool = True) -> bool:
+        """The model said something; `notices`: it would have said that also of what the caller says now.
+
+        True: it lives, and is deaf to somebody who spoke and waits. That wait began when the turn should have been over.
+        """
+        self.life = now
+        since = self.ear.unanswered_since
+        if not notices and since is not None and self._probed_at is None:
+            return False
+        deaf = not (notices or since is None or self.waits or self.desk.caller_speaks) and self.ear.plain
+        if deaf and since is not None:
+            self.ear.vouch()
+            self.owed, self._heard_late_until = True, now + self.turn_ends + HEARD_LATE
+            if not self.fillers:
+                self._since = since + self.turn_ends
         self.ear.sign_of_life()
-        self._probed_at, self.life = None, now
+        self._probed_at = None
+        return deaf
 
     def climbed(self, rung: Rung, now: float) -> None:
         """`rung` was due, and its due is done."""

@@ -19,6 +19,7 @@ from actors.messages import (
     CallerWords,
     CallState,
     CancelReply,
+    CommitTurn,
     Configure,
     DropItem,
     Extract,
@@ -397,6 +398,8 @@ def _event(command: ModelCommand) -> dict[str, Any]:
         return event
     if isinstance(command, AskReply):
         return {"type": "response.create"}
+    if isinstance(command, CommitTurn):
+        return {"type": "input_audio_buffer.commit"}
     if isinstance(command, CancelReply):
         return {"type": "response.cancel", "response_id": command.reply}
     if isinstance(command, Truncate):

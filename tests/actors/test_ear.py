@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ear import SPEECH_MS, Ear
+from actors.ear import PLAIN_MS, REST_MS, SPEECH_MS, SYLLABLE_MS, Ear
 from actors.mulaw import decode, from_base64, loudness, silence, to_base64
 
 LOUD = to_base64(bytes([0x00, 0x80] * 80))
@@ -42,6 +42,41 @@ def test_a_sign_of_life_closes_what_was_open_and_the_next_utterance_counts_anew(
     ear.sign_of_life()
     assert ear.unanswered_since is None
     assert listen(ear, LOUD, 1000, now)[1] == 1
+
+
+def test_syllables_are_plain_and_keys_that_are_typed_are_not():
+    ear, now = Ear(0.8), 0.0
+    for _ in range(50):
+        now, _ = listen(ear, LOUD, SYLLABLE_MS - 20, now)
+        now, _ = listen(ear, QUIET, 60, now)
+    assert ear.unanswered_since is not None
+    assert not ear.plain
+    for _ in range(PLAIN_MS // SYLLABLE_MS):
+        assert not ear.plain
+        now, _ = listen(ear, LOUD, SYLLABLE_MS, now)
+        now, _ = listen(ear, QUIET, 60, now)
+    assert ear.plain
+
+
+def test_what_somebody_else_heard_is_plain():
+    ear = Ear(0.8)
+    ear.heard(1.0, 2.0)
+    assert ear.plain
+    ear.sign_of_life()
+    assert not ear.plain
+
+
+def test_nothing_is_plain_a_second_time_before_the_line_was_at_rest_or_somebody_else_heard_the_caller():
+    for confirmed, quiet, plain in ((False, REST_MS - 20, False), (False, REST_MS, True), (True, 20, True)):
+        ear = Ear(0.8)
+        now, _ = listen(ear, LOUD, 1000, 0.0)
+        ear.vouch()
+        ear.sign_of_life()
+        now, _ = listen(ear, QUIET, quiet, now)
+        if confirmed:
+            ear.confirmed()
+        listen(ear, LOUD, 1000, now)
+        assert ear.plain is plain
 
 
 @given(st.binary(max_size=2000))

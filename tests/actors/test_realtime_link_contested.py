@@ -14,6 +14,7 @@ from actors.messages import (
     CallerSpoke,
     CallerWords,
     CancelReply,
+    CommitTurn,
     Configure,
     DropItem,
     Gravity,
@@ -371,7 +372,7 @@ async def test_a_model_that_took_no_notice_of_who_took_the_floor_is_probed_given
     assert any("no sign of life" in trouble for trouble in desk.troubles)
 
 
-async def test_a_model_that_took_no_notice_but_answers_the_probe_is_kept(
+async def test_a_model_that_took_no_notice_but_answers_the_probe_is_kept_and_told_of_the_turn(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = Desk(nursery)
@@ -380,9 +381,14 @@ async def test_a_model_that_took_no_notice_but_answers_the_probe_is_kept(
     with trio.fail_after(60):
         await session.told(Probe)
     session.push(ModelTrouble("probe", "alive", Gravity.BENIGN))
+    with trio.fail_after(1):
+        await session.told(CommitTurn)
+        session.push(TurnCommitted("u1"))
+        await session.told(AskReply)
+    session.speak("r1", "i1", ms(20))
     await trio.sleep(60)
     assert not session.closed
-    assert len(session.said(Probe)) == 1
+    assert len(session.said(Probe)) == len(session.said(CommitTurn)) == 1
 
 
 def test_an_ear_that_is_told_of_speech_takes_it_for_an_utterance_until_the_model_says_something() -> None:

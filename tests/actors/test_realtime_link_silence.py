@@ -5,12 +5,17 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.ear import REST_MS
 from actors.messages import (
     AnswerTools,
     AskReply,
     CallerAudio,
+    CallerDone,
+    CallerSaid,
+    CallerSpoke,
     CallerWaits,
     CallerWords,
+    CommitTurn,
     Gravity,
     ModelEvent,
     ModelTrouble,
@@ -21,16 +26,18 @@ from actors.messages import (
     ReplyOver,
     ReplyStatus,
     SessionAgreed,
+    SessionConfig,
     SetPatience,
     SpeechStarted,
     SpeechStopped,
     StopTalking,
     ToolCall,
     ToolResult,
+    TurnCommitted,
 )
 from actors.waiting import CALLER_TURN_AT_MOST, FILLER_SHARE, PROBE_PATIENCE
 from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
-from tests.kit.model import agreed_to
+from tests.kit.model import FakeSession, agreed_to
 
 SILENCE = LIMITS.silence
 TURN_END = SESSION.turn_detection.silence_ms / 1000
@@ -400,7 +407,7 @@ async def test_any_answer_to_the_probe_keeps_the_link_and_the_next_utterance_is_
     desk = LinkDesk(nursery)
     session = await desk.up()
     for number in (1, 2):
-        await desk.caller(1000)
+        await desk.caller(400)
         with trio.fail_after(10):
             await session.told(Probe, number)
         await trio.sleep(SILENCE / 2 - 0.1)  # just in time
@@ -408,7 +415,7 @@ async def test_any_answer_to_the_probe_keeps_the_link_and_the_next_utterance_is_
         await trio.sleep(100)
         assert not desk.over.is_set()
     assert len(session.said(Probe)) == 2
-    assert session.said(AskReply) == []
+    assert session.said(AskReply) == session.said(CommitTurn) == []  # that it keeps silent on a noise is its right
 
 
 @pytest.mark.parametrize(("payload", "milliseconds"), [(QUIET, 60_000), (LOUD, 280)])
@@ -473,6 +480,180 @@ async def test_a_caller_who_asks_again_and_again_does_not_put_the_loss_off(
             await desk.caller(400)
             await trio.sleep(pause)
     assert desk.over.is_set(), f"after 60 s of calls into the silence, and {len(session.said(Probe))} probes"
+
+
+# ---------------------------------------------------------------- a model that lives, and does not hear the caller
+
+LIVES = SessionAgreed(agreed_to(SESSION))
+
+
+async def answer_turn(session: FakeSession, number: int) -> None:
+    """The model takes what was committed for a turn, is asked, and answers."""
+    session.push(TurnCommitted(f"u{number}"))
+    with trio.fail_after(1):
+        await session.told(AskReply, number)
+    session.speak(f"r{number}", f"i{number}", ms(20))
+
+
+async def not_heard(desk: LinkDesk, session: FakeSession, milliseconds: int = 1000) -> None:
+    """The caller speaks, the model takes no notice, and answers the probe."""
+    probes = len(session.said(Probe))
+    await desk.caller(milliseconds)
+    with trio.fail_after(10):
+        await session.told(Probe, probes + 1)
+    session.push(LIVES)
+    await desk.caller(100, QUIET)
+
+
+@pytest.mark.parametrize("config", [SESSION, MANUAL], ids=["the model answers by itself", "it is asked"])
+async def test_what_a_deaf_model_took_no_notice_of_is_committed_and_answered_as_any_turn(
+    config: SessionConfig, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=config)
+    session = await desk.up()
+    await not_heard(desk, session)
+    assert [at - desk.began for at in session.times(CommitTurn)] == pytest.approx([1 - FRAME + PROBE_AFTER])
+    assert session.said(AskReply) == []
+    session.push(TurnCommitted("u1"))
+    with trio.fail_after(1):
+        await session.told(AskReply)
+    told = desk.flow.take_all()
+    assert [event for event in told if isinstance(event, CallerSpoke | CallerDone)] == [CallerSpoke(), CallerDone("u1")]
+    session.push(ReplyBegan("r1"), CallerWords("u1", "When are you open?", True))
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(100)
+    assert CallerSaid("u1", "When are you open?", None) in desk.flow.take_all()
+    assert not desk.over.is_set()
+    assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == 1
+
+
+async def test_the_wait_of_a_caller_whom_the_model_did_not_hear_counts_from_the_end_of_their_turn(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await not_heard(desk, session)
+    session.push(TurnCommitted("u1"), ReplyBegan("r1"))
+    filler_due = 1 - FRAME + TURN_END + FILLER_AFTER
+    await trio.sleep(filler_due - desk.now() - 0.01)
+    assert fillers(desk) == []
+    await trio.sleep(0.02)
+    assert fillers(desk) == [1]
+    assert desk.now() < 1 - FRAME + SILENCE
+
+
+async def test_a_model_that_has_nothing_to_commit_is_asked_to_speak_all_the_same(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await not_heard(desk, session)
+    session.push(ModelTrouble("input_audio_buffer_commit_empty", "buffer too small", Gravity.BENIGN))
+    with trio.fail_after(1):
+        await session.told(AskReply)
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(100)
+    assert not desk.over.is_set()
+    assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == 1
+
+
+async def test_a_model_that_does_not_say_that_it_committed_is_given_up_in_time(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    await not_heard(desk, await desk.up())
+    assert "silent" in (await desk.lost(20)).reason
+
+
+async def test_a_turn_that_the_model_hears_begin_when_it_is_told_of_it_is_over_when_it_is_committed(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await not_heard(desk, session)
+    session.push(SpeechStarted("u1"), TurnCommitted("u1"))
+    with trio.fail_after(1):
+        await session.told(AskReply)
+    told = desk.flow.take_all()
+    assert [event for event in told if isinstance(event, CallerSpoke | CallerDone)] == [CallerSpoke(), CallerDone("u1")]
+
+
+async def test_a_turn_that_the_model_detected_itself_meanwhile_is_answered_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    await not_heard(desk, session)
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), TurnCommitted("u1"))
+    session.push(ModelTrouble("input_audio_buffer_commit_empty", "buffer too small", Gravity.BENIGN))
+    with trio.fail_after(1):
+        await session.told(AskReply)
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(100)
+    assert len(session.said(AskReply)) == 1
+    assert [event for event in desk.flow.take_all() if isinstance(event, CallerDone)] == [CallerDone("u1")]
+
+
+async def test_a_noisy_line_does_not_make_the_agent_talk_to_itself(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for number in range(20):  # a machine that runs now and then
+        await not_heard(desk, session)
+        if not number:
+            await answer_turn(session, 1)
+        await desk.caller(1000, QUIET)
+    assert len(session.said(CommitTurn)) == 1
+    await desk.caller(REST_MS, QUIET)
+    await not_heard(desk, session)
+    assert len(session.said(CommitTurn)) == 2
+
+
+@pytest.mark.parametrize("by", ["words", "another turn"])
+async def test_a_caller_of_whom_the_model_heard_something_is_spoken_for_again(
+    by: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for number in (1, 2, 3):
+        await not_heard(desk, session)
+        assert len(session.said(CommitTurn)) == number
+        await answer_turn(session, number)
+        if by == "words":
+            session.push(CallerWords(f"u{number}", "Hello?", True))
+        else:
+            session.push(SpeechStarted(f"v{number}"), SpeechStopped(f"v{number}"))
+            session.speak(f"s{number}", f"j{number}", ms(20))
+        await trio.sleep(1)
+
+
+async def test_a_model_that_says_something_else_in_between_is_asked_all_the_same_whether_it_hears_the_caller(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    await desk.caller(1000)
+    session.push(CallerWords("u0", "what was said before", True))
+    await desk.caller(100, QUIET)
+    await not_heard(desk, session, 0)
+    assert len(session.said(CommitTurn)) == 1
+
+
+async def test_what_was_committed_and_not_answered_is_heard_by_the_next_session(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=attrs.evolve(LIMITS, replace=8.0))
+    session = await desk.up()
+    await not_heard(desk, session)
+    session.push(TurnCommitted("u1"))
+    await wait_all_tasks_blocked()
+    session.lose()
+    with trio.fail_after(5):
+        second = await desk.model.session(2)
+    await trio.sleep(1)
+    assert second.heard.count(LOUD) == 50
+    assert second.said(CommitTurn) == []
 
 
 # ---------------------------------------------------------------- patience

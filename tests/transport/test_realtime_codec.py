@@ -58,6 +58,7 @@ def read(*events: object) -> list[ModelEvent | None]:
 COMMANDS: list[tuple[say.ModelCommand, str]] = [
     (say.Probe(), '"session.update","session":{"type":"realtime"}'),
     (say.AskReply(), '"response.create"'),
+    (say.CommitTurn(), '"input_audio_buffer.commit"'),
     (say.CancelReply("resp_1"), '"response.cancel","response_id":"resp_1"'),
     (say.Truncate("i_1", 14), '"conversation.item.truncate","item_id":"i_1","content_index":0,"audio_end_ms":14'),
     (say.DropItem("item_1"), '"conversation.item.delete","item_id":"item_1"'),

@@ -7,6 +7,7 @@ import attrs
 import pytest
 import trio
 
+from actors.ear import Ear
 from actors.framer import Framer
 from actors.handover import Handover
 from actors.ledger import HeardLedger
@@ -139,6 +140,16 @@ def noticed(plan: Plan, what: str) -> bool:
 def test_a_caller_who_is_left_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CallerWait, "next", lambda self: (float("inf"), Rung.FILLER))
     assert noticed(a_plan(0, Fault("model_no_replies")), "silence")
+
+
+def test_who_speaks_to_a_deaf_model_is_heard_all_the_same_and_it_is_noticed_if_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    acts = (Act("say", "Tuesday at three."), Act("wait", seconds=9.0))
+    deaf = Plan(0, "appointment", acts, (Fault("model_deaf"),))
+    assert simulate(deaf).wrong == ()
+    monkeypatch.setattr(Ear, "plain", False)
+    assert noticed(deaf, "9.5 s of silence after the caller spoke")
 
 
 def test_a_delivery_that_is_not_made_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,7 @@ class _Session:
         self._stalled = False
         """Whether nothing is sent any more."""
         model = _model_asked(log.path)
+        self._opened = trio.current_time()
         self._session = sessions.new_session(self.new_id("sess"), model, int(time.time() + faults.session_seconds))
         turns = self._session["audio"]["input"]["turn_detection"]
         self._voice = VoiceActivity(turns, faults.voice_after_ms // 20, script.hears)
@@ -320,6 +321,8 @@ class _Session:
         if len(self.log.audio) < 600_000 * BYTES_PER_MS:
             self.log.audio += audio
             self.log.audio_until = trio.current_time()
+        if self._deaf and not self._voice.speaking:
+            return None
         for heard in self._voice.listen(audio):
             if isinstance(heard, Started):
                 self._speech_started(heard.at_ms)
@@ -341,7 +344,10 @@ class _Session:
         if had < COMMIT_AT_LEAST_MS:
             text = f"buffer too small. Expected at least 100ms of audio, but buffer only has {had:.2f}ms of audio."
             return Problem("input_audio_buffer_commit_empty", None, f"Error committing input audio buffer: {text}")
-        self._turn_item = self.new_id("item")
+        if not self._voice.speaking:  # else it is the turn that had begun, and its end is not told
+            self._turn_item = self.new_id("item")
+            self._turn_from = max(0, len(self.log.audio) - self._buffered * BYTES_PER_MS // PCM_BYTES_PER_MS)
+        self._voice.forget()
         self._committed()
         return None
 
@@ -373,6 +379,7 @@ class _Session:
 
     def _clear(self, _: dict[str, Any]) -> None:
         self._buffered = 0
+        self._voice.forget()
         self.emit("input_audio_buffer.cleared")
 
     # ------------------------------------------------------------ replies
@@ -403,6 +410,11 @@ class _Session:
         results, text = ((), "") if apart else self.conversation.take_news()
         prompted = Prompted(self._turn, results, text, apart, self.log.client)
         self.replies.begin(prompted, self._nursery, apart=apart, metadata=metadata)
+
+    @property
+    def _deaf(self) -> bool:
+        after = self._faults.deaf_after_ms
+        return after is not None and trio.current_time() >= self._opened + after / 1000
 
     @property
     def _bytes_per_ms(self) -> int:

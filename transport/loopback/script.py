@@ -117,6 +117,8 @@ class Faults:
     """The TCP connection is cut without a close frame."""
     no_replies: bool = False
     """Turns are detected, and no response ever begins."""
+    deaf_after_ms: int | None = None
+    """No turn is detected any more, once the caller is silent; all else is as it should be."""
     stall_after_ms: int = 0
     """No event any more; pings are answered."""
     fail_codes: tuple[str, ...] = ()

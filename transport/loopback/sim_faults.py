@@ -63,6 +63,8 @@ def model_faults(plan: Plan) -> tuple[Faults, ...]:
                 first["close_after_ms"] = at
             case "model_stall":
                 first["stall_after_ms"] = at
+            case "model_deaf":
+                first["deaf_after_ms"] = at // 4
             case "model_refuse":
                 first["refuse_status"] = 503 if fault.size < 6 else 429
             case "model_fail":

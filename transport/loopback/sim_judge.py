@@ -12,7 +12,9 @@ from typing import Any
 
 import attrs
 
+from actors.ear import PLAIN_MS
 from actors.mulaw import BYTES_PER_MS
+from actors.realtime_link import ECHO_TAIL
 from conf.prompts import load_prompt
 from transport.loopback.carrier import CarriedCall
 from transport.loopback.playback import Heard
@@ -230,9 +232,18 @@ def _silences(case: Case, party: Party) -> Iterator[str]:
             follows = spoken[which + 1] - 0.4 if which + 1 < len(spoken) else ended
             if follows - end <= limit or any(at < end < until for at, until in voiced):
                 continue
+            if case.concerns("model_deaf", party) and not _is_plain(party, end, voiced):
+                continue
             until = min([*(at for at, _ in voiced if at > end - 0.3), follows, ended])
             if until - end > limit:
                 yield f"{until - end:.1f} s of silence after the caller spoke"
+
+
+def _is_plain(party: Party, end: float, voiced: list[tuple[float, float]]) -> bool:
+    """Whether enough of what the caller said until `end` was said after the agent: what is loud before may be its echo."""
+    began = next((turn.began for turn in turns_of(party) if turn.began < end <= turn.ended + 0.001), end)
+    alone = max([began, *(until + ECHO_TAIL for at, until in voiced if at < end)])
+    return end - alone > PLAIN_MS / 1000
 
 
 def _undisturbed(case: Case, party: Party) -> Iterator[str]:

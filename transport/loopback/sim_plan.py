@@ -77,6 +77,7 @@ KINDS = {
     "standby": "no fault: a second session is kept ready",
     "marks_swapped": "marks come back in the wrong order",
     "model_away": "the model's connection is cut, and for a while there is no other",
+    "model_deaf": "the model lives, and does not hear that the caller speaks",
 }
 FIRST_KINDS = tuple(KINDS)[: list(KINDS).index("worker_dies")]
 """Those that there were first: with them old seeds still mean what they meant."""

@@ -51,6 +51,10 @@ class VoiceActivity:
                 found.append(event)
         return found
 
+    def forget(self) -> None:
+        """The audio is gone from the buffer: a turn that had begun does not end."""
+        self.speaking, self._voiced, self._quiet_ms = False, 0, 0
+
     def _window(self, window: bytes) -> Started | Stopped | None:
         assert self.settings is not None
         threshold = self.settings.get("threshold", 0.5)

@@ -10,6 +10,7 @@ import trio.testing
 import trio_websocket
 from trio.testing import MockClock
 
+from actors.mulaw import silence
 from tests.transport.loopback.model_kit import (
     EVENTS,
     KEY,
@@ -183,6 +184,42 @@ async def test_a_commit_needs_100_ms_of_the_sessions_format(
         await client.next("input_audio_buffer.committed")
         await client.send("input_audio_buffer.commit")
         await client.refused()
+
+
+async def test_a_deaf_model_detects_no_turn_and_writes_down_all_that_is_committed(autojump_clock: MockClock) -> None:
+    heard: list[bytes] = []
+
+    def writer(audio: bytes) -> str:
+        heard.append(audio)
+        return "hello"
+
+    async with a_talk(Script(writer=writer), Faults(deaf_after_ms=0)) as client:
+        for ms in (400, 600):
+            await client.turn(ms)
+            await client.send("input_audio_buffer.commit")
+            committed = await client.next("input_audio_buffer.committed")
+            written = await client.next("conversation.item.input_audio_transcription.completed")
+            assert written["item_id"] == committed["item_id"]
+        assert "response.created" not in client.kinds()  # a commit asks for nothing
+        await client.send("response.create")
+        await client.next("response.created")
+    assert "input_audio_buffer.speech_started" not in client.kinds()
+    assert heard == [VOICE * ms + silence(300) for ms in (400, 600)]
+
+
+async def test_a_turn_that_has_begun_is_the_one_that_is_committed_and_its_end_is_not_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_talk() as client:
+        await client.append(VOICE * 400)
+        began = await client.next("input_audio_buffer.speech_started")
+        await client.send("input_audio_buffer.commit")
+        assert (await client.next("input_audio_buffer.committed"))["item_id"] == began["item_id"]
+        await client.append(silence(1000))
+        await client.turn()
+        await client.next("input_audio_buffer.speech_stopped")
+    begun, ended = client.of("input_audio_buffer.speech_started"), client.of("input_audio_buffer.speech_stopped")
+    assert [each["item_id"] for each in ended] == [each["item_id"] for each in begun[1:]]
 
 
 async def test_items_stand_where_they_were_put(autojump_clock: MockClock) -> None:
