@@ -1,7 +1,8 @@
 """The outside of a call that is replayed: ports that give what a recording says, when it says so, and send nothing anywhere.
 
 What may answer something that the call did waits for it, though only for `GRACE`: until as much was sent on its lane as had been
-when it came. A call that goes as it went then meets everything at its old place.
+when it came. A call that goes as it went then meets everything at its old place. And what came while an answer was being made,
+which takes some time in the world and none here, comes before that answer here too.
 """
 
 import contextlib
@@ -42,6 +43,8 @@ ROUNDED = 0.0001
 """Seconds by which a time in a recording may be off."""
 GRACE = 0.04
 """Seconds that something waits, past its time, for what it answered."""
+AT_WORK = 0.02
+"""Seconds that a call may have taken to answer something."""
 AUDIO_AT_MOST = 64 * 1024 * 1024
 """Bytes of the model's speech in a recording: more than two hours."""
 FRAME_AT_MOST = 200
@@ -348,6 +351,7 @@ class ReplayedSession:
 
 def _connections(flight: Flight) -> list[_Connection]:
     found: dict[int, _Connection] = {}
+    sends: dict[int, list[float]] = {}
     size = 0
     for entry in flight.entries:
         if entry.lane != "model":
@@ -357,6 +361,8 @@ def _connections(flight: Flight) -> list[_Connection]:
                 found[_as(tuple[int, int], entry)[0]] = _Connection()
             elif entry.what == "close":
                 found[_known(_as(int, entry), found, entry)].left = entry.at
+            else:
+                sends.setdefault(_known(_as(list[Any], entry, 1)[0], found, entry), []).append(entry.at)
             continue
         number, sent, *rest = _as(list[Any], entry, 2)
         sent = _as(int, attrs.evolve(entry, value=sent))
@@ -378,7 +384,28 @@ def _connections(flight: Flight) -> list[_Connection]:
             if size > AUDIO_AT_MOST:
                 raise BadFlight("the model speaks for hours in it.")
             one.events.append(_Came(entry.at, event, sent=sent))
+    for number, one in found.items():
+        one.events = _while_at_work(one.events, sends.get(number, []))
     return list(found.values())
+
+
+def _while_at_work(events: list[_Came], sends: list[float]) -> list[_Came]:
+    """`events`, where those that came one after the other while the call was at work on an answer come together, when the last
+    one did: who takes them in as they come has all of them before the answer has gone through the actors that make it. Speech
+    comes when it came. `sends`: when something was sent on this connection."""
+    found: deque[_Came] = deque()
+    for came in reversed(events):
+        answered = sends[came.sent] if 0 <= came.sent < len(sends) else math.inf
+        after = found[0] if found else None
+        together = (
+            after is not None
+            and after.gone is None
+            and after.sent == came.sent
+            and answered - came.at <= AT_WORK
+            and not isinstance(came.event, ReplyAudio)
+        )
+        found.appendleft(attrs.evolve(came, at=after.at) if after is not None and together else came)
+    return list(found)
 
 
 def _known(number: object, found: Mapping[int, _Connection], entry: Entry) -> int:

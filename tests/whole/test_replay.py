@@ -12,9 +12,11 @@ import trio
 from trio.testing import MockClock
 
 from actors.call import Call
+from actors.mailbox import Mailbox
+from actors.messages import AskReply, SpeechStarted, SpeechStopped, ToolResult
 from conf.flow_file import load_flow
 from conf.settings import Settings
-from tests.kit.calls import PLAN, ErrandShelf, RecordShelf, a_line
+from tests.kit.calls import PLAN, ErrandShelf, RecordShelf, a_line, a_tool_call, ms
 from tests.kit.model import FakeModel
 from transport import cli, replay
 from transport.flight_file import ENDING, IN, OUT, Flight, Head, parse, read, unpacked
@@ -25,6 +27,7 @@ from transport.loopback.scenario import Scenario, default_settings
 from transport.loopback.sim_plan import Act, Fault, Plan, plan_of
 
 CALLER = "+14159392671"
+WALL = "2026-11-24T14:30:00+00:00"
 TOOLS = """
 import pathlib
 
@@ -169,7 +172,7 @@ def test_a_tool_of_python_is_not_run_again_and_its_result_is_the_recorded_one(re
 
 @pytest.mark.parametrize("away", [True, False])
 async def test_what_the_switchboard_told_the_call_it_is_told_again(away: bool, autojump_clock: MockClock) -> None:
-    head = Head(flight=1, call_sid="CA1", stream_sid="MZ1", flow="desk", wall="2026-11-24T14:30:00+00:00")
+    head = Head(flight=1, call_sid="CA1", stream_sid="MZ1", flow="desk", wall=WALL)
     recorder = FlightRecorder(head)
     call = Call(
         "CA1", "MZ1", PLAN, recorder.carrier(a_line()), recorder.model(FakeModel()), RecordShelf(),
@@ -187,6 +190,46 @@ async def test_what_the_switchboard_told_the_call_it_is_told_again(away: bool, a
     now = parse(unpacked(await replay._play(then, PLAN)))
     assert replay.compare(then, now) == []
     assert now.seconds < 4
+
+
+@pytest.mark.parametrize("after_ms", [1, 4, 9])
+async def test_a_caller_who_spoke_up_while_a_tool_was_being_answered_does_so_again(
+    after_ms: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = Mailbox.receive
+
+    async def takes_a_while(self: Mailbox[object]) -> object:
+        message = await receive(self)
+        if self.name == "link":
+            await trio.sleep(0.01)
+        return message
+
+    model = FakeModel()
+    recorder = FlightRecorder(Head(flight=1, call_sid="CA1", stream_sid="MZ1", flow="desk", wall=WALL))
+    call = Call(
+        "CA1", "MZ1", PLAN, recorder.carrier(a_line()), recorder.model(model), RecordShelf(),
+        recorder.errands(ErrandShelf()), recorder.listener(None),
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(Mailbox, "receive", takes_a_while)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.run)
+            session = await model.session()
+            await trio.sleep(3)
+            session.speak("r1", "i1", ms(100), calls=(a_tool_call("look_up", topic="hours"),))
+            await trio.sleep(after_ms / 1000)
+            session.push(SpeechStarted("u1"))
+            await trio.sleep(0.5)
+            session.push(SpeechStopped("u1"))
+            await trio.sleep(0.3)
+            session.speak("r2", "i2", ms(300))
+            await trio.sleep(2)
+            call.carrier_gone("the call is over", lost=False)
+    assert len(session.said(ToolResult)) == 1
+    assert session.said(AskReply) == []
+    then = parse(unpacked(recorder.finish()))
+    now = parse(unpacked(await replay._play(then, PLAN)))
+    assert replay.compare(then, now) == []
 
 
 # ---------------------------------------------------------------- not the same
