@@ -216,7 +216,7 @@ async def test_a_caller_who_spoke_up_while_a_tool_was_being_answered_does_so_aga
             nursery.start_soon(call.run)
             session = await model.session()
             await trio.sleep(3)
-            session.speak("r1", "i1", ms(100), calls=(a_tool_call("look_up", topic="hours"),))
+            session.speak("r1", "i1", ms(1000), calls=(a_tool_call("look_up", topic="hours"),))
             await trio.sleep(after_ms / 1000)
             session.push(SpeechStarted("u1"))
             await trio.sleep(0.5)
