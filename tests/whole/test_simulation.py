@@ -14,6 +14,7 @@ from actors.ledger import HeardLedger
 from actors.mailbox import Mailbox
 from actors.messages import Before, Disposition, Floor
 from actors.notebook import CallRecord
+from actors.realtime_link import RealtimeLink
 from actors.reply_desk import ReplyDesk
 from actors.waiting import CallerWait, Rung
 from transport import cli
@@ -130,6 +131,14 @@ def test_seeds_with_the_first_kinds_of_faults_still_mean_what_they_meant() -> No
 
 
 QUIET = a_plan(0)
+EXPIRES = Plan(60046, "after_hours", (Act("say", "Thank you."),), (Fault("model_expire"),))
+
+
+def test_a_session_may_last_to_its_end_only_if_no_other_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = (*EXPIRES.faults, Fault("model_away", 16.81, 6.0))
+    assert simulate(attrs.evolve(EXPIRES, faults=away)).wrong == ()
+    monkeypatch.setattr(RealtimeLink, "_prepare_due", lambda self: float("inf"))
+    assert noticed(EXPIRES, "the model complains: ['session_expired']")
 
 
 def noticed(plan: Plan, what: str) -> bool:

@@ -55,6 +55,8 @@ class LoopbackModel:
         seed: int = 0,
     ) -> None:
         self.sessions: list[SessionLog] = []
+        self.refused: list[float] = []
+        """When a connection was refused by a fault."""
         self._scripts = deque([script] if isinstance(script, Script) else script or [Script()])
         self._brain = brain
         self._faults = deque([faults] if isinstance(faults, Faults) else faults or [Faults()])
@@ -91,6 +93,7 @@ class LoopbackModel:
             try:
                 request = await wrap_server_stream(nursery, stream)
                 if faults.refuse_status:
+                    self.refused.append(trio.current_time())
                     await request.reject(faults.refuse_status)
                 else:
                     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in request.headers}

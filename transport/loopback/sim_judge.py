@@ -14,12 +14,13 @@ import attrs
 
 from actors.ear import PLAIN_MS
 from actors.mulaw import BYTES_PER_MS
-from actors.realtime_link import ECHO_TAIL
+from actors.realtime_link import ECHO_TAIL, ROLL_OVER_EARLY
 from conf.prompts import load_prompt
 from transport.loopback.carrier import CarriedCall
+from transport.loopback.model import LoopbackModel
 from transport.loopback.playback import Heard
 from transport.loopback.session_log import SessionLog
-from transport.loopback.sim_faults import settings_of, store_slowness, wire_faults
+from transport.loopback.sim_faults import model_faults, settings_of, store_slowness, wire_faults
 from transport.loopback.sim_plan import OF_ALL, Act, Plan
 from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamLog
@@ -144,11 +145,26 @@ def _left_behind(case: Case) -> Iterator[str]:
         yield "a conference is still open"
     if world.rest.problems:
         yield f"the API complains: {world.rest.problems}"
-    for session in (session for model in world.models for session in model.sessions):
+    for model, session in [(each, session) for each in world.models for session in each.sessions]:
         # A model that has stalled ends its replies all the same, and nobody hears of it.
         crossed = CROSSED if case.lag or case.plan.fault("model_stall") else set[str]()
+        if _had_no_successor(case, model, session):
+            crossed = crossed | {"session_expired"}
         if errors := [error for error in session.errors if error not in crossed]:
             yield f"the model complains: {errors}"
+
+
+def _had_no_successor(case: Case, model: LoopbackModel, session: SessionLog) -> bool:
+    """Whether another was tried before this session's time was over, and none could be had: then it lasts to its end.
+
+    A server is told the end in whole seconds, so that it may begin a second earlier.
+    """
+    lasts = model_faults(case.plan)[0].session_seconds
+    began = session.events[0][0] if session.events else 0.0
+    ends = began + lasts
+    others = (other.events[0][0] for other in model.sessions if other.client == session.client and other.events)
+    tried = any(ends - ROLL_OVER_EARLY * lasts - 1 <= at <= ends for at in model.refused)
+    return tried and not any(began < at < ends - 0.1 for at in others)
 
 
 def _promises(case: Case) -> Iterator[str]:
