@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -124,6 +125,8 @@ class Switchboard:
     _calls: dict[str, Call] = attrs.field(factory=dict)
     _expected: dict[str, float] = attrs.field(factory=dict)
     """Calls that were sent a stream and have not opened it yet, by CallSid: until when a place is kept for each."""
+    _cut_off: int = 0
+    """Calls that the server cut off while it was draining."""
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
@@ -187,15 +190,16 @@ class Switchboard:
         log.info("drain_began", calls=calls, seconds=self.settings.server.drain_seconds)
         with trio.move_on_after(self.settings.server.drain_seconds):
             await self._until_empty()
-        moved = self.active
-        if moved:
-            log.info("moving_calls", calls=moved)
+        moving, cut_before = self.active, self._cut_off
+        if moving:
+            log.info("moving_calls", calls=moving)
             for call in list(self._calls.values()):
                 call.move_away()
             with trio.move_on_after(MOVE_WITHIN):
                 await self._until_empty()
-        cut = self.active
-        log.log(logging.WARNING if cut else logging.INFO, "drain_over", calls=calls, moved=moved - cut, cut=cut)
+        cut = self.active + self._cut_off
+        moved = moving - (cut - cut_before)
+        log.log(logging.WARNING if cut else logging.INFO, "drain_over", calls=calls, moved=moved, cut=cut)
         if calls:
             await trio.sleep(ASKS_WITHIN)
         return cut
@@ -288,6 +292,8 @@ class Switchboard:
                         await self.flights.keep(record, recorder)
                 handler.cancel_scope.cancel("the call is over")
         finally:
+            if self.draining and trio.current_effective_deadline() == -math.inf:
+                self._cut_off += 1  # the server did not wait for the drain
             self._calls.pop(started.stream_sid, None)
             self._changed.set()
             self.stream_over(self.active)

@@ -228,6 +228,8 @@ async def test_calls_that_are_cut_off_by_a_shutdown_are_told_by_the_exit_status(
     async with a_call(tmp_path, "--graceful-timeout", "1", **patience) as (server, _):
         server.process.send_signal(signal.SIGTERM)
         assert await server.ended() == server_guard.CUT_OFF
+    (over,) = [json.loads(line) for line in server.lines if '"drain_over"' in line]
+    assert (over["calls"], over["moved"], over["cut"]) == (1, 0, 1)
 
 
 async def test_a_second_interrupt_from_the_keyboard_does_not_wait_for_the_drain(tmp_path: Path):
