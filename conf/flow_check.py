@@ -58,6 +58,14 @@ def successors(flow: Flow, name: str) -> list[str]:
 
 
 def _of_the_whole(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
+    named = (
+        ("a flow", "name", [flow.name]),
+        ("an intent", "intents", flow.intents),
+        ("a state", "states", flow.states),
+    )
+    for what, place, names in named:
+        for name in (name for name in names if not name.isprintable()):
+            yield f"{name!r} cannot name {what} @ {place}: take out what cannot be seen, such as line breaks"
     if flow.greeting not in prompts:
         yield f"greeting = {flow.greeting!r} is no prompt @ greeting: {_hint(flow.greeting, prompts)}"
     if not flow.states:

@@ -301,6 +301,18 @@ def test_a_slot_has_a_name_that_can_be_one(name: str) -> None:
     assert problems(flow("first_name")) == []
 
 
+@pytest.mark.parametrize("name", ["ask\n", "a\x1b[31msk", "a\u202esk", "\x00"])
+def test_names_with_something_in_them_that_cannot_be_seen_are_refused(name: str) -> None:
+    states = {name: State("Ask.", final=True)}
+    said = problems(Flow(f"desk{name}", "Be kind.", start=name, intents={name: "Wants it."}, states=states))
+    kinds = {"name": "a flow", "intents": "an intent", "states": "a state"}
+    assert [one.partition(" cannot name ")[2] for one in said] == [
+        f"{kind} @ {place}: take out what cannot be seen, such as line breaks" for place, kind in kinds.items()
+    ]
+    assert all(one.isprintable() for one in said)
+    assert problems(Flow("Büro", "Be kind.", start="fragen 1", states={"fragen 1": State("Ask.", final=True)})) == []
+
+
 def test_a_slot_that_no_state_collects_is_found() -> None:
     text = 'name = "x"\ninstructions = "x"\n[slots.n]\nkind = "text"\nlabel = "x"\n'
     (said,) = problems(structure(tomllib.loads(text)))
