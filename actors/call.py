@@ -49,7 +49,7 @@ WRAP_UP = 5.0
 """Seconds for each thing that is stored when a call is over."""
 ERRANDS_WITHIN = 15.0
 """Seconds that errands may still take when the caller has left."""
-LAST_RESORT = 60.0
+LAST_RESORT = 90.0
 """Seconds past the longest call after which it is ended without a word: something hangs."""
 
 

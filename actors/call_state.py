@@ -66,7 +66,7 @@ DIGITS_PAUSE = 2.0
 """Seconds after the last key until the keys pressed so far are handed to the model."""
 DIGITS_AT_MOST = 64
 FAREWELL_AT_MOST = 30.0
-"""Seconds that last words may take; a goodbye is not a speech."""
+"""Seconds that last words may take, unless they are recorded ones that last longer; a goodbye is not a speech."""
 MOVE_AT_MOST = 10.0
 """Seconds of what the agent is saying that are still heard when the call goes to another server."""
 ERRAND_PATIENCE = 6.0
@@ -254,11 +254,13 @@ class AskModel:
 
 @attrs.frozen
 class SetTimer:
-    """Ring `name` after `seconds`, once; replaces an earlier setting. `quiet`: not counting while the agent is heard."""
+    """Ring `name` after `seconds`, once; replaces an earlier setting. `quiet`: not counting while the agent is heard;
+    `prompts`: not before a recorded prompt that was said last can have been heard to its end."""
 
     name: str
     seconds: float
     quiet: bool = False
+    prompts: bool = False
 
 
 @attrs.frozen

@@ -44,7 +44,7 @@ LAST_WORDS = {
 
 
 def farewell_timer() -> SetTimer:
-    return SetTimer("farewell", FAREWELL_AT_MOST)
+    return SetTimer("farewell", FAREWELL_AT_MOST, prompts=True)
 
 
 def at_farewell(state: State, event: FlowEvent) -> Result:

@@ -1,6 +1,7 @@
 """FlowFSM: the actor around the machine of `fsm.py`. Events in, effects out, timers as cancel scopes."""
 
 import datetime
+import math
 from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ import trio
 from actors import call_state, fsm
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
+    BYTES_PER_MS,
     AnswerTools,
     AskReply,
     CallBegan,
@@ -33,6 +35,9 @@ from actors.realtime_link import ONCE_PREFIX, PROMPT_PREFIX
 
 QUEUE = 64
 """A silent dialogue is worse than a dead call: a full mailbox ends the call."""
+
+PROMPT_LATE = 5.0
+"""Seconds that a recorded prompt may begin and be heard later than it was said."""
 
 FlowOutput = Tell | AskReply | AnswerTools | StopTalking | Guide | SetPatience | SetModel | Extract
 
@@ -77,6 +82,8 @@ class FlowActor:
         self._timers: dict[str, tuple[int, trio.CancelScope]] = {}
         self._settings = 0
         self._played = 0
+        self._prompt_until = -math.inf
+        """Until when the recorded prompt that was said last may be heard."""
         self._told_once = 0
 
     async def run(self, began: CallBegan, neighbours: Neighbours) -> call_state.Leave:
@@ -145,6 +152,7 @@ class FlowActor:
         self._played += 1
         item = f"{PROMPT_PREFIX}{effect.name}_{self._played}"
         self._to.framer.post(Play(item, words.text, words.audio, effect.floor))
+        self._prompt_until = trio.current_time() + len(words.audio) / (BYTES_PER_MS * 1000) + PROMPT_LATE
         if effect.told:
             self._to.link.post(Tell(Role.AGENT, words.text, item, first=effect.first))
 
@@ -161,6 +169,9 @@ class FlowActor:
             await trio.sleep_until(due)
             while timer.quiet and due < self._to.speech_until() + timer.seconds:  # somebody began to speak meanwhile
                 due = self._to.speech_until() + timer.seconds
+                await trio.sleep_until(due)
+            while timer.prompts and due < self._prompt_until:
+                due = self._prompt_until
                 await trio.sleep_until(due)
             self.inbox.post(TimerRang(timer.name, setting))
 

@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors import call_state
 from actors.call_state import DIGITS_PAUSE, FAREWELL_AT_MOST
 from actors.dialogue import Dialogue as Talk
-from actors.flow import FlowActor, FlowOutput, Neighbours
+from actors.flow import PROMPT_LATE, FlowActor, FlowOutput, Neighbours, Words
 from actors.mailbox import Mailbox, WhenFull
 from actors.messages import (
     AgentQuiet,
@@ -339,6 +339,20 @@ async def test_the_longest_call_ends_with_a_goodbye(autojump_clock: MockClock, n
     assert [floor for floor, _ in dialogue.yielded] == [Floor.TIME]
     await dialogue.over.wait()  # nobody tells that it was heard
     assert dialogue.left_at == pytest.approx(RULES.max_seconds + FAREWELL_AT_MOST)
+
+
+async def test_recorded_last_words_that_are_long_are_waited_for(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PROMPTS, "goodbye", Words("Goodbye, and a lot more.", bytes(50 * 8000)))  # type: ignore[arg-type]
+    longest, asked = Dialogue(nursery, rules=attrs.evolve(RULES, max_seconds=1.0)), Dialogue(nursery)
+    await asked.up()
+    await asked.post(ToolsCalled((a_tool_call("end_call"),), spoke=False))
+    await trio.sleep(20)
+    await asked.post(ReplyOver(spoke=False))  # the model finds none
+    await asked.over.wait()
+    assert longest.left_at == pytest.approx(1 + 50 + PROMPT_LATE)
+    assert asked.left_at == pytest.approx(20 + 50 + PROMPT_LATE)
 
 
 # ---------------------------------------------------------------- leaving

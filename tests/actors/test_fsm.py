@@ -104,7 +104,7 @@ def run(state: State, *events: call_state.FlowEvent, rules: Rules = RULES) -> tu
     return state, effects
 
 
-FAREWELL_TIMER = SetTimer("farewell", FAREWELL_AT_MOST)
+FAREWELL_TIMER = SetTimer("farewell", FAREWELL_AT_MOST, prompts=True)
 
 TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[call_state.Effect, ...]]] = {
     "the call begins with the greeting": (
