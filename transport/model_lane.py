@@ -22,7 +22,7 @@ from transport.ws_codec import (
     Closing,
     FrameError,
     FrameReader,
-    Ping,
+    Pong,
     client_frame,
     close_payload,
     server_frame,
@@ -56,6 +56,7 @@ class TextLane(trio.abc.Stream):
         self._reader, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
         self._over = False
         self._in_a_row = 0
+        self._closing = False
 
     # ------------------------------------------------------------ texts
 
@@ -95,6 +96,10 @@ class TextLane(trio.abc.Stream):
         if self._room:
             self._room.unpark()
         return text
+
+    def closes(self) -> None:
+        """The connection is being closed from here: pings are not answered any more, which trio-websocket would fail to do."""
+        self._closing = True
 
     async def say_goodbye(self) -> None:
         """Sends a close frame (1000) and waits for no answer: the connection is dropped next. Raises nothing."""
@@ -156,8 +161,10 @@ class TextLane(trio.abc.Stream):
                 payload = b"" if event.code == NO_CODE else close_payload(event.code, event.reason)
                 control += server_frame(CLOSE, payload)
                 self._end()
-            else:
-                control += server_frame(PING if isinstance(event, Ping) else PONG, event.payload)
+            elif isinstance(event, Pong):
+                control += server_frame(PONG, event.payload)
+            elif not self._closing:
+                control += server_frame(PING, event.payload)
         while len(self._texts) >= self._queue and not self._over:
             await self._room.park()
         return control

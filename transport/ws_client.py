@@ -68,6 +68,7 @@ class Client:
 
     async def aclose(self, code: int = 1000) -> None:
         """Closes, and waits for the peer to do the same."""
+        self._lane.closes()
         await self._connection.aclose(code)
 
     async def drop(self) -> None:

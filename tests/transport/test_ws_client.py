@@ -12,6 +12,7 @@ import trustme
 
 from transport import ws_client
 from transport.ws_client import open_client
+from transport.ws_codec import PING, server_frame
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,25 @@ async def test_an_error_of_the_body_comes_as_it_was_raised():
 
 async def test_the_certificates_of_the_system_are_read_once():
     assert ws_client._trust() is ws_client._trust()
+
+
+async def test_a_ping_that_crosses_our_close_is_no_error():
+    async def pings(stream: trio.SocketStream) -> None:
+        request = await trio_websocket.wrap_server_stream(nursery, stream)
+        connection = await request.accept()
+        with contextlib.suppress(trio_websocket.ConnectionClosed):
+            await connection.get_message()
+            await stream.send_all(server_frame(PING, b"still there?"))
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, pings, 0)
+        url = f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
+        with trio.fail_after(10):
+            async with open_client(url, [], queue=4, message_at_most=1000) as client:
+                await client.send("hello")
+                await client.aclose()
+        nursery.cancel_scope.cancel("the test is over")
 
 
 async def test_a_stream_that_the_library_has_closed_already_is_left_without_an_error():
