@@ -31,8 +31,6 @@ from transport.ws_codec import (
 HEAD_END = b"\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101"
 NO_CODE = 1005
-IN_A_ROW = 16
-"""Texts that one read may bring and that are given out without a pause: then others get their turn."""
 GOODBYE_WITHIN = 0.25
 """Seconds a close frame may take to be written; a caller may be waiting behind it."""
 
@@ -55,7 +53,6 @@ class TextLane(trio.abc.Stream):
         self._texts: deque[str | bytes] = deque()
         self._reader, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
         self._over = False
-        self._in_a_row = 0
         self._closing = False
 
     # ------------------------------------------------------------ texts
@@ -83,11 +80,8 @@ class TextLane(trio.abc.Stream):
 
     async def receive(self) -> str | bytes:
         """The next message; loses nothing when cancelled. Raises trio.EndOfChannel when no more will come."""
-        self._in_a_row = self._in_a_row + 1 if self._texts else 0
-        if self._in_a_row >= IN_A_ROW:
-            self._in_a_row = 0
+        if self._texts:  # many have come at once: whoever acts on one is to do so before the next
             await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint_if_cancelled()
         while not self._texts:
             if self._over:
                 raise trio.EndOfChannel
