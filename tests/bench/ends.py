@@ -280,7 +280,6 @@ class Caller:
                 self._figures.underruns += 1
             hole = False
             self._figures.lost_down += abs(sequence - reply.seen)
-            if sequence != reply.seen: print('LOST', self._number, number, sequence, reply.seen, reply.blocks, reply.interrupted, round(now,2), [t[2] for t in found], flush=True)
             reply.seen = sequence + 1
         self._playback.put(audio, now)
 
@@ -289,7 +288,6 @@ class Caller:
             if reply.interrupted and reply.spoke_at and not reply.cleared:
                 reply.cleared = True
                 self._figures.note(self._figures.barge, now - reply.spoke_at)
-                if now - reply.spoke_at > 0.1: print('LATE', self._number, reply.item, now - reply.spoke_at, round(now,2), reply.seen, reply.blocks, flush=True)
                 began = reply.starts_at or 0
                 reply.played = min(max(self._playback.played - began, 0), reply.blocks * BLOCK) / 8
                 reply.truncation(self._figures)
