@@ -39,7 +39,7 @@ ACCOUNT = "AC" + "0" * 32
 
 
 QUIET = bytes(0xF0 | nibble for nibble in range(16))
-"""The µ-law bytes of the sixteen softest samples: a tag is silence to an ear, so that a barge-in is one when the model says so."""
+"""The µ-law bytes of the sixteen softest samples: a tag is silence to an ear, and a barge-in is one when the model says so."""
 
 
 def block(call: int, number: int, sequence: int) -> bytes:
@@ -94,7 +94,7 @@ class Figures:
 class Wire:
     """One WebSocket: text in, text out."""
 
-    def __init__(self, stream: trio.SocketStream, *, server: bool, rest: bytes = b"") -> None:
+    def __init__(self, stream: trio.abc.Stream, *, server: bool, rest: bytes = b"") -> None:
         self._stream = stream
         self._frame = server_frame if server else client_frame
         self._feed: Callable[[bytes], list[Any]] = FrameReader(1 << 24).feed if server else _Unmasked().feed
@@ -331,7 +331,7 @@ class Model:
         self._expected: int | None = None
         self._known = trio.Event()
 
-    async def run(self, stream: trio.SocketStream) -> None:
+    async def run(self, stream: trio.abc.Stream) -> None:
         """One connection, from its upgrade to its end."""
         head = b""
         while (upgrade := read_upgrade(head)) is None:

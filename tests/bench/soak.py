@@ -89,7 +89,7 @@ async def _soak(calls: int, warm_up: int, at_once: int, seed: int, core: int) ->
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, model.serve, listeners)
         port = listeners[0].socket.getsockname()[1]
-        async with a_server(SERVERS["triode"], port, core, []) as (process, url):
+        async with a_server(SERVERS["triode"], port, {core}, []) as (process, url):
             print(f"{'calls':>7}{'RSS kB':>9}{'descriptors':>13}{'threads':>9}{'tasks':>7}")
             done = 0
             for target in (at_once, warm_up, *(warm_up + calls * step // STEPS for step in range(1, STEPS + 1))):
