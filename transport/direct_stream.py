@@ -29,7 +29,7 @@ class DirectStream(trio.abc.Stream):
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = tls[0].wrap_bio(self._came, self._goes, server_hostname=tls[1]) if tls else None
-        self._ended = False
+        self._ended, self._broken = False, ""
         self._tail = b""
         """What the socket did not take, as it is to be on the wire."""
         self._lock = trio.StrictFIFOLock()
@@ -91,10 +91,12 @@ class DirectStream(trio.abc.Stream):
     async def _drain(self) -> None:
         while self._tail:
             assert self._socket is not None
+            self._raise_if_closed(self._socket)
             await trio.lowlevel.wait_writable(self._socket)
             data, self._tail = self._tail, b""
             self._write(data)
-        self._unsent = trio.Event()
+        if self._unsent.is_set():  # else somebody may be waiting for this one
+            self._unsent = trio.Event()
 
     def _put(self, data: bytes) -> None:
         self._write(self._sealed(data) if self._tls is not None else data)
@@ -135,8 +137,7 @@ class DirectStream(trio.abc.Stream):
         if self._socket is None:
             return bytes(await self._stream.receive_some(at_most))
         while True:
-            if self._socket.fileno() < 0:
-                raise trio.ClosedResourceError("the connection was closed here")
+            self._raise_if_closed(self._socket)
             await trio.lowlevel.wait_readable(self._socket)
             try:
                 return os.read(self._socket.fileno(), at_most)
@@ -162,13 +163,21 @@ class DirectStream(trio.abc.Stream):
         except ssl.SSLZeroReturnError:  # the peer says that no more will come
             self._ended = True
         except ssl.SSLError as error:
-            if not found:
-                raise trio.BrokenResourceError(f"TLS: {error}") from None
+            self._broken = f"TLS: {error}"  # told when all that came before it is read
         if self._goes.pending and self._socket is not None and not self._tail and not self._lock.locked():
-            self._write(self._goes.read())  # an answer of TLS itself; else it goes with what is sent next
+            with suppress(trio.BrokenResourceError):  # reading on tells that too
+                self._write(self._goes.read())  # an answer of TLS itself; else it goes with what is sent next
+        if self._broken and not found:
+            raise trio.BrokenResourceError(self._broken)
         return b"".join(found) if found or self._ended else None
 
     # ------------------------------------------------------------ the end
+
+    @staticmethod
+    def _raise_if_closed(connection: trio.socket.SocketType) -> None:
+        """Before each wait: Trio cannot be asked to wait for a socket that is closed already."""
+        if connection.fileno() < 0:
+            raise trio.ClosedResourceError("the connection was closed here")
 
     async def aclose(self) -> None:
         """Closes at once. With TLS the peer is told so, if the socket takes it."""
