@@ -49,6 +49,8 @@ class TextLane(trio.abc.Stream):
         self._frames = FrameReader(message_at_most, of_server=True)
         self._head: bytes | None = b""
         """The server's answer to the upgrade so far; None when it is through."""
+        self._early = b""
+        """What came with the end of that answer: trio-websocket is to have the answer first."""
         self._refused = False
         self._texts: deque[str | bytes] = deque()
         self._reader, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
@@ -94,14 +96,23 @@ class TextLane(trio.abc.Stream):
     def closes(self) -> None:
         """The connection is being closed from here: pings are not answered any more, which trio-websocket would fail to do."""
         self._closing = True
+        self.no_more()
 
     async def say_goodbye(self) -> None:
         """Sends a close frame (1000) and waits for no answer: the connection is dropped next. Raises nothing."""
-        with trio.move_on_after(GOODBYE_WITHIN, shield=True):
-            await self._close(NORMAL, "")
+        await self._close(NORMAL, "")
+
+    def no_more(self) -> None:
+        """Nobody wants the texts that come from now on; those that wait are still given out."""
+        self._over = True
+        self._reader.unpark_all()
+        self._room.unpark_all()
 
     async def _close(self, code: int, reason: str) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it may be gone already
+        with (
+            trio.move_on_after(GOODBYE_WITHIN, shield=True),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),  # it may be gone already
+        ):
             await self._stream.send_all(client_frame(CLOSE, close_payload(code, reason)))
 
     # ------------------------------------------------------------ the stream of trio-websocket
@@ -109,25 +120,25 @@ class TextLane(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The server's answer to the upgrade, then control frames only."""
         while True:
+            data, self._early = self._early, b""
             try:
-                data = await self._stream.receive_some()
-            except BaseException as error:
-                if isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
-                    self._end()
+                data = data or await self._stream.receive_some()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self.no_more()
                 raise
             if not data:
-                self._end()
+                self.no_more()
                 return b""
             if self._refused:
                 return data
-            through = b""
             if self._head is not None:
-                through, data = self._of_head(data)
+                through, self._early = self._of_head(data)
+                return through
             try:
-                through += await self._take_out(data)
+                through = await self._take_out(data)
             except FrameError as error:
+                self.no_more()
                 await self._close(error.code, str(error))
-                self._end()
                 raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
             if through:
                 return through
@@ -149,12 +160,13 @@ class TextLane(trio.abc.Stream):
         control = b""
         for event in self._frames.feed(data):
             if isinstance(event, str | bytes):
-                self._texts.append(event)
-                self._reader.unpark()
+                if not self._over:
+                    self._texts.append(event)
+                    self._reader.unpark()
             elif isinstance(event, Closing):
                 payload = b"" if event.code == NO_CODE else close_payload(event.code, event.reason)
                 control += server_frame(CLOSE, payload)
-                self._end()
+                self.no_more()
             elif isinstance(event, Pong):
                 control += server_frame(PONG, event.payload)
             elif not self._closing:
@@ -162,11 +174,6 @@ class TextLane(trio.abc.Stream):
         while len(self._texts) >= self._queue and not self._over:
             await self._room.park()
         return control
-
-    def _end(self) -> None:
-        self._over = True
-        self._reader.unpark_all()
-        self._room.unpark_all()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """See `trio.abc.SendStream`."""
@@ -178,5 +185,5 @@ class TextLane(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """See `trio.abc.AsyncResource`."""
-        self._end()
+        self.no_more()
         await self._stream.aclose()

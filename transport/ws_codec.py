@@ -51,7 +51,10 @@ Event: TypeAlias = str | bytes | Ping | Pong | Closing
 
 
 class FrameReader:
-    """Reads what a client sends, or (`of_server`) a server. `limit`: bytes a message may have, fragments together."""
+    """Reads what a client sends, or (`of_server`) a server, up to its close; what comes behind that is nobody's affair.
+
+    `limit`: bytes a message may have, fragments together.
+    """
 
     def __init__(self, limit: int, *, of_server: bool = False) -> None:
         self._limit = limit
@@ -63,9 +66,12 @@ class FrameReader:
         self._parts: list[bytes] = []
         self._kind = 0
         self._size = 0
+        self._closed = False
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises FrameError, after which nothing more may be fed."""
+        if self._closed:
+            return []
         if self._rest:
             self._more.append(data)
             self._missing -= len(data)
@@ -100,6 +106,8 @@ class FrameReader:
             event = self._frame(first, _masked(payload, data[body:start]) if mask_size else payload)
             if event is not None:
                 events.append(event)
+                if first & 0x0F == CLOSE:
+                    self._closed, at = True, end
         self._rest = data[at:]
         return events
 

@@ -452,7 +452,6 @@ async def test_a_certificate_that_cannot_be_trusted_is_refused_and_the_server_is
     async def serve() -> None:
         with pytest.raises(trio.BrokenResourceError) as caught:
             await peer.do_handshake()
-            await peer.receive_some()
         assert "alert" in str(caught.value.__cause__).lower()
 
     with trio.fail_after(10):
