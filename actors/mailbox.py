@@ -114,12 +114,9 @@ class Mailbox(Generic[T]):
         return taken
 
     async def receive(self) -> T:
-        """The next message. Cancelled, it has taken nothing."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        """The next message. Cancelled, it has taken nothing; and what it takes waits, for all to see, until it returns."""
         if self._messages:
-            item = self._take()
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return item
+            await trio.lowlevel.checkpoint()
         while not self._messages:
             await self._readers.park()
         return self._take()

@@ -106,3 +106,75 @@ async def test_a_mailbox_never_says_that_it_held_more_than_it_can(autojump_clock
             await wait_all_tasks_blocked()
             assert [await box.receive() for _ in range(100)] == list(range(100))
     assert box.stats().peak == 2
+
+
+async def test_what_is_offered_is_in_at_once_if_there_is_room() -> None:
+    box: Mailbox[int] = Mailbox("out", 2, WhenFull.WAIT)
+    assert [box.offer(number) for number in range(4)] == [True, True, False, False]
+    stats = box.stats()
+    assert (stats.taken_in, stats.dropped, stats.peak) == (2, 0, 2)
+    assert await box.receive() == 0
+    assert box.offer(4)
+    assert box.take_all() == [1, 4]
+
+
+async def test_what_is_offered_wakes_the_reader() -> None:
+    box: Mailbox[int] = Mailbox("out", 2, WhenFull.WAIT)
+    got: list[int] = []
+
+    async def read() -> None:
+        got.append(await box.receive())
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await wait_all_tasks_blocked()
+            assert box.offer(1)
+    assert got == [1]
+
+
+async def test_it_holds_what_was_put_in_until_it_is_given_out() -> None:
+    box: Mailbox[int] = Mailbox("box", 3, WhenFull.FATAL)
+    assert box.holds == 0
+    box.post(1)
+    box.post(2)
+    assert box.holds == 2
+    box.take_all()
+    seen: set[tuple[int, int]] = set()
+    given_out = 0
+
+    async def look() -> None:
+        while True:
+            seen.add((given_out, box.holds))
+            await trio.lowlevel.checkpoint()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            for given_out in range(20):  # others get their turn before each or after it, as it happens
+                box.post(given_out)
+                box.post(-1)
+                seen.add((given_out, 2))
+                assert await box.receive() == given_out
+                box.take_all()
+            nursery.cancel_scope.cancel()
+    assert seen == {(number, 2) for number in range(20)}
+
+
+async def test_a_reader_whose_message_was_taken_by_another_waits_on() -> None:
+    box: Mailbox[int] = Mailbox("box", 3, WhenFull.FATAL)
+    taken: list[int] = []
+
+    async def take() -> None:
+        taken.extend(box.take_all())
+        await wait_all_tasks_blocked()
+        box.post(2)
+
+    with trio.fail_after(5):
+        for _ in range(20):  # either may be first
+            box.post(1)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(take)
+                taken.append(await box.receive())
+            assert sorted([*taken, *box.take_all()]) == [1, 2]
+            taken.clear()
