@@ -77,16 +77,15 @@ class TwilioIn:
         overhear: tuple[Callable[[CallerAudio], None], ...],
     ) -> None:
         record = self._notebook.record
-        last, filled = trio.current_time(), 0.0  # when audio last came, and seconds of silence put in its place since
+        last, filled = trio.current_time(), 0  # when audio last came, and ms of silence put in its place since
         due = last + GAP_SECONDS
         while True:
-            with trio.move_on_at(
-                due
-            ):  # not moved with every frame: that would cost more than looking again once a second
+            # The deadline is not moved with every frame: that would cost more than looking again once a second.
+            with trio.move_on_at(due):
                 while True:
                     event = await self._carrier.receive()
                     if isinstance(event, CallerAudio):
-                        last, filled = trio.current_time(), 0.0
+                        last, filled = trio.current_time(), 0
                         record.frames_in += 1
                         for listener in overhear:
                             listener(event)
@@ -104,10 +103,10 @@ class TwilioIn:
             now = trio.current_time()
             if now < last + GAP_SECONDS:
                 due = last + GAP_SECONDS
-            elif filled < FILL_AT_MOST:
-                missing = FILL_SECONDS if filled else GAP_SECONDS
-                audio.post(CallerSilence(round(missing * 1000)))
-                record.silence_in_ms += round(missing * 1000)
+            elif filled < FILL_AT_MOST * 1000:
+                missing = round((FILL_SECONDS if filled else GAP_SECONDS) * 1000)
+                audio.post(CallerSilence(missing))
+                record.silence_in_ms += missing
                 filled += missing
                 due = now + FILL_SECONDS
             else:

@@ -2,11 +2,13 @@
 
 import pytest
 import trio
-from trio.testing import MockClock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.mailbox import Mailbox, WhenFull
 from actors.messages import CallerAudio, CallerSilence, HungUp, KeyPressed, MarkEchoed
-from actors.twilio_in import FILL_AT_MOST, TwilioIn
+from actors.twilio_in import FILL_AT_MOST, GAP_SECONDS, TwilioIn
 from tests.kit.calls import a_notebook
 from tests.kit.carrier import FakeCarrier
 
@@ -123,8 +125,7 @@ async def test_a_gap_is_filled_for_ten_seconds_and_no_longer(autojump_clock: Moc
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.run)
         await trio.sleep(600)
-        assert FILL_AT_MOST * 1000 <= desk.silence_ms() <= FILL_AT_MOST * 1000 + 100
-        assert FILL_AT_MOST * 1000 <= desk.notebook.record.silence_in_ms <= FILL_AT_MOST * 1000 + 100
+        assert desk.silence_ms() == desk.notebook.record.silence_in_ms == FILL_AT_MOST * 1000
         carrier.hang_up()
 
 
@@ -138,6 +139,61 @@ async def test_after_a_gap_the_next_one_is_filled_again(autojump_clock: MockCloc
         carrier.speak("p")
         await trio.sleep(1.05)
         assert desk.audio.take_all() == [CallerAudio("p", 0), CallerSilence(1000)]
+        carrier.hang_up()
+
+
+GAPS = [0.02, 0.45, 0.95, 1.05, 1.35, 2.05, 9.95, 10.95, 30.05]
+
+
+def silence_for(gap: float) -> list[int]:
+    """What is put into a gap of so many seconds between two frames."""
+    pieces: list[int] = []
+    while sum(pieces) < FILL_AT_MOST * 1000 and (sum(pieces) + (100 if pieces else 1000)) / 1000 < gap:
+        pieces.append(100 if pieces else 1000)
+    return pieces
+
+
+@given(st.lists(st.sampled_from(GAPS), max_size=12), st.booleans())
+@settings(max_examples=30)
+def test_each_gap_is_filled_from_its_own_beginning(gaps: list[float], keys: bool) -> None:
+    async def main() -> None:
+        carrier = FakeCarrier()
+        desk = Desk(carrier)
+        expected: list[int | str] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.run)
+            for number, gap in enumerate(gaps):
+                await trio.sleep(gap / 2)
+                if keys:
+                    carrier.press("1")
+                await trio.sleep(gap / 2)
+                carrier.speak(f"p{number}")
+                expected += [*silence_for(gap), f"p{number}"]
+            await wait_all_tasks_blocked()
+            carrier.hang_up()
+        heard = desk.audio.take_all()
+        assert [event.payload if isinstance(event, CallerAudio) else event.ms for event in heard] == expected
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.137, 0.5, 0.979])
+async def test_silence_is_put_in_exactly_a_second_after_the_last_frame(phase: float, autojump_clock: MockClock) -> None:
+    carrier = FakeCarrier()
+    desk = Desk(carrier)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.run)
+        for _ in range(2):
+            await trio.sleep(phase)
+            for _ in range(77):
+                await trio.sleep(0.02)
+                carrier.speak("p")
+            await trio.sleep(GAP_SECONDS - 0.001)
+            assert desk.silence_ms() == 0
+            await trio.sleep(0.002)
+            assert desk.silence_ms() == 1000
+            await trio.sleep(60)  # and once more, when it is no longer filled
+            desk.audio.take_all()
         carrier.hang_up()
 
 
