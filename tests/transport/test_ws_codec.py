@@ -1,16 +1,20 @@
 """The frame codec against wsproto, both ways and cut anywhere; and what is refused, with which code."""
 
 import itertools
+import secrets
 import struct
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wsproto import ConnectionType
 from wsproto import events as wire
-from wsproto.connection import Connection
+from wsproto.connection import Connection, ConnectionState
 
+from transport import ws_codec
 from transport.ws_codec import (
     BINARY,
     CLOSE,
@@ -59,13 +63,13 @@ def cut(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
         at += size
 
 
-def ours(pieces: Iterable[bytes], limit: int = LIMIT) -> list[Event]:
-    reader = FrameReader(limit)
+def ours(pieces: Iterable[bytes], limit: int = LIMIT, *, of_server: bool = False) -> list[Event]:
+    reader = FrameReader(limit, of_server=of_server)
     return [event for piece in pieces for event in reader.feed(piece)]
 
 
 def theirs(pieces: Iterable[bytes], side: ConnectionType) -> list[Event]:
-    """What wsproto reads, in our words, with the parts of a message joined."""
+    """What wsproto reads, or refuses, in our words, with the parts of a message joined."""
     connection, found = Connection(side), list[Event]()
     parts: list[str | bytes] = []
     for piece in pieces:
@@ -82,6 +86,10 @@ def theirs(pieces: Iterable[bytes], side: ConnectionType) -> list[Event]:
                 case wire.Pong():
                     found.append(Pong(bytes(event.payload)))
                 case wire.CloseConnection():
+                    if (
+                        connection.state is ConnectionState.OPEN
+                    ):  # nobody closed it: wsproto says what it would close with
+                        raise FrameError(event.code, event.reason or "")
                     found.append(Closing(event.code, event.reason or ""))
     return found
 
@@ -91,6 +99,14 @@ def refused(data: bytes, limit: int = LIMIT) -> int:
         ours([data], limit)
     assert str(caught.value)
     return caught.value.code
+
+
+def outcome(pieces: Iterable[bytes], *, of_server: bool) -> list[Event] | int:
+    """What is read, or the code with which it is refused."""
+    try:
+        return ours(pieces, of_server=of_server)
+    except FrameError as error:
+        return error.code
 
 
 # ---------------------------------------------------------------- what wsproto says, we read
@@ -130,6 +146,26 @@ def test_whatever_wsproto_sends_is_read_as_it_was_meant(
     assert ours(cut(stream, pieces)) == meaning(events)
 
 
+@given(st.lists(messages(), max_size=4), sizes, st.none() | st.tuples(codes, texts))
+def test_whatever_a_server_of_wsproto_sends_is_read_as_it_was_meant(
+    batches: list[list[wire.Event]], pieces: list[int], end: tuple[int, str] | None
+) -> None:
+    server = Connection(ConnectionType.SERVER)
+    events = [event for batch in batches for event in batch]
+    if end is not None:
+        events.append(wire.CloseConnection(code=end[0], reason=end[1]))
+    stream = b"".join(server.send(event) for event in events)
+    assert ours(cut(stream, pieces), of_server=True) == meaning(events)
+
+
+@pytest.mark.parametrize("size", EDGES)
+def test_every_form_of_length_is_read_from_a_server(size: int) -> None:
+    payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    stream = server_frame(BINARY, payload) + server_frame(TEXT, b"x" * size)
+    assert ours([stream], of_server=True) == [payload, "x" * size]
+    assert ours(cut(stream, [1, 2, 1, 1, 4096]), of_server=True) == [payload, "x" * size]
+
+
 @pytest.mark.parametrize("size", EDGES)
 def test_every_form_of_length_is_read(size: int) -> None:
     client = Connection(ConnectionType.CLIENT)
@@ -149,6 +185,37 @@ def test_it_does_not_matter_where_the_stream_is_cut(at: int) -> None:
 
 def test_a_close_without_a_code_is_told_as_1005() -> None:
     assert ours([raw(0x88)]) == [Closing(1005, "")]
+
+
+def test_a_huge_message_is_joined_once_however_many_pieces_it_comes_in() -> None:
+    size = 8_000_000
+    stream = server_frame(TEXT, b"x" * size) + server_frame(TEXT, b"next")
+    pieces = list(cut(stream, [64_000]))
+    reader, events, joins = FrameReader(size, of_server=True), list[Event](), 0
+
+    def watch(_: object, what: str, function: object) -> None:
+        nonlocal joins
+        joins += what == "c_call" and getattr(function, "__name__", "") == "join"
+
+    for piece in pieces:
+        assert not events, "it is told with its last piece"
+        sys.setprofile(watch)
+        events += reader.feed(piece)
+        sys.setprofile(None)
+        assert reader._rest in (pieces[0], b"")
+    assert events == ["x" * size, "next"]
+    assert joins == 1
+
+
+@pytest.mark.parametrize("of_server", [False, True])
+def test_what_comes_behind_a_close_is_nobodys_affair(of_server: bool) -> None:
+    frame = server_frame if of_server else client_frame
+    stream = frame(TEXT, b"a") + frame(CLOSE, close_payload(1001, "gone"))
+    for behind in (frame(PING, b"p") + frame(TEXT, b"b"), b"\xff" * 20, frame(CLOSE, b"")):
+        told = ["a", Closing(1001, "gone")]
+        assert ours([stream + behind], of_server=of_server) == told
+        assert ours([stream, behind, b"more"], of_server=of_server) == told
+        assert ours(cut(stream + behind, [1]), of_server=of_server) == told
 
 
 def test_nothing_is_told_before_the_last_byte_is_here() -> None:
@@ -208,6 +275,38 @@ def test_a_client_masks_every_frame_with_another_mask() -> None:
     assert server_frame(TEXT, b"hi") == b"\x81\x02hi"
 
 
+def test_masks_are_fetched_many_at_a_time_and_none_is_used_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[bytes] = []
+
+    def urandom(size: int) -> bytes:
+        fetched.append(secrets.token_bytes(size))
+        return fetched[-1]
+
+    monkeypatch.setattr(ws_codec.os, "urandom", urandom)
+    ws_codec._masks._forget()
+    frames = [client_frame(TEXT, b"") for _ in range(2 * ws_codec._masks.AT_ONCE + 1)]
+    assert len(fetched) == 3
+    assert b"".join(frame[2:] for frame in frames) == b"".join(fetched)[: 4 * len(frames)]
+    ws_codec._masks._forget()
+
+
+FORKS = """
+import os
+from transport.ws_codec import client_frame
+client_frame(1, b"")
+ours, theirs = os.pipe()
+if os.fork():
+    print(os.read(ours, 100) != client_frame(1, b""))
+else:
+    os.write(theirs, client_frame(1, b""))
+"""
+
+
+def test_a_process_that_was_forked_has_masks_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "True\n"
+
+
 # ---------------------------------------------------------------- what is refused
 
 TOO_LONG_FORM = [(b"\x7e" + struct.pack("!H", 5), b"hello"), (b"\x7f" + struct.pack("!Q", 5), b"hello")]
@@ -221,6 +320,15 @@ def test_a_client_frame_without_a_mask_is_refused(opcode: int, size: int) -> Non
 
 def test_a_short_frame_without_a_mask_is_refused_with_what_follows_at_the_latest() -> None:
     assert refused(server_frame(TEXT, b"") + client_frame(TEXT, b"hello")) == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("size", [0, 5, 125, 126, 65535, 65536])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
+def test_a_server_frame_with_a_mask_is_refused(opcode: int, size: int) -> None:
+    stream = client_frame(opcode, b"\x03" * size)
+    assert outcome([stream], of_server=True) == PROTOCOL_ERROR
+    assert outcome([stream[:2]], of_server=True) == PROTOCOL_ERROR
+    assert outcome(cut(stream, [1]), of_server=True) == PROTOCOL_ERROR
 
 
 @pytest.mark.parametrize("bit", [0x40, 0x20, 0x10])
@@ -319,17 +427,29 @@ def test_a_close_code_of_one_byte_is_refused() -> None:
 
 
 FIRST_BYTES = st.sampled_from([0x81, 0x01, 0x00, 0x80, 0x82, 0x89, 0x8A, 0x88]) | st.integers(0, 255)
-frames = st.builds(raw, FIRST_BYTES, st.binary(max_size=60) | texts.map(str.encode), masked=st.integers(0, 9).map(bool))
+payloads = st.binary(max_size=60) | texts.map(str.encode)
+frames = st.builds(raw, FIRST_BYTES, payloads, masked=st.integers(0, 9).map(bool))
+server_frames = st.builds(raw, FIRST_BYTES, payloads, masked=st.integers(0, 9).map(lambda number: not number))
 
 
-@given(st.lists(frames | st.binary(max_size=9), max_size=6).map(b"".join), sizes)
-def test_any_bytes_are_read_or_refused_wherever_they_are_cut(data: bytes, pieces: list[int]) -> None:
-    def outcome(pieces: Iterable[bytes]) -> list[Event] | int:
-        try:
-            return ours(pieces)
-        except FrameError as error:
-            return error.code
-
-    whole = outcome([data])
-    assert outcome(cut(data, pieces)) == whole
+@given(
+    st.tuples(st.just(False), st.lists(frames | st.binary(max_size=9), max_size=6).map(b"".join))
+    | st.tuples(st.just(True), st.lists(server_frames | st.binary(max_size=9), max_size=6).map(b"".join)),
+    sizes,
+)
+def test_any_bytes_are_read_or_refused_wherever_they_are_cut(side: tuple[bool, bytes], pieces: list[int]) -> None:
+    of_server, data = side
+    whole = outcome([data], of_server=of_server)
+    assert outcome(cut(data, pieces), of_server=of_server) == whole
     assert whole in (PROTOCOL_ERROR, INVALID_DATA, TOO_BIG) or isinstance(whole, list)
+
+
+@given(st.lists(server_frames, max_size=5).map(b"".join), st.booleans())
+@settings(max_examples=200)
+def test_what_wsproto_takes_from_a_server_is_taken_and_what_it_refuses_refused(data: bytes, end: bool) -> None:
+    data += server_frame(CLOSE, close_payload(1000, "")) if end else b""
+    try:
+        theirs_say: list[Event] | int = theirs(cut(data, [1]), ConnectionType.CLIENT)
+    except FrameError as error:
+        theirs_say = error.code
+    assert outcome([data], of_server=True) == theirs_say
