@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.framer import BUFFER_SECONDS, ECHO_GRACE, Framer, FramerMessage, Pace
+from actors.framer import BUFFER_SECONDS, ECHO_GRACE, GRAIN, LEAST_QUEUED_MS, Framer, FramerMessage, Pace
 from actors.ledger import HeardLedger
 from actors.mailbox import Mailbox, WhenFull
 from actors.messages import (
@@ -114,6 +114,21 @@ def check_pace(carrier: FakeCarrier, lead: float) -> None:
         assert until - at <= lead + EPSILON, f"{until - at} s ahead"
 
 
+def check_queue(carrier: FakeCarrier, received: list[tuple[float, int]], least: float) -> None:
+    """While there was a frame to play, the carrier's queue was never shorter than `least` seconds when it was sent one.
+
+    `received`: when, and how many bytes there were by then altogether.
+    """
+    sent, until = 0, -math.inf
+    for at, audio in carrier.sent("frame"):
+        assert isinstance(audio, bytes)
+        there = max((total for when, total in received if when < at - EPSILON), default=0)
+        if there - sent >= GRAIN:
+            assert until - at >= least - EPSILON, f"{there - sent} bytes wait, and {until - at} s are queued"
+        sent += len(audio)
+        until = max(until, at) + len(audio) / 8000
+
+
 # ---------------------------------------------------------------- pacing
 
 
@@ -195,6 +210,72 @@ async def test_prompts_and_replies_share_one_queue(autojump_clock: MockClock) ->
         assert speaker.carrier.sound() == ms(100, b"P") + ms(100, b"a") + ms(100, b"Q")
 
 
+LARGE = Pace(frame_ms=100, lead_ms=300, mark_ms=240)
+
+
+async def test_the_first_moment_of_a_slow_reply_is_sent_at_once_and_so_is_every_other(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_speaker(pace=LARGE) as speaker:
+        for _ in range(40):
+            speaker.say("a", ms(20), end=False)
+            await trio.sleep(0.02)
+        times = [at - speaker.began for at, _ in speaker.carrier.sent("frame")]
+        assert times == pytest.approx([n * 0.02 for n in range(40)])
+        assert {len(frame) for frame in speaker.carrier.frames} == {160}
+
+
+async def test_what_is_there_is_sent_in_large_frames(autojump_clock: MockClock) -> None:
+    async with a_speaker(pace=LARGE) as speaker:
+        speaker.say("a", ms(2050))
+        assert await speaker.heard() == pytest.approx(2.05)
+        times = [at - speaker.began for at, _ in speaker.carrier.sent("frame")]
+        assert times == pytest.approx([0, 0, 0, *(n * 0.1 for n in range(1, 18)), 1.75])
+        assert [len(frame) for frame in speaker.carrier.frames] == [800] * 20 + [400]
+        check_pace(speaker.carrier, 0.3)
+
+
+async def test_what_is_no_whole_frame_is_sent_when_a_whole_one_would_be_due(autojump_clock: MockClock) -> None:
+    async with a_speaker(pace=LARGE) as speaker:
+        speaker.say("a", ms(250), end=False)
+        await trio.sleep(0.005)
+        assert [len(frame) for frame in speaker.carrier.frames] == [800, 800, 320], (
+            "10 ms are no frame of the carrier's"
+        )
+        speaker.post(ReplyAudio("r1", "a", ms(15)))
+        await trio.sleep(0.01)
+        speaker.post(ReplyAudio("r1", "a", ms(45)))
+        await wait_all_tasks_blocked()
+        assert len(speaker.carrier.frames) == 3
+        await trio.sleep(0.5)
+        times = [at - speaker.began for at, _ in speaker.carrier.sent("frame")]
+        assert times == pytest.approx([0, 0, 0, 0.04])  # 100 ms more would make the lead whole
+        assert [len(frame) for frame in speaker.carrier.frames] == [800, 800, 320, 480]
+
+
+@pytest.mark.parametrize(("frame_ms", "lead_ms", "at_most"), [(400, 300, 260), (100, 60, 20), (100, 120, 80)])
+async def test_a_frame_that_the_lead_does_not_allow_is_cut_down(
+    frame_ms: int, lead_ms: int, at_most: int, autojump_clock: MockClock
+) -> None:
+    async with a_speaker(pace=Pace(frame_ms, lead_ms, 240)) as speaker:
+        speaker.say("a", ms(2600))
+        assert await speaker.heard() == pytest.approx(2.6)
+        assert max(len(frame) for frame in speaker.carrier.frames) == at_most * 8
+        check_pace(speaker.carrier, lead_ms / 1000)
+        check_queue(speaker.carrier, [(speaker.began, 2600 * 8)], LEAST_QUEUED_MS / 1000)
+        assert speaker.carrier.sound() == ms(2600)
+
+
+async def test_an_interruption_between_large_frames_is_exact(autojump_clock: MockClock) -> None:
+    async with a_speaker(pace=LARGE) as speaker:
+        speaker.say("a", ms(2000))
+        await trio.sleep(0.77)
+        speaker.framer.yield_floor(Floor.SPEECH)
+        await trio.sleep(3)
+        assert speaker.cuts() == [("a", 770 * 8, 2000 * 8)]
+        assert speaker.carrier.sound() == ms(770)
+
+
 async def test_an_underrun_is_survived_and_the_lead_built_anew(autojump_clock: MockClock) -> None:
     async with a_speaker() as speaker:
         speaker.say("a", ms(400, b"1"), end=False)
@@ -233,19 +314,27 @@ async def test_marks_are_set_as_often_as_asked_and_behind_the_last_frame(autojum
 SIZES = st.lists(st.integers(0, 3000), min_size=1, max_size=25)
 
 
-@given(SIZES, st.sampled_from([20, 30, 40]), st.sampled_from([60, 200, 500]), st.lists(st.floats(0, 0.3), max_size=25))
-@settings(max_examples=60)
+@given(
+    SIZES,
+    st.sampled_from([20, 30, 40, 100, 400]),
+    st.sampled_from([60, 200, 300, 500]),
+    st.lists(st.floats(0, 0.3) | st.sampled_from([0.02, 0.1]), max_size=25),
+)
+@example([800, 80, 160, 0, 3000, 90], 100, 300, [0.1, 0.01, 0.02, 0.0, 0.3])
+@settings(max_examples=90)
 def test_however_audio_arrives_every_byte_is_heard_once_in_order_and_on_time(
     sizes: list[int], frame_ms: int, lead_ms: int, pauses: list[float]
 ) -> None:
     async def main() -> None:
         async with a_speaker(pace=Pace(frame_ms, lead_ms, 240)) as speaker:
             audio = b""
+            received: list[tuple[float, int]] = []
             for number, size in enumerate(sizes):
                 item = f"i{number // 5}"
                 delta = bytes((len(audio) + n) % 251 for n in range(size))
                 audio += delta
                 speaker.post(ReplyAudio("r1", item, delta))
+                received.append((trio.current_time(), len(audio)))
                 if number % 5 == 4:
                     speaker.post(ItemEnded("r1", item))
                 await trio.sleep(pauses[number] if number < len(pauses) else 0)
@@ -254,6 +343,7 @@ def test_however_audio_arrives_every_byte_is_heard_once_in_order_and_on_time(
             assert speaker.carrier.sound() == audio
             assert b"".join(speaker.carrier.frames) == audio
             check_pace(speaker.carrier, lead_ms / 1000)
+            check_queue(speaker.carrier, received, min(LEAST_QUEUED_MS, lead_ms - frame_ms) / 1000)
             assert all(len(frame) <= frame_ms * 8 for frame in speaker.carrier.frames)
             assert all(not turn.interrupted for turn in speaker.notebook.record.turns)
             assert sum(turn.heard_ms for turn in speaker.notebook.record.turns) <= len(audio) / 8
