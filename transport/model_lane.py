@@ -10,6 +10,7 @@ from collections import deque
 from contextlib import suppress
 
 import trio
+from trio_websocket import HandshakeError
 
 from transport.direct_stream import DirectStream
 from transport.ws_codec import (
@@ -118,16 +119,16 @@ class TextLane(trio.abc.Stream):
     # ------------------------------------------------------------ the stream of trio-websocket
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The server's answer to the upgrade, then control frames only."""
+        """The server's answer to the upgrade, then control frames only. Raises HandshakeError if it ends in the answer."""
         while True:
             data, self._early = self._early, b""
             try:
                 data = data or await self._stream.receive_some()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self.no_more()
+                self._end_of_connection()
                 raise
             if not data:
-                self.no_more()
+                self._end_of_connection()
                 return b""
             if self._refused:
                 return data
@@ -142,6 +143,11 @@ class TextLane(trio.abc.Stream):
                 raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
             if through:
                 return through
+
+    def _end_of_connection(self) -> None:
+        self.no_more()
+        if self._refused or self._head is not None:  # trio-websocket would wait for the rest of the answer
+            raise HandshakeError("the server ended the connection and opened no WebSocket on it")
 
     def _of_head(self, data: bytes) -> tuple[bytes, bytes]:
         """What of `data` belongs to the answer to the upgrade, and what does not."""

@@ -11,7 +11,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memory_stream_pair, wait_all_tasks_blocked
-from trio_websocket import ConnectionClosed, ConnectionRejected
+from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError
 from wsproto import ConnectionType, WSConnection
 from wsproto import events as wire
 
@@ -183,6 +183,33 @@ async def test_a_refusal_is_told_with_its_status_and_its_body_wherever_it_is_cut
                     async with client_on(DirectStream(ours), URL, [], queue=QUEUE, message_at_most=AT_MOST):
                         pass
         assert (caught.value.status_code, caught.value.body) == (403, b"no entry!")
+
+
+ENDED = [b"", b"HTTP/1.1 101 Switching", b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", b"HTTP/1.1 403 Forbidden\r\n"]
+
+
+@pytest.mark.parametrize("says", ENDED)
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_server_that_ends_the_connection_in_its_answer_is_not_waited_for(
+    says: bytes, lost: bool, autojump_clock: MockClock
+):
+    ours, theirs = memory_stream_pair()
+
+    async def end() -> None:
+        await theirs.receive_some()
+        await theirs.send_all(says)
+        await wait_all_tasks_blocked()
+        if lost:
+            ours.receive_stream.close()
+        else:
+            await theirs.send_eof()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            with pytest.raises(HandshakeError, match="ended the connection"):
+                async with client_on(DirectStream(ours), URL, [], queue=QUEUE, message_at_most=AT_MOST):
+                    pass
 
 
 # ---------------------------------------------------------------- a reader that is slow, or cancelled

@@ -341,6 +341,8 @@ class _Network:
                 yield ClientSocket(client)
         except trio_websocket.ConnectionRejected as rejected:
             raise StreamRefused(rejected.status_code) from None
+        except trio_websocket.HandshakeError:
+            raise StreamRefused(0) from None
 
 
 @contextlib.asynccontextmanager
