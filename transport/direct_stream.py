@@ -47,7 +47,7 @@ class DirectStream(trio.abc.Stream):
                 pass
             finally:  # an error is told to the peer too
                 with suppress(trio.BrokenResourceError):
-                    await self._stream.send_all(self._goes.read())
+                    await self._stream.send_all(self._goes.read())  # noqa: ASYNC102 - nothing is awaited in the try
             if not done and not await self._read_sealed():
                 raise ssl.SSLError("the server closed the connection during the handshake")
 
