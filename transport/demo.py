@@ -8,7 +8,7 @@ import secrets
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,34 +56,16 @@ async def _demo(demo: DemoCall, as_json: bool) -> int:
     result: dict[str, Any] = {"problems": ["the call took too long"]}
     with trio.move_on_after(AT_MOST):
         model = LoopbackModel(demo.script, api_key="sk-loopback")
-        ends = Ends(secrets.token_hex(16), secrets.token_hex(16), free_port())
-        carrier = LoopbackCarrier(
-            RealNetwork(),
-            public_url=ends.public_url,
-            account_sid=ends.account,
-            auth_token=ends.auth_token,
-            humans={HUMAN: demo.human} if demo.human else None,
-        )
-        rest, backend = LoopbackRest(carrier), LoopbackBackend(ends.crm_secret)
         async with trio.open_nursery() as nursery:
-            await nursery.start(carrier.run)
-            ports = [await nursery.start(end.serve) for end in (model, rest, backend)]
-            settings = conf.load(environment(folder, demo, ends, *ports))
+            world = await around(nursery, folder, demo, model, free_port())
+            settings = conf.load(world.environ)
             async with _server(settings, view):
-                call = await carrier.place_call(demo.steps)
-                await delivered(backend)
+                call = await world.carrier.place_call(demo.steps)
+                await delivered(world.backend)
             nursery.cancel_scope.cancel("the demo is over")
-        async with open_store(settings.store.url) as store:
-            record = await store.call(call.call_sid)
-        recording = folder / "call.wav"
-        write_stereo(recording, call.began, call.ended - call.began, call.said, call.heard())
-        result = _result(demo, call, record or {}, model, carrier, rest, backend)
-        result |= {"recording": str(recording), "store": settings.store.url}
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        _summary(result)
-    return 1 if result["problems"] else 0
+        record, kept = await left_behind(folder, settings, call)
+        result = _result(demo, call, record, model, world.carrier, world.rest, world.backend) | kept
+    return shown(result, _summary, as_json)
 
 
 @attrs.frozen
@@ -99,6 +81,33 @@ class Ends:
     def public_url(self) -> str:
         """Where the carrier reaches the server."""
         return f"http://127.0.0.1:{self.port}"
+
+
+@attrs.frozen
+class Around:
+    """What is around the server of a demo: the carrier with its API, the backend, the settings by which it finds them."""
+
+    public_url: str
+    carrier: LoopbackCarrier
+    rest: LoopbackRest
+    backend: LoopbackBackend
+    environ: dict[str, str]
+
+
+async def around(nursery: trio.Nursery, folder: Path, demo: DemoCall, model: LoopbackModel, port: int) -> Around:
+    """Starts both ends of a server that listens, or will listen, at `port`."""
+    ends = Ends(secrets.token_hex(16), secrets.token_hex(16), port)
+    carrier = LoopbackCarrier(
+        RealNetwork(),
+        public_url=ends.public_url,
+        account_sid=ends.account,
+        auth_token=ends.auth_token,
+        humans={HUMAN: demo.human} if demo.human else None,
+    )
+    rest, backend = LoopbackRest(carrier), LoopbackBackend(ends.crm_secret)
+    await nursery.start(carrier.run)
+    ports = [await nursery.start(end.serve) for end in (model, rest, backend)]
+    return Around(ends.public_url, carrier, rest, backend, environment(folder, demo, ends, *ports))
 
 
 def check_settings(demo: DemoCall) -> None:
@@ -142,6 +151,26 @@ async def delivered(backend: LoopbackBackend) -> None:
     with trio.move_on_after(DELIVERED_WITHIN):
         while not backend.deliveries:  # noqa: ASYNC110 - the backend is somebody else's: it gives no sign
             await trio.sleep(0.1)
+
+
+async def left_behind(
+    folder: Path, settings: conf.Settings, call: CarriedCall
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record of the call, and where it and the recording are."""
+    async with open_store(settings.store.url) as store:
+        record = await store.call(call.call_sid)
+    recording = folder / "call.wav"
+    write_stereo(recording, call.began, call.ended - call.began, call.said, call.heard())
+    return record or {}, {"recording": str(recording), "store": settings.store.url}
+
+
+def shown(result: dict[str, Any], summary: Callable[[dict[str, Any]], None], as_json: bool) -> int:
+    """Prints what came of it; the exit status."""
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        summary(result)
+    return 1 if result["problems"] else 0
 
 
 @contextlib.asynccontextmanager

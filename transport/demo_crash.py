@@ -6,7 +6,6 @@ import functools
 import io
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -28,13 +27,10 @@ from transport.loopback.caller import Do, Speak, Step
 from transport.loopback.carrier import CarriedCall, LoopbackCarrier
 from transport.loopback.front import Front
 from transport.loopback.model import LoopbackModel
-from transport.loopback.network import RealNetwork
-from transport.loopback.recording import write_stereo
 from transport.loopback.rest import LoopbackRest
 from transport.loopback.speech import LINES, line
 from transport.loopback.stream import StreamLog
 from transport.loopback.twiml_reader import Hangup
-from transport.store import open_store
 
 STARTED_WITHIN = 30.0
 RECOGNISED = 4000
@@ -57,37 +53,22 @@ async def _demo(as_json: bool) -> int:
         async with trio.open_nursery() as nursery:
             one, two = (_Server(number, demo.free_port()) for number in (1, 2))
             port = await nursery.start(Front(one.port, two.port).serve)
-            ends = demo.Ends(secrets.token_hex(16), secrets.token_hex(16), port)
-            carrier = LoopbackCarrier(
-                RealNetwork(), public_url=ends.public_url, account_sid=ends.account, auth_token=ends.auth_token
-            )
-            rest, backend = LoopbackRest(carrier), LoopbackBackend(ends.crm_secret)
-            await nursery.start(carrier.run)
-            ports = [await nursery.start(end.serve) for end in (model, rest, backend)]
-            environ = demo.environment(folder, APPOINTMENT, ends, *ports)
-            settings = conf.load(environ)
-            story = _Story(view, carrier, model, one, two)
+            world = await demo.around(nursery, folder, APPOINTMENT, model, port)
+            settings = conf.load(world.environ)
+            story = _Story(view, world.carrier, model, one, two)
             with trio.fail_after(STARTED_WITHIN):
                 async with trio.open_nursery() as starting:
                     for server in (one, two):
-                        starting.start_soon(nursery.start, functools.partial(server.run, environ))
-            story.line(f"servers 1 and 2 run, processes {one.pid} and {two.pid}, at {ends.public_url}")
-            call = await carrier.place_call(story.steps(), call_sid=story.call_sid)
+                        starting.start_soon(nursery.start, functools.partial(server.run, world.environ))
+            story.line(f"servers 1 and 2 run, processes {one.pid} and {two.pid}, at {world.public_url}")
+            call = await world.carrier.place_call(story.steps(), call_sid=story.call_sid)
             story.show()
-            await demo.delivered(backend)
+            await demo.delivered(world.backend)
             await two.ended()
             nursery.cancel_scope.cancel("the demo is over")
-        async with open_store(settings.store.url) as store:
-            record = await store.call(call.call_sid)
-        recording = folder / "call.wav"
-        write_stereo(recording, call.began, call.ended - call.began, call.said, call.heard())
-        result = _result(call, record or {}, story, rest, backend, settings.call.max_silence)
-        result |= {"recording": str(recording), "store": settings.store.url}
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        _summary(result)
-    return 1 if result["problems"] else 0
+        record, kept = await demo.left_behind(folder, settings, call)
+        result = _result(call, record, story, world.rest, world.backend, settings.call.max_silence) | kept
+    return demo.shown(result, _summary, as_json)
 
 
 # ---------------------------------------------------------------- the servers
