@@ -602,6 +602,7 @@ class Framer:
             cuts += [cut for cut in self._dropped if cut.item not in told]
             self._dropped = []
         if not cuts:  # it had been heard to its end just then
+            self._heard.post(None)
             if cutting.tell_quiet:
                 self._say_quiet()
             return

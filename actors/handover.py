@@ -64,6 +64,8 @@ class Handover:
     _told: deque[tuple[float, Tell]] = attrs.field(factory=lambda: deque[tuple[float, Tell]](maxlen=TOLD_KEPT))
     _knows: dict[str, float] = attrs.field(factory=dict[str, float])
     """Replies that have no voice yet, and until when each knows what was told."""
+    _answers: dict[str, list[tuple[float, Tell]]] = attrs.field(factory=dict[str, list[tuple[float, Tell]]])
+    """What was told that the first item of a reply answers, as long as it is not known whether that is heard."""
 
     def __attrs_post_init__(self) -> None:
         self._sent = deque(maxlen=self.frames)
@@ -121,11 +123,13 @@ class Handover:
         """A piece of the reply that is being made."""
         if audio and (knows := self._knows.pop(reply, None)) is not None:
             while self._told and self._told[0][0] <= knows:
-                self._told.popleft()
+                self._answers.setdefault(item, []).append(self._told.popleft())
         self._reply = reply
         speech = self._items.setdefault(item, _Speech(reply))
         if len(self._items) > ITEMS_KEPT:
-            del self._items[next(iter(self._items))]
+            oldest = next(iter(self._items))
+            del self._items[oldest]
+            self._answers.pop(oldest, None)
         speech.audio += audio
         speech.words += words
 
@@ -136,9 +140,18 @@ class Handover:
         for speech in self._items.values():
             speech.whole = speech.whole or (whole and speech.reply == reply)
 
-    def cut(self, item: str) -> None:
-        """The item was interrupted: what was heard of it is known elsewhere, and the rest is not said any more."""
+    def item_over(self, item: str) -> None:
+        """Nothing more will come of the item, and all of it was received."""
+        if item in self._items:
+            self._items[item].whole = True
+
+    def cut(self, item: str, *, began: bool) -> None:
+        """The item was interrupted: what was heard of it is known elsewhere, and the rest is not said any more. If it never began
+        to be heard, what it was to answer has no answer yet."""
         self._items.pop(item, None)
+        answered = self._answers.pop(item, [])
+        if not began:
+            self._told.extendleft(reversed(answered))
 
     # ------------------------------------------------------------ what is left
 

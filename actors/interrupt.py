@@ -155,6 +155,10 @@ class InterruptWatcher:
         """Whether it is to be judged here whether a caller who begins to speak takes the floor."""
         return self._manner is not BargeIn.MODEL and self._speaker is not None and self._hears_agent(self._speaker)
 
+    def suspected_from(self) -> float | None:
+        """Since when the caller has been speaking of whom it is being judged whether they take the floor; None if nobody is."""
+        return None if self._suspicion is None else self._suspicion.began
+
     # ------------------------------------------------------------ what is heard on the line
 
     def plays(self, audio: bytes, at: float) -> None:

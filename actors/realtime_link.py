@@ -277,10 +277,12 @@ class RealtimeLink:
         speech_until: Callable[[], float],
         recall: Callable[[], Sequence[tuple[Role, str, str]]] = tuple,
         contested: Callable[[], bool] = lambda: False,
+        suspected: Callable[[], float | None] = lambda: None,
     ) -> None:
         """Until cancelled, or until `LinkLost` has been told. `speech_until`: when the speech received will be over.
-        `contested`: whether somebody else judges if a caller who begins to speak now takes the floor, and tells `Judged`."""
-        self._is_contested = contested
+        `contested`: whether somebody else judges if a caller who begins to speak now takes the floor, and tells `Judged`;
+        `suspected`: since when the caller has spoken of whom that is being judged."""
+        self._is_contested, self._suspected = contested, suspected
         self._framer, self._flow, self._watcher = framer, flow, watcher
         self._speech_until = self._wait.speech_until = speech_until
         self._recall = recall
@@ -355,6 +357,8 @@ class RealtimeLink:
         """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
         now = trio.current_time()
         waited = self._wait.waits
+        if (began := self._suspected()) is not None:
+            self._handover.unnoticed_since(began)
         unfinished = self._handover.unfinished()
         for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
@@ -670,7 +674,7 @@ class RealtimeLink:
         """The model is told what was heard: the audible item is cut there, what never began is forgotten."""
         commands: list[ModelCommand] = []
         for cut in interrupted.cuts:
-            self._handover.cut(cut.item)
+            self._handover.cut(cut.item, began=cut.began)
             told = self._told.pop(cut.item, None)
             if told is not None:  # a recorded prompt, told as text: tell it again, as far as it was heard
                 commands.append(DropItem(told.item))
@@ -703,6 +707,7 @@ class RealtimeLink:
                     self._handover.spoken(event.reply, event.item, words=event.text)
                     self._framer.post(event)
             elif isinstance(event, ItemEnded):
+                self._handover.item_over(event.item)
                 self._framer.post(event)
             elif isinstance(event, ReplyEnded):
                 self._on_ended(event, nursery)

@@ -522,8 +522,10 @@ async def test_a_reply_heard_to_its_end_is_never_cut_even_if_its_mark_is_not_bac
         speaker.say("a", ms(1000), words="all of it")
         speaker.post(TellWhenQuiet())
         await trio.sleep(1.2)
+        assert speaker.story.take_all() == []
         speaker.framer.yield_floor(Floor.SPEECH)
         await trio.sleep(3)
+        assert speaker.story.take_all() == [None], "that it was heard is kept at once, not with the next turn"
         assert speaker.cuts() == []
         assert speaker.turn("a") == (1000, 1000, False, "all of it")
         assert speaker.quiet.take_all() == [AgentQuiet()]

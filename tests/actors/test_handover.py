@@ -3,7 +3,7 @@
 import pytest
 
 from actors.handover import KEPT, ONSET, Handover
-from actors.messages import CallerAudio
+from actors.messages import CallerAudio, Role, Tell
 from actors.mulaw import to_base64
 from tests.kit.calls import ms
 
@@ -112,8 +112,32 @@ def test_an_unfinished_reply_has_the_words_that_were_heard_at_most_and_a_finishe
     handover.reply_over("r2", whole=True)
     assert handover.unfinished() == {}
     assert list(handover.finished()) == ["i1", "i2"]
-    handover.cut("i2")
+    handover.cut("i2", began=True)
     assert list(handover.finished()) == ["i1"], "of what was interrupted the rest is not said any more"
+
+
+def test_what_the_loss_of_a_session_finds_wholly_received_has_all_its_words() -> None:
+    handover = Handover(FRAMES)
+    handover.spoken("r1", "i1", audio=len(ms(2000)), words="We are open from nine to five, and on Saturdays until two.")
+    handover.item_over("i1")
+    assert handover.unfinished() == {"i1": "We are open from nine to five, and on Saturdays until two."}
+    handover.item_over("nobody's")
+    assert list(handover.unfinished()) == ["i1"]
+
+
+def test_what_an_answer_was_for_that_never_began_to_be_heard_is_unanswered_again() -> None:
+    handover, keys, later = Handover(FRAMES), Tell(Role.CALLER, "[1]"), Tell(Role.CALLER, "[2]")
+    handover.told(keys, 1.0)
+    handover.reply_began("r1", 2.0)
+    handover.spoken("r1", "i1", audio=8)
+    handover.told(later, 3.0)
+    assert handover.unanswered() == [later]
+    handover.cut("i1", began=False)
+    assert handover.unanswered() == [keys, later]
+    handover.reply_began("r2", 4.0)
+    handover.spoken("r2", "i2", audio=8)
+    handover.cut("i2", began=True)
+    assert handover.unanswered() == [], "of what was heard the caller knows enough to ask again"
 
 
 def test_a_reply_that_failed_has_only_the_words_that_were_heard_at_most() -> None:

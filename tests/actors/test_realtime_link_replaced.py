@@ -66,12 +66,15 @@ class Desk(LinkDesk):
 
     def __init__(self, nursery: trio.Nursery, *places: Place, limits: LinkLimits = REPLACING) -> None:
         self.said: Sequence[tuple[Role, str, str]] = SAID
+        self.suspected: float | None = None
+        """Since when the caller speaks of whom it is being judged whether they take the floor."""
         super().__init__(nursery, *places, limits=limits)
 
     async def _run(self) -> None:
         with self.scope:
             outlets = (self.framer, self.flow, self.watcher)
-            await self.link.run(*outlets, lambda: self.speech_until, lambda: self.said)
+            told = (lambda: self.speech_until, lambda: self.said, lambda: False, lambda: self.suspected)
+            await self.link.run(*outlets, *told)
         self.ended_at = self.now()
         self.over.set()
 
@@ -687,6 +690,23 @@ async def test_a_word_over_the_agents_speech_that_a_dead_session_took_is_heard_b
     second = await desk.next()
     await wait_all_tasks_blocked()
     assert second.heard == [LOUD] * 20
+
+
+async def test_a_word_over_the_agents_speech_that_is_being_judged_when_the_session_dies_is_heard_by_the_next(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(5000))
+    desk.speech_until = trio.current_time() + 5.0
+    await trio.sleep(2)
+    desk.suspected = trio.current_time()
+    await desk.caller(600)
+    first.push(ReplyWords("r1", "i1", "and"))  # it lives, and takes no notice of the caller
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert second.heard == [LOUD] * 30
 
 
 KEYS = Tell(Role.CALLER, "[The caller pressed these keys on the telephone: 1]")

@@ -327,7 +327,7 @@ BROKEN = [
 """What the peer sends, and the code with which it is told off."""
 
 
-@pytest.mark.parametrize(("bad", "code"), BROKEN)
+@pytest.mark.parametrize(("bad", "code"), BROKEN, ids=range(len(BROKEN)))
 @pytest.mark.parametrize("with_the_head", [True, False])
 async def test_what_breaks_the_protocol_ends_the_connection_with_its_code(
     bad: bytes, code: int, with_the_head: bool, autojump_clock: MockClock

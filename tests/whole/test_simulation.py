@@ -67,6 +67,15 @@ ONCE_WRONG = {
         ),
         (Fault("store_slow", 15.21, 3.33), Fault("worker_dies", 21.36, 3.97), Fault("model_half_open", 7.18, 6.86)),
     ),
+    "what was found to be heard when the caller spoke was kept with their next words only": a_plan(
+        80146, Fault("worker_dies", 25.1, 1.17), Fault("marks_bunched", 16.28, 11.14)
+    ),
+    "the result of a tool was answered, the answer cut before it was heard, and the session lost": a_plan(
+        80604, Fault("model_expire", 18.17, 7.6), flow="after_hours"
+    ),
+    "a reply that was received whole, of which nobody had said so, was told without its last words": a_plan(
+        80755, Fault("model_cut_down", 14.89, 8.09), flow="after_hours"
+    ),
 }
 
 

@@ -148,7 +148,7 @@ def _left_behind(case: Case) -> Iterator[str]:
     for model, session in [(each, session) for each in world.models for session in each.sessions]:
         # A model that has stalled ends its replies all the same, and nobody hears of it.
         crossed = CROSSED if case.lag or case.plan.fault("model_stall") else set[str]()
-        if _had_no_successor(case, model, session):
+        if _had_no_successor(case, model, session) or case.plan.fault("model_half_open"):  # nobody hears of that
             crossed = crossed | {"session_expired"}
         if errors := [error for error in session.errors if error not in crossed]:
             yield f"the model complains: {errors}"
@@ -430,6 +430,8 @@ def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
             continue
         if any(stream.closed >= died and turn.began <= died <= turn.ended + late for died in case.killed):
             continue  # a server that is killed takes with it what it has just heard
+        if case.concerns("model_deaf", party) and _talks(stream, turn.began):
+            continue  # what is said over the agent and heard by no model may be a noise
         listening = [s for s in sessions if turn.ended + late < s.audio_until <= stream.closed + late]
         if not listening:
             continue
@@ -442,6 +444,11 @@ def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
         answered = any(_answered(party, s, turn.ended - 0.1) for s in hearers)
         if not answered and last not in hearers:
             yield f"what the caller said at {turn.began:.2f} was lost with its session: {turn.words!r}"
+
+
+def _talks(stream: StreamLog, at: float) -> bool:
+    """Whether the caller heard the agent then, or just before."""
+    return any(piece.at - 0.2 <= at <= _until(piece) + 0.5 for piece in stream.playback.heard)
 
 
 def _told_again(case: Case, party: Party) -> Iterator[str]:
