@@ -6,6 +6,9 @@ first stretch that does, usually in the greeting; from then on a frame that is n
 """
 
 import math
+from array import array
+from itertools import accumulate
+from operator import mul
 
 import attrs
 
@@ -31,6 +34,52 @@ QUIET, NOISE_TIMES, NOISE_UP = 8.0, 1.5, 0.1
 """What is softer is no echo that anybody hears; nor is what is hardly louder than the line itself, which is followed slowly."""
 MARGIN_TIMES, MARGIN = 1.35, 3.0
 """How much louder than expected an echo may be, times and on top."""
+LEAST = 1e-6
+"""What the rounding of sums leaves over of a loudness that does not vary."""
+
+
+def _nothing() -> "array[float]":
+    return array("d", bytes(8 * SLOTS))
+
+
+@attrs.define
+class _History:
+    """Loudness by slot, the last `SLOTS` of them; 0 where nothing is known."""
+
+    last: int = -1
+    """The slot of the frame that was put in last; -1: whatever comes next is a new beginning."""
+    _newest: int = -1
+    _levels: "array[float]" = attrs.field(factory=_nothing)
+
+    def put(self, level: float, at: float) -> None:
+        """A frame of that loudness, at `at`. On a network frames are late, and then come all at once: they follow each other;
+        only what is off by more than that is a new beginning."""
+        exact, slot = at / SLOT, self.last + 1
+        if slot <= 0 or not -JITTER < exact - slot < JITTER:
+            slot = round(exact)
+        if slot == self._newest + 1:
+            self._newest = slot
+        else:
+            self._jump_to(slot)
+        self.last = slot
+        self._levels[slot % SLOTS] = level
+
+    def _jump_to(self, slot: int) -> None:
+        if slot > self._newest:
+            for missing in range(max(self._newest + 1, slot - SLOTS + 1), slot):
+                self._levels[missing % SLOTS] = 0.0
+            self._newest = slot
+        elif slot <= self._newest - SLOTS:
+            self._levels, self._newest = _nothing(), slot
+
+    def window(self, end: int, size: int) -> list[float]:
+        """The loudness in the `size` slots before `end`."""
+        first, oldest, newest = end - size, max(self._newest - SLOTS + 1, 0), self._newest
+        if first >= oldest and end <= newest + 1:
+            begin = first % SLOTS
+            levels = self._levels[begin : begin + size].tolist()
+            return levels + self._levels[: size - len(levels)].tolist() if len(levels) < size else levels
+        return [self._levels[slot % SLOTS] if oldest <= slot <= newest else 0.0 for slot in range(first, end)]
 
 
 @attrs.define
@@ -39,12 +88,8 @@ class Echo:
 
     delay: int | None = None
     gain: float = 0.0
-    _played: list[float] = attrs.field(factory=lambda: [0.0] * SLOTS)
-    _played_at: list[int] = attrs.field(factory=lambda: [-1] * SLOTS)
-    _came: list[float] = attrs.field(factory=lambda: [0.0] * SLOTS)
-    _came_at: list[int] = attrs.field(factory=lambda: [-1] * SLOTS)
-    _last_played: int = -1
-    _last_came: int = -1
+    _played: _History = attrs.field(factory=_History)
+    _came: _History = attrs.field(factory=_History)
     _quiet: int = 0
     _noise: float = 0.0
     """How loud the line itself is: what it falls to now and then."""
@@ -53,22 +98,20 @@ class Echo:
 
     def plays(self, level: float, at: float) -> None:
         """A frame of that loudness is heard by the caller at `at`."""
-        slot = self._last_played = _slot_after(self._last_played, at)
-        self._played[slot % SLOTS], self._played_at[slot % SLOTS] = level, slot
+        self._played.put(level, at)
 
     def rests(self) -> None:
         """A frame that came is left out."""
-        self._last_came = -1
+        self._came.last = -1
 
     def comes(self, level: float, at: float, *, agent_heard: bool, voice: bool) -> None:
         """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""
-        slot = self._last_came = _slot_after(self._last_came, at)
-        self._came[slot % SLOTS], self._came_at[slot % SLOTS] = level, slot
+        self._came.put(level, at)
         self._noise = min(level, self._noise + NOISE_UP)
         if self._quiet < QUIET_LINE and agent_heard:
             quiet = not voice and level <= max(QUIET, NOISE_TIMES * self._noise)
             self._quiet = self._quiet + 1 if quiet else 0
-        if not self.explains(level):
+        if level > MARGIN and not self.explains(level):
             self.foreign_at = at
 
     @property
@@ -78,72 +121,75 @@ class Echo:
 
     def explains(self, level: float) -> bool:
         """Whether the frame that came last, of that loudness, is no louder than the echo of what was played."""
-        if self.delay is None:
+        if self.delay is None or level <= MARGIN:
             return level <= MARGIN
-        slot = self._last_came - self.delay
-        loudest = max(self._of(self._played, self._played_at, slot + near) for near in (-2, -1, 0, 1, 2))
+        loudest = max(self._played.window(self._came.last - self.delay + 3, 5))
         return level <= self.gain * loudest * MARGIN_TIMES + MARGIN
 
     def compare(self, seconds: float) -> bool:
         """Whether what came in the last `seconds` is an echo; if it is, the delay and the gain are known."""
         size = min(max(round(seconds / SLOT), WINDOW_LEAST), WINDOW_MOST)
-        came = self._window(self._came, self._came_at, self._last_came + 1, size)
-        if not _sounds(came):
+        end = self._came.last + 1
+        came = self._came.window(end, size)
+        if sum(level > QUIET for level in came) < SOUNDS_LEAST:
             return False
         share = (size - WINDOW_LEAST) / (WINDOW_MOST - WINDOW_LEAST)
-        found = False
-        best = ALIKE_LEAST + (ALIKE_MOST - ALIKE_LEAST) * share
-        for delay in range(DELAY_LEAST, DELAY_MOST + 1):
-            played = self._window(self._played, self._played_at, self._last_came + 1 - delay, size)
-            if _sounds(played) and (alike := _correlation(came, played)) >= best:
-                best, self.delay, self.gain = alike, delay, _ratio(came, played)
-                found = True
-        return found
+        least = ALIKE_LEAST + (ALIKE_MOST - ALIKE_LEAST) * share
+        best, lag = _most_alike(came, self._played.window(end - DELAY_LEAST, size + DELAY_MOST - DELAY_LEAST))
+        if best < least:
+            return False
+        self.delay = DELAY_LEAST + lag
+        self.gain = _ratio(came, self._played.window(end - self.delay, size))
+        return True
 
     def sounds(self) -> int:
         """In how many of the slots of the shortest window something came."""
-        came = self._window(self._came, self._came_at, self._last_came + 1, WINDOW_LEAST)
-        return sum(level > QUIET for level in came)
+        return sum(level > QUIET for level in self._came.window(self._came.last + 1, WINDOW_LEAST))
 
     def is_louder(self) -> bool:
         """Whether what came of late is the echo that is known, only louder; if it is, it is known as that."""
         assert self.delay is not None
-        came = self._window(self._came, self._came_at, self._last_came + 1, WINDOW_LEAST)
+        end = self._came.last + 1
+        came = self._came.window(end, WINDOW_LEAST)
         for delay in (self.delay - 1, self.delay, self.delay + 1):
-            played = self._window(self._played, self._played_at, self._last_came + 1 - delay, WINDOW_LEAST)
-            if _correlation(came, played) >= ALIKE_AGAIN:
+            played = self._played.window(end - delay, WINDOW_LEAST)
+            if _most_alike(came, played, sounds_least=0)[0] >= ALIKE_AGAIN:
                 self.delay, self.gain = delay, max(self.gain, _ratio(came, played))
                 return True
         return False
 
-    def _window(self, levels: list[float], slots: list[int], end: int, size: int) -> list[float]:
-        return [self._of(levels, slots, slot) for slot in range(end - size, end)]
 
-    @staticmethod
-    def _of(levels: list[float], slots: list[int], slot: int) -> float:
-        return levels[slot % SLOTS] if slots[slot % SLOTS] == slot else 0.0
+def _most_alike(came: list[float], played: list[float], sounds_least: int = SOUNDS_LEAST) -> tuple[float, int]:
+    """The best correlation of `came` with a window of `played` of the same size, and by how many slots that ends before the end;
+    the first of several. 0 if one of them does not vary. Where less than `sounds_least` was played there is nothing to compare:
+    all beginnings are alike.
 
-
-def _sounds(levels: list[float]) -> bool:
-    """Whether there is enough to compare: all beginnings are alike."""
-    return sum(level > QUIET for level in levels) >= SOUNDS_LEAST
-
-
-def _slot_after(last: int, at: float) -> int:
-    """The slot of a frame at `at`: the one after the last. On a network frames are late, and then come all at once; only what is
-    off by more than that is a new beginning."""
-    exact = at / SLOT
-    return last + 1 if last >= 0 and abs(exact - last - 1) < JITTER else round(exact)
-
-
-def _correlation(one: list[float], other: list[float]) -> float:
-    """Of -1 to 1; 0 if one of them does not vary."""
-    mean_one, mean_other = sum(one) / len(one), sum(other) / len(other)
-    a, b = [x - mean_one for x in one], [x - mean_other for x in other]
-    norm = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
-    return sum(x * y for x, y in zip(a, b, strict=True)) / norm if norm > 1e-9 else 0.0
+    The means and the norms of the windows are taken from sums that run along `played`; only the products are left for each.
+    """
+    size = len(came)
+    mean = sum(came) / size
+    around = [level - mean for level in came]
+    varies = sum(map(mul, around, around))
+    if varies <= LEAST:
+        return 0.0, 0
+    sums = [0.0, *accumulate(played)]
+    squares = [0.0, *accumulate(map(mul, played, played))]
+    sounds = [0, *accumulate(level > QUIET for level in played)]
+    best, lag = 0.0, 0
+    for end in range(len(played), size - 1, -1):
+        begin = end - size
+        if sounds[end] - sounds[begin] < sounds_least:
+            continue
+        total = sums[end] - sums[begin]
+        norm = squares[end] - squares[begin] - total * total / size
+        if norm <= LEAST:
+            continue
+        alike = sum(map(mul, around, played[begin:end])) / math.sqrt(varies * norm)
+        if alike > best:
+            best, lag = alike, len(played) - end
+    return best, lag
 
 
 def _ratio(came: list[float], played: list[float]) -> float:
-    energy = sum(x * x for x in played)
-    return sum(x * y for x, y in zip(came, played, strict=True)) / energy if energy else 0.0
+    energy = sum(map(mul, played, played))
+    return sum(map(mul, came, played)) / energy if energy else 0.0

@@ -1,11 +1,14 @@
 """The line's echo: known by its delay; two people who speak are none."""
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from actors.echo import SLOT, Echo
+from actors.echo import ALIKE_LEAST, DELAY_LEAST, DELAY_MOST, QUIET, SLOT, SOUNDS_LEAST, WINDOW_LEAST, Echo
 from actors.mulaw import decode, encode, envelope
 from tests.kit.voices import a_voice
 
@@ -95,3 +98,50 @@ def test_a_line_that_becomes_louder_is_known_again_and_a_caller_besides_is_not()
     assert echo.is_louder()
     assert echo.explains(came[199])
     assert not other.is_louder()
+
+
+def plain_correlation(one: list[float], other: list[float]) -> float:
+    mean_one, mean_other = sum(one) / len(one), sum(other) / len(other)
+    a, b = [x - mean_one for x in one], [x - mean_other for x in other]
+    norm = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / norm if norm > 1e-9 else 0.0
+
+
+LEVELS = st.one_of(st.integers(0, 160 * 181).map(lambda total: total / 160), st.sampled_from([0.0, 9.0, 60.0]))
+
+
+@given(
+    st.lists(LEVELS, min_size=20, max_size=60),
+    st.integers(DELAY_LEAST, DELAY_MOST),
+    st.floats(0.1, 1.0),
+    st.lists(st.floats(-8.0, 8.0), min_size=7, max_size=7),
+    st.integers(60, 130),
+    st.sampled_from([0, 30, 200]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_delay_that_is_found_is_that_of_the_plain_formula(
+    said: list[float], delay: int, gain: float, off: list[float], falls_silent: int, silent_for: int
+) -> None:
+    slots = 170 + silent_for
+    played = {
+        slot: said[slot % len(said)] for slot in range(slots) if not falls_silent <= slot < falls_silent + silent_for
+    }
+    echo, came = Echo(), list[float]()
+    for slot in range(slots):
+        if slot in played:
+            echo.plays(played[slot], slot * SLOT)
+        came.append(max(0.0, gain * played.get(slot - delay, 0.0) + off[slot % len(off)]))
+        echo.comes(came[-1], slot * SLOT, agent_heard=True, voice=True)
+    window = came[-WINDOW_LEAST:]
+    alike: dict[int, float] = {}
+    for lag in range(DELAY_LEAST, DELAY_MOST + 1):
+        out = [played.get(slot, 0.0) for slot in range(slots - lag - WINDOW_LEAST, slots - lag)]
+        if sum(level > QUIET for level in out) >= SOUNDS_LEAST:
+            alike[lag] = plain_correlation(window, out)
+    best = max(alike.values(), default=0.0)
+    enough = sum(level > QUIET for level in window) >= SOUNDS_LEAST
+    found = echo.compare(WINDOW_LEAST * SLOT)
+    assert found is (enough and best >= ALIKE_LEAST) or best == pytest.approx(ALIKE_LEAST, abs=1e-9)
+    if found:
+        assert echo.delay is not None
+        assert alike[echo.delay] == pytest.approx(best, abs=1e-9)
