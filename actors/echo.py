@@ -28,8 +28,9 @@ ALIKE_AGAIN = 0.93
 """The same at the delay that is known: a line that has become louder, and no caller who speaks besides."""
 JITTER = 25
 """Slots by which frames may be late or early and still follow each other: half a second."""
-QUIET_LINE = 80
-"""Slots in which the agent was heard and nothing came back, after which the line has no echo: longer than any delay."""
+QUIET_LINE = 90
+"""Slots in which the agent was heard and nothing came back, after which the line has no echo: the longest delay and a soft
+beginning."""
 QUIET, NOISE_TIMES, NOISE_UP = 8.0, 1.5, 0.1
 """What is softer is no echo that anybody hears; nor is what is hardly louder than the line itself, which is followed slowly."""
 MARGIN_TIMES, MARGIN = 1.35, 3.0
@@ -101,8 +102,10 @@ class Echo:
         self._played.put(level, at)
 
     def rests(self) -> None:
-        """A frame that came is left out."""
+        """A frame that came is left out: the agent was silent, and what it says next comes back no sooner than its delay."""
         self._came.last = -1
+        if not self.settled:
+            self._quiet = 0
 
     def comes(self, level: float, at: float, *, agent_heard: bool, voice: bool) -> None:
         """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""
