@@ -4,8 +4,8 @@ The agent is quiet meanwhile, so there is a bound. What there is to go by, the s
 whether the model heard speech too.
 
     words that say something            taken      words of a listener, and no question open   not taken
-    voice for LONG                      taken      voice over, and the model heard no speech   not taken
-    neither by the end of DECIDE_WITHIN            a voice for SHORT or longer: taken, else not
+    voice for LONG that rises and falls taken      voice over, and the model heard no speech   not taken
+    neither by the end of DECIDE_WITHIN            a voice for SHORT or longer that rises and falls: taken, else not
 """
 
 import enum
@@ -73,9 +73,13 @@ class Suspicion:
     transcribed: bool = True
     """Whether words are to be expected at all."""
     voice_ms: int = 0
+    voice_began: float = -math.inf
+    """When the voice began that was last heard by us: there may have been another before."""
     voice_until: float = -math.inf
     """When voice was last heard by us; minus infinity if it was not."""
     voice_goes_on: bool = False
+    steady: bool = False
+    """Whether that voice does not rise and fall as speech does."""
     model_heard: bool = False
     stopped: float | None = None
     """When the model heard it end."""
@@ -87,7 +91,8 @@ class Suspicion:
     def hears(self, line: Line) -> None:
         """What is heard on the line now; of a voice that was long before, nothing is to be learned."""
         if line.began >= self.began - JUST_BEFORE:
-            self.voice_ms, self.voice_until, self.voice_goes_on = line.voice_ms, line.until, line.goes_on
+            self.voice_ms, self.voice_goes_on, self.steady = line.voice_ms, line.goes_on, line.steady
+            self.voice_began, self.voice_until = line.began, line.until
 
     def verdict(self, now: float) -> Verdict | None:
         """What it is; None while that is open."""
@@ -100,12 +105,15 @@ class Suspicion:
             return Verdict.TAKEN if self.open_question else Verdict.LISTENER
         if self.final and not self.voice_goes_on:
             return Verdict.NOISE  # there were no words in it
-        lasts = self.voice_goes_on and self.voice_until - self.began >= LONG
-        if lasts and self.voice_ms >= SHORT * 1000:  # else it is a steady noise
+        began = self.voice_began if self.final else self.began  # what was written down had no words
+        lasts = self.voice_goes_on and self.voice_until - began >= LONG
+        if lasts and self.voice_ms >= SHORT * 1000 and not self.steady:
             return Verdict.TAKEN
         if not self.voice_goes_on and not self.model_heard and now - self.began >= MODEL_HEARS:
             return Verdict.NOISE
         if now >= self._at_last or (self.model_heard and self._nothing_more()):
+            if self.steady or self.final:
+                return Verdict.NOISE
             speech = self.voice_ms >= SHORT * 1000 or self.voice_until == -math.inf
             return Verdict.TAKEN if speech or (self.open_question and self.model_heard) else Verdict.NOISE
         return None

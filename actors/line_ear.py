@@ -10,10 +10,12 @@ from typing import Protocol
 
 import attrs
 
-from actors.echo import SOUNDS_LEAST, Echo
-from actors.mulaw import envelope, from_base64
+from actors.echo import SLOT, SOUNDS_LEAST, Echo
+from actors.mulaw import BYTES_PER_MS, envelope, from_base64
 from actors.onset import ONSET_FRAMES, ONSET_WITHIN, Onset
 
+FRAME = round(1000 * SLOT) * BYTES_PER_MS
+"""Bytes of µ-law in a slot."""
 UNSETTLED = 0.8
 """Seconds of a voice that are needed to tell it from an echo on a line of which nothing is known yet."""
 HEARS_WITHIN = 0.6
@@ -35,6 +37,8 @@ class Line:
     settled: bool = False
     """Whether it is known if the line echoes."""
     echoes: bool = False
+    steady: bool = False
+    """Whether that voice is known to stay at one height: a noise, or music, and no speech."""
 
 
 class LinePort(Protocol):
@@ -46,7 +50,7 @@ class LinePort(Protocol):
         ...
 
     def plays(self, audio: bytes, at: float) -> None:
-        """The caller hears a frame of the agent's at `at`; µ-law."""
+        """The caller hears this of the agent's from `at` on; µ-law, one frame or several."""
         ...
 
     def hears(self, payload: str, now: float) -> Line:
@@ -63,7 +67,7 @@ class LinePort(Protocol):
 
 
 class LineEar:
-    """`LinePort`: energy and a detector of voices for the onset, what was played for the echo. About 5 µs a frame."""
+    """`LinePort`: energy and a detector of voices for the onset, what was played for the echo. 3 µs a frame, 12 of a voice."""
 
     def __init__(self) -> None:
         self.line = Line()
@@ -76,27 +80,31 @@ class LineEar:
 
     def plays(self, audio: bytes, at: float) -> None:
         """See `LinePort`."""
-        self._echo.plays(envelope(audio), at)
+        for begin in range(0, len(audio), FRAME):
+            self._echo.plays(envelope(audio[begin : begin + FRAME]), at)
+            at += SLOT
 
     def hears(self, payload: str, now: float) -> Line:
         """See `LinePort`."""
-        audio = from_base64(payload)
-        began = self._onset.hear(audio, now)
-        goes_on = self._onset.speaking(now)
-        level = envelope(audio)
-        self._echo.comes(level, now, agent_heard=True, voice=goes_on)
+        onset, echo, before = self._onset, self._echo, self.line
+        began = onset.hear(from_base64(payload), now)
+        goes_on = onset.speaking(now)
+        echo.comes(onset.level, now, agent_heard=True, voice=goes_on)
         if not goes_on:
             self._unexplained.clear()
-        elif self._onset.last_voice == now:
-            self._unexplained.append((now, not self._echo.explains(level)))
-            if began or self._is_unexplained:
+        elif onset.last_voice == now:
+            self._unexplained.append((now, not echo.explains(onset.level)))
+            if onset.began != self._foreign and (began or self._is_unexplained):
                 self._whose(now)
-        onset, echo = self._onset, self._echo
+        settled, echoes = echo.settled, echo.delay is not None
+        known = before.until == onset.last_voice and before.settled == settled and before.echoes == echoes
+        if known and not goes_on and not before.goes_on:
+            return before
         since = -math.inf if onset.began is None else onset.began
         foreign = since == self._foreign
         since = max(since, self._foreign_from) if foreign else since
-        echoes = echo.delay is not None
-        self.line = Line(since, onset.last_voice, onset.voiced_ms, goes_on, foreign, echo.settled, echoes)
+        voiced_ms, steady = onset.voiced_ms, onset.steady
+        self.line = Line(since, onset.last_voice, voiced_ms, goes_on, foreign, settled, echoes, steady)
         return self.line
 
     def rests(self, payload: str, now: float) -> None:
@@ -117,8 +125,7 @@ class LineEar:
     def _whose(self, now: float) -> None:
         """There is a voice: is it the caller's?"""
         began = self._onset.began
-        if began is None or began == self._foreign:
-            return
+        assert began is not None
         if self._echo.delay is not None:
             if not self._is_unexplained:
                 return

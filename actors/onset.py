@@ -1,35 +1,54 @@
 """The onset of the caller's voice: whether they speak, and since when, from their µ-law alone. Pure, told the time.
 
 A frame is voice if it is louder than the line usually is and a voice-activity detector takes it for speech: loudness alone
-holds a door for a voice, and the detector alone every hiss. An onset are a few such frames close together.
+holds a door for a voice, and the detector alone every hiss. An onset are a few such frames close together; fewer, if it hissed
+just before, as in "Stop". What then stays at one height is no speech: syllables rise and fall.
 """
 
+from bisect import bisect_left
 from collections import deque
+from itertools import accumulate
+from operator import add, lt
 from typing import Any, cast
 
 import attrs
 import webrtcvad  # type: ignore[import-untyped] # a small C library without types
 
-from actors.mulaw import BYTES_PER_MS, loudness, pcm16
+from actors.mulaw import BYTES_PER_MS, crossings, envelope, pcm16
 
 RATE = BYTES_PER_MS * 1000
 VAD_MODE = 2
 """Of 0 (takes much for speech) to 3 (little)."""
 VAD_FRAMES = tuple(ms * BYTES_PER_MS for ms in (10, 20, 30))
 """What the detector takes, µ-law bytes; a frame of another length is judged by its loudness."""
-LOUD_LEAST = 2
-"""Mean magnitude below which nothing is a voice (see `loudness`)."""
-LOUD_TIMES = 2.5
+LOUD_LEAST = 13.0
+"""Loudness (see `envelope`) below which nothing is a voice."""
+LOUD_TIMES = 1.6
 """Times as loud as the line without a voice."""
 ONSET_FRAMES, ONSET_WITHIN = 4, 6
 """So many frames of voice among so many make an onset: 80 of 120 ms."""
+AFTER_HISS = 3
+"""So many do, without one between them, when it hissed before."""
+HISS_LEAST, HISS_TIMES, HISS_CROSSINGS = 6.0, 1.6, 0.22
+"""How loud a hiss is at least, and for the line; and how often its sign changes, a share of its samples."""
+HISS_FRAMES, HISS_WITHIN = 2, 10
+"""So many frames of hiss among so many: an "s" and the silence after it."""
 FRESH = 0.2
-"""Seconds in which they must have come: nobody listens all the time."""
+"""Seconds in which the frames of an onset must have come: nobody listens all the time."""
 PAUSE = 0.25
 """Seconds without voice after which an utterance is over."""
-STEADY = 25
-"""Frames: what does not dip in so long is no speech, but belongs to the line; syllables do."""
-FLOOR_UP, FLOOR_DOWN = 0.02, 0.2
+TOGETHER = 0.6
+"""Seconds of a gap over which two utterances are listened to as one, when it is to be told whether they are speech."""
+STEADY, STEADY_TIMES = 25, 1.6
+"""Frames, and how much they may vary: what does not dip in so long is no speech, but belongs to the line; syllables do."""
+TELLS, TELLS_ALL = 37, 75
+"""Frames of an utterance from which on it can be told whether it falls as speech does, and from which on that is certain."""
+FALLS, VALLEYS, LOW = 0.12, 0.02, 0.5
+"""Shares of its time, at least, that speech is lower than this share of its height; and lower than that of what was before and
+what comes after, whichever is less. Noise, music and many voices at once are not."""
+LOOK_AGAIN, LOOK_SELDOM = 3, 25
+"""Frames after which that is looked at again: of what stays, and of speech once all can be told."""
+FLOOR_UP, FLOOR_DOWN = 0.02, 0.05
 """How fast the line's own loudness is followed, a share a frame."""
 
 
@@ -42,41 +61,112 @@ class Onset:
     last_voice: float = float("-inf")
     voiced_ms: int = 0
     """Voice in it so far."""
-    level: int = 0
+    steady: bool = False
+    """Whether it is known to stay at one height, as no speech does."""
+    level: float = 0.0
     """How loud the last frame was."""
-    _floor: float = 1.0
-    _levels: deque[int] = attrs.field(factory=lambda: deque[int](maxlen=STEADY))
-    _recent: deque[tuple[bool, float]] = attrs.field(factory=lambda: deque[tuple[bool, float]](maxlen=ONSET_WITHIN))
+    _floor: float = 8.0
+    _floor_before: float = 0.0
+    """What it was when the utterance began, or those before it with which it goes together."""
+    _lasts: int = 0
+    """Frames since then."""
+    _look_at: int = 0
+    """How many of them there must be before it is looked again whether it stays at one height."""
+    _levels: bytearray = attrs.field(factory=bytearray)
+    """How loud the last frames were."""
+    _starts: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=ONSET_FRAMES))
+    """When the last frames of voice began."""
+    _voices: int = 0
+    """A bit for each of the last frames: whether it was voice; and in the next, whether it hissed."""
+    _hisses: int = 0
     _vad: Any = attrs.field(factory=lambda: cast("Any", webrtcvad).Vad(VAD_MODE))
 
     def hear(self, audio: bytes, now: float) -> bool:
         """Takes in a frame of µ-law; whether it makes an utterance begin."""
-        ms = len(audio) // BYTES_PER_MS
-        self.level = loudness(audio)
-        voice = self._is_voice(audio)
-        self._levels.append(self.level)
-        if voice and len(self._levels) == STEADY and (steady := min(self._levels)) * LOUD_TIMES > max(self._levels):
-            self._floor, self.voiced_ms = max(self._floor, steady), 0
+        level = self.level = envelope(audio)
+        floor = self._floor
+        voice = level >= LOUD_LEAST and level >= LOUD_TIMES * floor and self._is_voice(audio)
+        speaking = now - self.last_voice < PAUSE
+        hisses = not speaking and level >= HISS_LEAST and level >= HISS_TIMES * floor and _hisses(audio)
+        self._voices = (self._voices << 1 | voice) & ((1 << ONSET_WITHIN) - 1)
+        self._hisses = (self._hisses << 1 | hisses) & ((1 << HISS_WITHIN) - 1)
+        self._levels.append(int(level))
+        if len(self._levels) > TELLS_ALL:
+            del self._levels[0]
         if not voice:
-            rate = FLOOR_UP if self.level > self._floor else FLOOR_DOWN
-            self._floor += (self.level - self._floor) * rate
-        self._recent.append((voice, now - ms / 1000))
-        if self.speaking(now):
-            if voice:
-                self.last_voice = now
-                self.voiced_ms += ms
+            self._floor += (level - floor) * (FLOOR_UP if level > floor else FLOOR_DOWN)
+        self._lasts += 1
+        ms = len(audio) // BYTES_PER_MS
+        if speaking:
+            self._goes_on(now, ms if voice else 0)
+        elif voice:
+            return self._begins(now, ms)
+        return False
+
+    def speaking(self, now: float) -> bool:
+        """Whether the utterance goes on."""
+        return now - self.last_voice < PAUSE
+
+    def _is_voice(self, audio: bytes) -> bool:
+        return len(audio) not in VAD_FRAMES or bool(self._vad.is_speech(pcm16(audio), RATE))
+
+    def _begins(self, now: float, ms: int) -> bool:
+        self._starts.append(now - ms / 1000)
+        enough = self._voices.bit_count()
+        if enough < ONSET_FRAMES:
+            hissed = (self._hisses >> AFTER_HISS).bit_count() >= HISS_FRAMES
+            if not (hissed and self._voices & ((1 << AFTER_HISS) - 1) == (1 << AFTER_HISS) - 1):
+                return False
+        starts = [start for start in list(self._starts)[-enough:] if now - start < FRESH]
+        if len(starts) < min(enough, ONSET_FRAMES):
             return False
-        starts = [start for was, start in self._recent if was and now - start < FRESH]
-        if len(starts) < ONSET_FRAMES:
+        if starts[0] - self.last_voice >= TOGETHER:
+            self._floor_before, self._lasts = self._floor, len(starts)
+        self._look()
+        if self.steady and self._lasts >= TELLS_ALL:
+            self._belongs_to_the_line()
             return False
         self.began, self.last_voice, self.voiced_ms = starts[0], now, ms * len(starts)
         return True
 
-    def speaking(self, now: float) -> bool:
-        """Whether the utterance goes on."""
-        return self.began is not None and now - self.last_voice < PAUSE
+    def _goes_on(self, now: float, voiced_ms: int) -> None:
+        if not voiced_ms:
+            return
+        self.last_voice = now
+        self.voiced_ms += voiced_ms
+        self._starts.append(now - voiced_ms / 1000)
+        last = self._levels[-STEADY:]
+        if len(last) == STEADY and (least := min(last)) * STEADY_TIMES > max(last):
+            self._floor, self.voiced_ms = max(self._floor, least), 0
+        elif self._lasts >= self._look_at:
+            self._look()
+            if self.steady and self._lasts >= TELLS_ALL:
+                self._belongs_to_the_line()
+                self.last_voice -= PAUSE + voiced_ms / 1000  # it is over
 
-    def _is_voice(self, audio: bytes) -> bool:
-        if self.level < max(LOUD_LEAST, LOUD_TIMES * self._floor):
-            return False
-        return len(audio) not in VAD_FRAMES or bool(self._vad.is_speech(pcm16(audio), RATE))
+    def _belongs_to_the_line(self) -> None:
+        self._floor = max(self._floor, sorted(self._levels)[len(self._levels) * 3 // 4])
+        self.voiced_ms = 0
+
+    def _look(self) -> None:
+        if self._lasts < TELLS:
+            self.steady, self._look_at = False, TELLS
+            return
+        self.steady = self._stays()
+        self._look_at = self._lasts + LOOK_AGAIN if self.steady else max(self._lasts + LOOK_SELDOM, TELLS_ALL)
+
+    def _stays(self) -> bool:
+        """Whether it does not fall as speech does; each three frames are taken together."""
+        levels = self._levels[-self._lasts :]
+        heights = list(map(add, map(add, levels, levels[1:]), levels[2:]))
+        ordered = sorted(heights)
+        floor = 3 * self._floor_before * (1 - LOW)
+        if bisect_left(ordered, floor + LOW * sum(ordered[-3:]) / 3) <= FALLS * len(heights):
+            return True
+        before, after = accumulate(heights, max), list(accumulate(reversed(heights), max))
+        peaks = map(min, before, reversed(after))
+        return sum(map(lt, heights, [floor + LOW * peak for peak in peaks])) <= VALLEYS * len(heights)
+
+
+def _hisses(audio: bytes) -> bool:
+    return crossings(audio) >= HISS_CROSSINGS * len(audio)

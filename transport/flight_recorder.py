@@ -423,7 +423,7 @@ class _Ear:
     def hears(self, payload: str, now: float) -> Line:
         before, line = self._inner.line, self._inner.hears(payload, now)
         if line != before:
-            flags = (line.voice_ms, line.goes_on, line.foreign, line.settled, line.echoes)
+            flags = (line.voice_ms, line.goes_on, line.foreign, line.settled, line.echoes, line.steady)
             self._recorder.write(
                 IN, "line", "heard", (*map(self._since, (line.began, line.until)), *flags), harmless=True
             )

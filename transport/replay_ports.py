@@ -257,9 +257,16 @@ class ReplayedEar:
 
 
 def _line(entry: Entry, began: float) -> Line:
-    fields = _as(tuple[float | None, float | None, int, bool, bool, bool, bool], entry)
+    first, steady = _parted(entry, 7)
+    fields = _as(tuple[float | None, float | None, int, bool, bool, bool, bool], first)
     since, until = (-math.inf if at is None else began + at for at in fields[:2])
-    return Line(since, until, *fields[2:])
+    return Line(since, until, *fields[2:], steady=any(_as(tuple[bool, ...], steady)))
+
+
+def _parted(entry: Entry, size: int) -> tuple[Entry, Entry]:
+    """The first `size` values of an entry, and those after them: older recordings have none."""
+    values = _as(list[Any], entry)
+    return attrs.evolve(entry, value=values[:size]), attrs.evolve(entry, value=values[size:])
 
 
 # ---------------------------------------------------------------- the model

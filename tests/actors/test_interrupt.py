@@ -13,7 +13,7 @@ from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS
 from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
-from actors.mulaw import encode, silence, to_base64
+from actors.mulaw import decode, encode, silence, to_base64
 from tests.kit.voices import a_voice, frames, hum
 
 QUIET = to_base64(silence(20))
@@ -156,6 +156,37 @@ async def test_a_person_who_goes_on_talking_takes_the_floor(autojump_clock: Mock
     assert stage.speaker.doings == ["holds", "yields: SPEECH"]
     assert stage.speaker.did[1][0] - began == pytest.approx(LONG, abs=0.05)
     assert stage.judged == [True]
+
+
+async def test_many_people_in_the_room_silence_the_agent_once_and_take_nothing(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    voices = [decode(a_voice(2.5, seed=seed, loud=2000)) for seed in range(6)]
+    began = trio.current_time()
+    room = encode(map(sum, zip(*voices, strict=True)))
+    await stage.hears(room[:3200])
+    stage.watcher.inbox.post(SpeechStarted("u1"))  # the model takes it for speech
+    await stage.hears(room[3200:])
+    assert stage.speaker.doings == ["holds", "goes on"]
+    assert stage.speaker.did[1][0] - began <= DECIDE_WITHIN + 0.1
+    assert stage.judged == [False]
+
+
+async def test_a_sound_without_words_and_another_after_it_are_not_added_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.5)
+    await stage.hears(a_voice(0.1))
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", "", True))
+    await stage.hears(a_voice(0.2), 0.1)
+    assert "yields: SPEECH" not in stage.speaker.doings
+    await stage.hears(b"", 2.0)
+    assert stage.judged[-1] is False
 
 
 async def test_after_a_cough_the_agent_goes_on_and_nobody_is_told(
@@ -414,8 +445,6 @@ async def test_a_sentence_that_is_to_be_finished_is_not_broken_off(
 
 def echo_of(audio: bytes, gain: float, delay: float) -> bytes:
     """What a telephone on a table sends back."""
-    from actors.mulaw import decode, encode
-
     softer = encode(round(sample * gain) for sample in decode(audio))
     return silence(round(delay * 1000)) + softer
 
@@ -484,8 +513,6 @@ async def test_a_short_answer_on_a_line_that_echoes_is_one(autojump_clock: MockC
 async def test_a_caller_on_a_line_with_an_echo_is_heard_through_it(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    from actors.mulaw import decode, encode
-
     stage = await a_stage(nursery, settled=False)
     said = a_voice(6.0, seed=3)
     back = decode(echo_of(said, 0.2, 0.3))

@@ -1,13 +1,16 @@
 """The onset of a voice: soon, whatever the frames are like; and not for what is steady or soft."""
 
+import functools
+import math
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.mulaw import encode, silence
-from actors.onset import PAUSE, Onset
+from actors.mulaw import decode, encode, silence
+from actors.onset import AFTER_HISS, ONSET_FRAMES, PAUSE, TELLS, TELLS_ALL, Onset
 from tests.kit.voices import a_voice, hum
 
 FRAME = 160
@@ -61,6 +64,81 @@ def test_a_steady_noise_is_no_voice_for_long(loud: int) -> None:
     now, _ = listen(onset, noise(1.0, loud), now)
     assert not onset.speaking(now + 0.02)
     assert listen(onset, noise(2.0, loud), now)[1] == [], "it belongs to the line by now"
+
+
+def chords(seconds: float, loud: int = 3000) -> bytes:
+    """Three tones that die away a little before the next are struck."""
+    samples: list[int] = []
+    for root in (196.0, 220.0, 261.6, 293.7, 196.0, 261.6, 220.0, 293.7, 196.0, 261.6):
+        for number in range(2800):
+            tone = sum(math.sin(2 * math.pi * each * number / 8000) for each in (root, root * 1.26, root * 1.5))
+            samples.append(round(loud * tone * math.exp(-number / 2000)))
+    return encode(samples[: round(seconds * 8000)])
+
+
+@functools.cache
+def room() -> bytes:
+    voices = [decode(a_voice(2.0, seed=seed, loud=2000)) for seed in range(6)]
+    return encode(map(sum, zip(*voices, strict=True)))
+
+
+def many_voices(seconds: float) -> bytes:
+    return room()[: round(seconds * 8000)]
+
+
+@pytest.mark.parametrize("sound", [chords, many_voices])
+def test_what_does_not_fall_as_speech_does_is_known_and_belongs_to_the_line(sound: Callable[[float], bytes]) -> None:
+    onset = Onset()
+    now, _ = listen(onset, silence(1000))
+    now, noticed = listen(onset, sound(TELLS_ALL * 0.02 - 0.1), now)
+    assert noticed
+    assert onset.steady or not onset.speaking(now)
+    now, _ = listen(onset, sound(1.0), now)
+    assert not onset.speaking(now)
+    assert listen(onset, sound(2.0), now)[1] == [], "it belongs to the line by now"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_speech_falls_and_rises_and_does_not_belong_to_the_line(seed: int) -> None:
+    onset = Onset()
+    now, _ = listen(onset, silence(1000))
+    now, _ = listen(onset, a_voice(TELLS_ALL * 0.02 + 1.0, seed=seed), now)
+    assert onset.speaking(now)
+    assert not onset.steady
+
+
+def test_music_is_known_as_such() -> None:
+    onset = Onset()
+    now, _ = listen(onset, silence(1000))
+    now, _ = listen(onset, chords(TELLS_ALL * 0.02 - 0.1), now)
+    assert onset.steady
+
+
+def test_nothing_is_said_of_a_voice_that_was_heard_too_shortly_to_tell() -> None:
+    onset = Onset()
+    now, _ = listen(onset, silence(1000))
+    listen(onset, chords((TELLS - 2) * 0.02), now)
+    assert not onset.steady
+
+
+def test_who_speaks_over_a_noise_that_began_meanwhile_is_heard() -> None:
+    onset = Onset()
+    now, _ = listen(onset, silence(1000))
+    now, _ = listen(onset, many_voices(2.0), now)
+    behind, voice = decode(many_voices(1.5)), decode(a_voice(1.5, seed=7, loud=20_000))
+    both = encode(max(-32000, min(32000, one + other)) for one, other in zip(behind, voice, strict=True))
+    now, noticed = listen(onset, both, now)
+    assert noticed
+    assert not onset.steady
+
+
+def test_a_voice_after_a_hiss_is_noticed_a_frame_earlier() -> None:
+    hiss, voice = noise(0.08, 400), a_voice(0.3, seed=2)
+    alone, after = Onset(), Onset()
+    now, _ = listen(alone, silence(1000 + 80 + 60))
+    listen(after, silence(1000) + hiss + silence(60))
+    assert listen(alone, voice, now)[1][0] - now == pytest.approx(ONSET_FRAMES * 0.02)
+    assert listen(after, voice, now)[1][0] - now == pytest.approx(AFTER_HISS * 0.02)
 
 
 def test_a_click_is_no_voice() -> None:

@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.call import Call
+from actors.line_ear import Line
 from actors.mailbox import Mailbox
 from actors.messages import AskReply, SpeechStarted, SpeechStopped, ToolResult
 from conf.flow_file import load_flow
@@ -19,12 +20,13 @@ from conf.settings import Settings
 from tests.kit.calls import PLAN, ErrandShelf, RecordShelf, a_line, a_tool_call, ms
 from tests.kit.model import FakeModel
 from transport import cli, replay
-from transport.flight_file import ENDING, IN, OUT, Flight, Head, parse, read, unpacked
+from transport.flight_file import ENDING, IN, OUT, Entry, Flight, Head, parse, read, unpacked
 from transport.flight_folder import FlightFolder
 from transport.flight_recorder import FlightRecorder
 from transport.loopback import scenario, sim_faults, simulation
 from transport.loopback.scenario import Scenario, default_settings
 from transport.loopback.sim_plan import Act, Fault, Plan, plan_of
+from transport.replay_ports import ReplayedEar
 
 CALLER = "+14159392671"
 WALL = "2026-11-24T14:30:00+00:00"
@@ -322,3 +324,9 @@ def test_the_command_says_same_or_not_or_why_it_cannot_be_read(
     found = json.loads(capsys.readouterr().out)
     assert found["same"] is False
     assert found["differences"][0]["at"] > 0
+
+
+@pytest.mark.parametrize("steady", [[], [False], [True]])
+def test_what_older_recordings_do_not_know_of_the_line_is_not_so(steady: list[bool]) -> None:
+    ear = ReplayedEar([Entry(1.0, IN, "line", "heard", [0.5, 1.0, 400, True, True, True, False, *steady])], began=10.0)
+    assert ear.hears("", 11.0) == Line(10.5, 11.0, 400, True, True, True, False, steady == [True])

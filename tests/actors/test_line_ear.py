@@ -1,0 +1,53 @@
+"""The ear on the line: how it is told what the agent says, and what it learns of a line that echoes late or is quiet."""
+
+import pytest
+
+from actors.line_ear import FRAME, LineEar
+from actors.mulaw import decode, encode, silence, to_base64
+from tests.kit.voices import a_voice, frames
+
+
+def heard_with(frames_at_once: int, delay: int = 20) -> LineEar:
+    """An ear on a line that echoes, when so much is told it at once of what the agent says."""
+    said = a_voice(2.4, seed=3)
+    back = silence(20 * delay) + encode(round(sample * 0.3) for sample in decode(said))
+    ear, size = LineEar(), FRAME * frames_at_once
+    for number in range(len(said) // FRAME):
+        now, at = 5 + number * 0.02, number * FRAME
+        if at % size == 0:
+            ear.plays(said[at : at + size], now)
+        ear.hears(to_base64(back[at : at + FRAME]), now)
+    return ear
+
+
+@pytest.mark.parametrize("frames_at_once", [2, 3, 10])
+def test_a_frame_of_several_slots_fills_as_many(frames_at_once: int) -> None:
+    alone, together = heard_with(1), heard_with(frames_at_once)
+    assert alone.only_echo(7.4)
+    assert alone.line.echoes
+    assert together.line == alone.line
+    assert together.only_echo(7.4)
+
+
+def test_an_echo_that_comes_late_is_waited_for_in_each_reply_anew() -> None:
+    said, delay, reply, pause = a_voice(1.0, seed=1), 60, 50, 70
+    back = silence(20 * delay) + encode(round(sample * 0.05) for sample in decode(said)) + silence(20 * pause)
+    ear = LineEar()
+    for number in range(2 * (reply + pause)):
+        now, at = 5 + number * 0.02, number % (reply + pause) * FRAME
+        payload = to_base64(back[at : at + FRAME])
+        if number % (reply + pause) < reply:
+            ear.plays(said[at : at + FRAME], now)
+            ear.hears(payload, now)
+        else:
+            ear.rests(payload, now)
+    assert not ear.line.settled
+
+
+def test_quiet_frames_leave_what_is_known_as_it_was() -> None:
+    ear, quiet = LineEar(), to_base64(silence(20))
+    before = ear.hears(quiet, 1.0)
+    assert ear.hears(quiet, 1.02) is before
+    for number, payload in enumerate(frames(a_voice(0.4))):
+        ear.rests(payload, 1.04 + number * 0.02)
+    assert ear.hears(quiet, 3.0).until > 1.04, "a voice was heard while the agent was silent"
