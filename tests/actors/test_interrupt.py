@@ -162,7 +162,7 @@ async def test_many_people_in_the_room_silence_the_agent_once_and_take_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery)
-    voices = [decode(a_voice(2.5, seed=seed, loud=2000)) for seed in range(6)]
+    voices = [decode(a_voice(1.7, seed=seed, loud=2000)) for seed in range(6)]
     began = trio.current_time()
     room = encode(map(sum, zip(*voices, strict=True)))
     await stage.hears(room[:3200])
