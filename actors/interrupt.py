@@ -172,10 +172,10 @@ class InterruptWatcher:
         if self._manner is BargeIn.MODEL or speaker is None:
             return
         if not self._hears_agent(speaker):
-            self._ear.rests(event.payload, trio.current_time())
+            self._ear.rests(event.audio, trio.current_time())
             return
         before = self._ear.line
-        line = self._ear.hears(event.payload, trio.current_time())
+        line = self._ear.hears(event.audio, trio.current_time())
         if self._suspicion is not None:
             self._suspicion.hears(line)
         elif line.foreign and line.goes_on and line.began != self._suspected:

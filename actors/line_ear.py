@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 
 from actors.echo import SLOT, SOUNDS_LEAST, Echo
-from actors.mulaw import BYTES_PER_MS, envelope, from_base64
+from actors.mulaw import BYTES_PER_MS, envelope
 from actors.onset import ONSET_FRAMES, ONSET_WITHIN, Onset
 
 FRAME = round(1000 * SLOT) * BYTES_PER_MS
@@ -53,11 +53,11 @@ class LinePort(Protocol):
         """The caller hears this of the agent's from `at` on; µ-law, one frame or several."""
         ...
 
-    def hears(self, payload: str, now: float) -> Line:
-        """A frame came from the caller, while they could hear the agent; base64 of µ-law."""
+    def hears(self, audio: bytes, now: float) -> Line:
+        """A frame came from the caller, while they could hear the agent; µ-law."""
         ...
 
-    def rests(self, payload: str, now: float) -> None:
+    def rests(self, audio: bytes, now: float) -> None:
         """A frame came from the caller while the agent was silent: only what the line itself is like is learned from it."""
         ...
 
@@ -84,10 +84,10 @@ class LineEar:
             self._echo.plays(envelope(audio[begin : begin + FRAME]), at)
             at += SLOT
 
-    def hears(self, payload: str, now: float) -> Line:
+    def hears(self, audio: bytes, now: float) -> Line:
         """See `LinePort`."""
         onset, echo, before = self._onset, self._echo, self.line
-        began = onset.hear(from_base64(payload), now)
+        began = onset.hear(audio, now)
         goes_on = onset.speaking(now)
         echo.comes(onset.level, now, agent_heard=True, voice=goes_on)
         if not goes_on:
@@ -107,10 +107,10 @@ class LineEar:
         self.line = Line(since, onset.last_voice, voiced_ms, goes_on, foreign, settled, echoes, steady)
         return self.line
 
-    def rests(self, payload: str, now: float) -> None:
+    def rests(self, audio: bytes, now: float) -> None:
         """See `LinePort`."""
         self._echo.rests()
-        self._onset.hear(from_base64(payload), now)
+        self._onset.hear(audio, now)
 
     def only_echo(self, now: float) -> bool | None:
         """See `LinePort`."""

@@ -34,7 +34,7 @@ from actors.messages import (
     ReplyEnded,
     ReplyWords,
 )
-from actors.mulaw import BYTES_PER_MS, from_base64, loudness
+from actors.mulaw import BYTES_PER_MS, loudness
 from actors.notebook import Listener
 from actors.ports import CarrierGone, CarrierPort, ErrandPort, ModelGone, ModelPort, ModelSession
 from conf.flow import PythonTool
@@ -220,7 +220,7 @@ class FlightRecorder:
     def heard(self, event: CarrierEvent, sent: int) -> None:
         """Something came from the carrier, when it had been sent so many marks and clears."""
         if isinstance(event, CallerAudio):
-            self._frame(event.payload)
+            self._frame(event.audio)
         elif isinstance(event, MarkEchoed):
             self.write(IN, "carrier", "mark", (sent, event.name), harmless=True)
         elif isinstance(event, KeyPressed):
@@ -242,11 +242,10 @@ class FlightRecorder:
         for (at, sent, _), digit in zip(keys, hidden, strict=True):
             self.write(IN, "carrier", "key", (sent, digit), at)
 
-    def _frame(self, payload: str) -> None:
+    def _frame(self, audio: bytes) -> None:
         if self._cut is not None:
             self._left_out += 1
             return
-        audio = from_base64(payload)
         now = trio.current_time() - self.began
         ms = len(audio) // BYTES_PER_MS
         voice = self._voice
@@ -420,8 +419,8 @@ class _Ear:
     def plays(self, audio: bytes, at: float) -> None:
         self._inner.plays(audio, at)
 
-    def hears(self, payload: str, now: float) -> Line:
-        before, line = self._inner.line, self._inner.hears(payload, now)
+    def hears(self, audio: bytes, now: float) -> Line:
+        before, line = self._inner.line, self._inner.hears(audio, now)
         if line != before:
             flags = (line.voice_ms, line.goes_on, line.foreign, line.settled, line.echoes, line.steady)
             self._recorder.write(
@@ -429,8 +428,8 @@ class _Ear:
             )
         return line
 
-    def rests(self, payload: str, now: float) -> None:
-        self._inner.rests(payload, now)
+    def rests(self, audio: bytes, now: float) -> None:
+        self._inner.rests(audio, now)
 
     def only_echo(self, now: float) -> bool | None:
         only = self._inner.only_echo(now)

@@ -242,13 +242,13 @@ class ReplayedEar:
     def plays(self, audio: bytes, at: float) -> None:
         """See `LinePort`."""
 
-    def hears(self, payload: str, now: float) -> Line:
+    def hears(self, audio: bytes, now: float) -> Line:
         """See `LinePort`."""
         while self._heard and self._heard[0][0] <= now - self._began + ROUNDED:
             self.line = self._heard.popleft()[1]
         return self.line
 
-    def rests(self, payload: str, now: float) -> None:
+    def rests(self, audio: bytes, now: float) -> None:
         """See `LinePort`."""
 
     def only_echo(self, now: float) -> bool | None:

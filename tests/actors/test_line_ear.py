@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from actors.line_ear import FRAME, LineEar
-from actors.mulaw import decode, encode, silence, to_base64
+from actors.mulaw import decode, encode, from_base64, silence
 from tests.kit.voices import a_voice, frames
 
 
@@ -19,7 +19,7 @@ def heard_with(frames_at_once: int, delay: int = 20) -> LineEar:
         now, at = 5 + number * 0.02, number * FRAME
         if at % size == 0:
             ear.plays(said[at : at + size], now)
-        ear.hears(to_base64(back[at : at + FRAME]), now)
+        ear.hears(back[at : at + FRAME], now)
     return ear
 
 
@@ -38,19 +38,19 @@ def test_an_echo_that_comes_late_is_waited_for_in_each_reply_anew() -> None:
     ear = LineEar()
     for number in range(2 * (reply + pause)):
         now, at = 5 + number * 0.02, number % (reply + pause) * FRAME
-        payload = to_base64(back[at : at + FRAME])
+        audio = back[at : at + FRAME]
         if number % (reply + pause) < reply:
             ear.plays(said[at : at + FRAME], now)
-            ear.hears(payload, now)
+            ear.hears(audio, now)
         else:
-            ear.rests(payload, now)
+            ear.rests(audio, now)
     assert not ear.line.settled
 
 
 def test_quiet_frames_leave_what_is_known_as_it_was() -> None:
-    ear, quiet = LineEar(), to_base64(silence(20))
+    ear, quiet = LineEar(), silence(20)
     before = ear.hears(quiet, 1.0)
     assert ear.hears(quiet, 1.02) is before
     for number, payload in enumerate(frames(a_voice(0.4))):
-        ear.rests(payload, 1.04 + number * 0.02)
+        ear.rests(from_base64(payload), 1.04 + number * 0.02)
     assert ear.hears(quiet, 3.0).until > 1.04, "a voice was heard while the agent was silent"

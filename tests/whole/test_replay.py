@@ -329,4 +329,4 @@ def test_the_command_says_same_or_not_or_why_it_cannot_be_read(
 @pytest.mark.parametrize("steady", [[], [False], [True]])
 def test_what_older_recordings_do_not_know_of_the_line_is_not_so(steady: list[bool]) -> None:
     ear = ReplayedEar([Entry(1.0, IN, "line", "heard", [0.5, 1.0, 400, True, True, True, False, *steady])], began=10.0)
-    assert ear.hears("", 11.0) == Line(10.5, 11.0, 400, True, True, True, False, steady == [True])
+    assert ear.hears(b"", 11.0) == Line(10.5, 11.0, 400, True, True, True, False, steady == [True])
