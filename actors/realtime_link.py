@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from actors.caller_lane import CallerLane, frames
+from actors.contested import ContestedTurns
 from actors.ear import Ear
 from actors.handover import Handover
 from actors.mailbox import Mailbox, Outbox, WhenFull
@@ -107,9 +108,6 @@ HEARD_PREFIX = "heard_"
 GUIDE_PREFIX = "guide_"
 """The item that says where the conversation stands begins so."""
 
-DISMISSED_KEPT = 64
-"""Turns that were none, whose words may still come."""
-
 LATE_PREFIX = "late_"
 """Words of the caller's that came after their turn was forgotten begin so; they too are in the record."""
 
@@ -125,14 +123,6 @@ GO_ON = "[You were cut off in the middle of what you said last. Go on from there
 @attrs.frozen
 class AnswerTurn:
     """The caller's turn is over, and the model waits to be asked."""
-
-
-@attrs.define
-class _Contested:
-    """A turn of the caller's that began while the agent spoke, until it is judged whether it is one."""
-
-    stopped: bool = False
-    words: CallerWords | None = None
 
 
 LinkMessage = (
@@ -259,13 +249,7 @@ class RealtimeLink:
         """Replies in a row that had neither voice nor wish."""
         self._words_unanswered = False
         """Whether the caller's last turn had words that no reply has answered."""
-        self._contested: dict[str, _Contested] = {}
-        self._dismissed: deque[str] = deque(maxlen=DISMISSED_KEPT)
-        """Turns that were none."""
-        self._late_words: deque[CallerWords] = deque(maxlen=DISMISSED_KEPT)
-        """The words of those of them that had any after all."""
-        self._to_drop: list[str] = []
-        """Those of them that the model still knows of, and must forget before it speaks."""
+        self._contested = ContestedTurns()
         self._committing = False
         """Whether the model was told of a turn that it did not detect."""
 
@@ -615,31 +599,20 @@ class RealtimeLink:
 
     def _forget(self) -> list[ModelCommand]:
         """Turns that were none are taken out of the conversation."""
-        dropped, self._to_drop = self._to_drop, []
-        return [DropItem(item) for item in dropped]
+        return [DropItem(item) for item in self._contested.forget()]
 
     def _judged(self, judged: Judged) -> list[ModelCommand]:
         """It is known whether the caller took the floor."""
-        turns, self._contested = self._contested, {}
         if not judged.taken:
-            known: list[ModelCommand] = []
-            for item, turn in turns.items():
-                self._dismissed.append(item)
+            items, known = self._contested.dismiss()
+            for item in items:
                 self._handover.turn_written(item)
-                if turn.stopped and turn.words:
-                    known.append(DropItem(item))
-                elif turn.stopped:
-                    self._to_drop.append(item)
-            return known
+            return [DropItem(item) for item in known]
+        turns = self._contested.take(judged.words)
         commands: list[ModelCommand] = []
         if judged.cancels:
             commands += [CancelReply(reply) for reply in self._desk.mute()]
-        those = (said for said in self._late_words if said.item in self._to_drop and said.text == judged.words)
-        late = next(those, None)
-        if judged.words and late is not None:  # it had been held for nothing
-            self._to_drop.remove(late.item)
-            turns[late.item] = _Contested(stopped=True, words=late)
-        elif judged.words and not turns:  # and the model has forgotten it
+        if judged.words and not turns:  # and the model has forgotten it
             self._flow.post(CallerSpoke())
             self._retold += 1
             told = Tell(Role.CALLER, judged.words, f"{LATE_PREFIX}{self._retold}")
@@ -738,7 +711,7 @@ class RealtimeLink:
         self._mute = 0
         self._items.add(event.item)
         self._handover.spoken(event.reply, event.item, audio=len(event.audio))
-        if not self._contested:  # else it may be the reply that the caller speaks over, and no answer to that
+        if not self._contested.any:  # else it may be the reply that the caller speaks over, and no answer to that
             self._handover.turn_answered()
         self._wait.begins(trio.current_time())
         if event.reply not in self._spoken:  # what follows only puts off what is due: the watch finds that in time
@@ -773,7 +746,7 @@ class RealtimeLink:
             self._ear.confirmed()
             self._handover.turn_began(event.item, trio.current_time())
             if self._is_contested():
-                self._contested[event.item] = _Contested()
+                self._contested.began(event.item)
                 self._desk.caller_begins()
             else:
                 for reply in self._desk.speech_started():
@@ -783,31 +756,22 @@ class RealtimeLink:
         elif isinstance(event, SpeechStopped):
             self._committing = False
             self._handover.turn_over(trio.current_time())
-            if event.item in self._contested:
-                self._contested[event.item].stopped = True
-                self._desk.speech_stopped()
+            self._contested.stopped(event.item)
+            self._desk.speech_stopped()
+            if self._contested.is_open(event.item):
                 self._watcher.post(event)
-            elif event.item in self._dismissed:
-                self._to_drop.append(event.item)
-                self._desk.speech_stopped()
-            else:
-                self._desk.speech_stopped()
+            elif not self._contested.concerns(event.item):
                 self._turn_ends(event.item)
         elif isinstance(event, TurnCommitted):
-            if event.item in self._contested or event.item in self._dismissed:
+            if self._contested.concerns(event.item):
                 return
             if self._committing and (event.item not in self._items or self._desk.caller_speaks):
                 self._turn_committed(event.item)
             else:
                 self._notebook.caller_turn(event.item)
         elif isinstance(event, CallerWords):
-            if event.item in self._contested:
-                turn = self._contested[event.item]
-                turn.words = event if event.final else turn.words
-                self._watcher.post(event)
-            elif event.item in self._dismissed:
-                if event.final:
-                    self._late_words.append(event)
+            if self._contested.concerns(event.item):
+                self._contested.written(event)
                 self._watcher.post(event)
             else:
                 self._notebook.caller_words(event.item, event.text, event.final)

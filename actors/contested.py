@@ -1,0 +1,91 @@
+"""Contested turns: what the caller began to say while the agent spoke, until it is judged whether they took the floor. Pure.
+
+The model has such a turn already, and would answer it. If it was one, it is made up for: it began, it ended, it had words. If
+not, nobody ever learns of it, and the model forgets it before it speaks again. Words that come later may show that it was one.
+"""
+
+from collections import deque
+
+import attrs
+
+from actors.messages import CallerWords
+
+DISMISSED_KEPT = 64
+"""Turns that were none, whose words may still come."""
+
+
+@attrs.define
+class ContestedTurn:
+    """What is known of one."""
+
+    stopped: bool = False
+    words: CallerWords | None = None
+
+
+@attrs.define
+class ContestedTurns:
+    """Those of one session, by item."""
+
+    _open: dict[str, ContestedTurn] = attrs.field(factory=dict[str, ContestedTurn])
+    _dismissed: deque[str] = attrs.field(factory=lambda: deque[str](maxlen=DISMISSED_KEPT))
+    """Turns that were none."""
+    _late: deque[CallerWords] = attrs.field(factory=lambda: deque[CallerWords](maxlen=DISMISSED_KEPT))
+    """The words of those of them that had any after all."""
+    _to_drop: list[str] = attrs.field(factory=list[str])
+    """Those of them that the model still knows of, and must forget before it speaks."""
+
+    @property
+    def any(self) -> bool:
+        """Whether a judgement is waited for."""
+        return bool(self._open)
+
+    def is_open(self, item: str) -> bool:
+        """Whether the turn waits for its judgement."""
+        return item in self._open
+
+    def concerns(self, item: str) -> bool:
+        """Whether the turn is not to be told of: it is contested, or was none."""
+        return item in self._open or item in self._dismissed
+
+    # ------------------------------------------------------------ what happened
+
+    def began(self, item: str) -> None:
+        """The model heard a turn begin, and somebody else judges."""
+        self._open[item] = ContestedTurn()
+
+    def stopped(self, item: str) -> None:
+        """The model heard it end; it knows of it from now on."""
+        if item in self._open:
+            self._open[item].stopped = True
+        elif item in self._dismissed:
+            self._to_drop.append(item)
+
+    def written(self, words: CallerWords) -> None:
+        """Words of it have come."""
+        if words.final and words.item in self._open:
+            self._open[words.item].words = words
+        elif words.final:
+            self._late.append(words)
+
+    # ------------------------------------------------------------ the judgement
+
+    def dismiss(self) -> tuple[list[str], list[str]]:
+        """They were none: the items of all of them, and of those that are known whole, for the model to forget at once."""
+        turns, self._open = self._open, {}
+        self._dismissed.extend(turns)
+        self._to_drop += [item for item, turn in turns.items() if turn.stopped and not turn.words]
+        return list(turns), [item for item, turn in turns.items() if turn.stopped and turn.words]
+
+    def take(self, words: str) -> dict[str, ContestedTurn]:
+        """They were turns. If it was `words` that showed it, that turn too, if it had been held for none and the model has it."""
+        turns, self._open = self._open, {}
+        those = (late for late in self._late if late.item in self._to_drop and late.text == words)
+        if words and (late := next(those, None)) is not None:
+            self._to_drop.remove(late.item)
+            turns[late.item] = ContestedTurn(stopped=True, words=late)
+        return turns
+
+    def forget(self) -> list[str]:
+        """What the model is to forget before it speaks, once."""
+        dropped, self._to_drop = self._to_drop, []
+        return dropped
