@@ -69,12 +69,12 @@ class ContestedTurns:
 
     # ------------------------------------------------------------ the judgement
 
-    def dismiss(self) -> tuple[list[str], list[str]]:
-        """They were none: the items of all of them, and of those that are known whole, for the model to forget at once."""
+    def dismiss(self) -> dict[str, ContestedTurn]:
+        """They were none. Those that are known whole the model may forget at once."""
         turns, self._open = self._open, {}
         self._dismissed.extend(turns)
         self._to_drop += [item for item, turn in turns.items() if turn.stopped and not turn.words]
-        return list(turns), [item for item, turn in turns.items() if turn.stopped and turn.words]
+        return turns
 
     def take(self, words: str) -> dict[str, ContestedTurn]:
         """They were turns. If it was `words` that showed it, that turn too, if it had been held for none and the model has it."""

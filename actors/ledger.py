@@ -11,7 +11,8 @@ most J, underruns included: constant delay cancels out.
 Marks measure what J cannot be known to be. A mark's lag is the time between the moment the model holds its position for
 played and the moment its echo is read. The smallest lag seen is the round trip. If *every* one of the last few echoes lags
 more than that, playback itself is late (a jitter buffer, an underrun far away), and the estimate is moved by as much; a
-single late echo says nothing about playback and moves nothing. The spread of the lags is the stated error bound.
+single late echo says nothing about playback and moves nothing. The spread of the lags is the stated error bound, from the
+round trip to the slowest of late: if the last echoes were held up on their way back, playback was not late at all.
 
 A mark that comes back because of a clear proves nothing: its name carries the generation, and a clear begins a new one.
 """
@@ -30,8 +31,10 @@ TINY = 1e-6
 """Bytes that are none: what is left of one was not played."""
 LAGS_KEPT = 3
 """Echoes that must agree before playback is held for late."""
+TOGETHER = 0.01
+"""Seconds: echoes that come so close together were held up together, and are one witness, of whom the fastest is believed."""
 SPREAD_KEPT = 16
-"""Echoes whose spread is the stated bound."""
+"""Echoes of which the slowest counts for the stated bound."""
 
 
 @attrs.define
@@ -63,6 +66,7 @@ class HeardLedger:
     _marks: dict[str, _Pending] = attrs.field(factory=dict[str, _Pending])
     _confirmed: int = 0
     _round_trip: float = float("inf")
+    _last_echo: float = float("-inf")
     _lags: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=LAGS_KEPT))
     _spread: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=SPREAD_KEPT))
 
@@ -92,7 +96,11 @@ class HeardLedger:
             return None
         lag = now - pending.due
         self._round_trip = min(self._round_trip, lag)
-        self._lags.append(lag)
+        if self._lags and now - self._last_echo < TOGETHER:
+            self._lags[-1] = min(self._lags[-1], lag)
+        else:
+            self._lags.append(lag)
+        self._last_echo = now
         self._spread.append(lag)
         self._confirmed = max(self._confirmed, pending.position)
         return pending.number
@@ -129,8 +137,8 @@ class HeardLedger:
         )
 
     def bound_ms(self) -> int:
-        """How far off `heard` may be, ms: one frame plus the spread of the lags of recent echoes."""
-        spread = max(self._spread) - min(self._spread) if self._spread else 0.0
+        """How far off `heard` may be, ms: one frame plus how much later than the fastest of all the slowest recent echo was."""
+        spread = max(self._spread) - self._round_trip if self._spread else 0.0
         return FRAME_MS + round(spread * 1000)
 
     def _late(self) -> float:

@@ -604,10 +604,13 @@ class RealtimeLink:
     def _judged(self, judged: Judged) -> list[ModelCommand]:
         """It is known whether the caller took the floor."""
         if not judged.taken:
-            items, known = self._contested.dismiss()
-            for item in items:
-                self._handover.turn_written(item)
-            return [DropItem(item) for item in known]
+            nothing = self._contested.dismiss()
+            for item, turn in nothing.items():
+                if (
+                    turn.words
+                ):  # else another session may have to listen to it once more, should this one be lost before
+                    self._handover.turn_written(item)
+            return [DropItem(item) for item, turn in nothing.items() if turn.stopped and turn.words]
         turns = self._contested.take(judged.words)
         commands: list[ModelCommand] = []
         if judged.cancels:
@@ -772,6 +775,8 @@ class RealtimeLink:
         elif isinstance(event, CallerWords):
             if self._contested.concerns(event.item):
                 self._contested.written(event)
+                if event.final and not self._contested.is_open(event.item):
+                    self._handover.turn_written(event.item)
                 self._watcher.post(event)
             else:
                 self._notebook.caller_words(event.item, event.text, event.final)

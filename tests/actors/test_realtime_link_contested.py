@@ -184,9 +184,13 @@ async def test_a_turn_that_was_none_is_forgotten_though_it_was_judged_before_it_
     assert desk.flow.take_all() == [ReplyOver(True)]
 
 
-@pytest.mark.parametrize("judged", [True, False], ids=["a turn that was none", "a turn not judged yet"])
-async def test_what_was_heard_over_the_agent_is_said_to_the_next_session_unless_it_was_nothing(
-    judged: bool, autojump_clock: MockClock, nursery: trio.Nursery
+@pytest.mark.parametrize(
+    ("judged", "words"),
+    [(True, "before"), (True, "after"), (True, ""), (False, "")],
+    ids=["none, by its words", "none, and so are its words", "none, and its words never came", "not judged yet"],
+)
+async def test_what_was_heard_over_the_agent_is_said_to_the_next_session_unless_it_is_known_to_be_nothing(
+    judged: bool, words: str, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk, session = await speaking(nursery)
     for number in range(50):
@@ -195,11 +199,15 @@ async def test_what_was_heard_over_the_agent_is_said_to_the_next_session_unless_
     await says(session, SpeechStarted("u1"), SpeechStopped("u1"))
     # The reply that it spoke over goes on, and is no answer to it.
     await says(session, ReplyAudio("r1", "i1", ms(100)))
+    if words == "before":
+        await says(session, CallerWords("u1", "uh-huh", final=True))
     if judged:
         await desk.judge(NO)
+    if words == "after":
+        await says(session, CallerWords("u1", "uh-huh", final=True))
     session.lose()
     second = await desk.next()
-    assert second.heard == ([] if judged else [f"{number:04}" for number in range(50)])
+    assert second.heard == ([] if words else [f"{number:04}" for number in range(50)])
     assert not desk.over.is_set()
 
 

@@ -321,6 +321,8 @@ def _cuts(case: Case, party: Party) -> Iterator[str]:
 
 def _resumed(case: Case, party: Party) -> Iterator[str]:
     """Who was silenced for nothing says all of it, from where it was heard: nothing twice, nothing left out."""
+    if any(case.concerns(kind, party) for kind in ("marks_late", "marks_bunched")):
+        return  # then nobody can tell what was heard but within the stated bound: whether playback is late, or the echoes
     records = case.world.store.of(party.call.call_sid)
     interrupted = {note.item for record in records for note in record.interruptions}
     for session in case.sessions(party):
@@ -430,8 +432,8 @@ def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
             continue
         if any(stream.closed >= died and turn.began <= died <= turn.ended + late for died in case.killed):
             continue  # a server that is killed takes with it what it has just heard
-        if case.concerns("model_deaf", party) and _talks(stream, turn.began):
-            continue  # what is said over the agent and heard by no model may be a noise
+        if any(case.concerns(kind, party) for kind in ("model_deaf", "model_stall")) and _talks(stream, turn.began):
+            continue  # what is said over the agent and heard by no model may be a noise, or the line's echo
         listening = [s for s in sessions if turn.ended + late < s.audio_until <= stream.closed + late]
         if not listening:
             continue
