@@ -178,6 +178,27 @@ def test_playback_is_held_for_late_when_three_echoes_in_a_row_say_so() -> None:
     assert ledger.bound_ms() == FRAME_MS + 250
 
 
+def test_echoes_that_come_together_are_one_witness() -> None:
+    ledger = HeardLedger()
+    ledger.echoed(ledger.marked(0, 0.0), 0.1)  # the round trip
+    names: list[str] = []
+    for number in range(1, 4):
+        ledger.sent("a", 800, 0.0)
+        names.append(ledger.marked(number, 0.0))
+    for name in names:  # held up on their way back, and delivered at once: the last of them was hardly late
+        ledger.echoed(name, 0.42)
+    ledger.sent("a", SECOND, 0.0)
+    assert ledger.played(0.8) == 2400 + SECOND // 2, "nothing says that playback is late"
+
+
+def test_the_bound_knows_that_late_echoes_may_have_been_held_up_although_the_fastest_was_long_ago() -> None:
+    ledger = HeardLedger()
+    echo_with_lag(ledger, 0, 0.0, 0.1)
+    for number in range(1, 21):
+        echo_with_lag(ledger, number, number * 0.02, 0.3)
+    assert ledger.bound_ms() == FRAME_MS + 200
+
+
 def test_the_bound_forgets_a_bad_spell() -> None:
     ledger = HeardLedger()
     echo_with_lag(ledger, 0, 0.0, 0.5)
