@@ -40,7 +40,7 @@ KEPT_MS = 300
 SENTENCE_AT_MOST = 4.0
 """Seconds within which a sentence must come to a pause; else it is broken off there."""
 GRAIN = 20 * BYTES_PER_MS
-"""The carrier plays in frames of this length, µ-law bytes: ours are of whole ones, but for the last of an item."""
+"""The carrier plays in frames of this length, µ-law bytes: less is sent only of the end of an item."""
 LEAST_QUEUED_MS = 40
 """What the carrier has left to play, ms, when the next frame is sent, at least."""
 PAUSE_MS, PAUSE_LOUDNESS = 120, 2
