@@ -160,6 +160,8 @@ class LaneSocket:
         self._stream = DirectStream(stream)
         self._reader = FrameReader(MESSAGE_AT_MOST)
         self._events: list[ws_codec.Event] = []
+        self._broken: FrameError | None = None
+        """What the peer did wrong after those."""
         self._burst = False
         self._unheard = 0
         """Pings since the last byte came."""
@@ -180,14 +182,16 @@ class LaneSocket:
                 await self._on_control(event)
             if self._closed:
                 raise trio.BrokenResourceError(self._closed)
+            if self._broken is not None:
+                await self.close(self._broken.code, str(self._broken))
+                raise trio.BrokenResourceError(f"the peer broke the protocol: {self._broken}")
             data = await self._read()
             self._burst = False
             self._unheard = 0
             try:
                 self._events = self._reader.feed(data)
             except FrameError as error:
-                await self.close(error.code, str(error))  # noqa: ASYNC120 - bounded
-                raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
+                self._events, self._broken = error.before, error
 
     async def _read(self) -> bytes:
         try:

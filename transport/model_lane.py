@@ -21,6 +21,7 @@ from transport.ws_codec import (
     PONG,
     TEXT,
     Closing,
+    Event,
     FrameError,
     FrameReader,
     Pong,
@@ -135,12 +136,16 @@ class TextLane(trio.abc.Stream):
             if self._head is not None:
                 through, self._early = self._of_head(data)
                 return through
+            broken = None
             try:
-                through = await self._take_out(data)
+                events = self._frames.feed(data)
             except FrameError as error:
+                events, broken = error.before, error
+            through = await self._take_out(events)
+            if broken is not None:
                 self.no_more()
-                await self._close(error.code, str(error))  # noqa: ASYNC120 - it has its own shield and limit
-                raise trio.BrokenResourceError(f"the peer broke the protocol: {error}") from None
+                await self._close(broken.code, str(broken))
+                raise trio.BrokenResourceError(f"the peer broke the protocol: {broken}")
             if through:
                 return through
 
@@ -161,10 +166,10 @@ class TextLane(trio.abc.Stream):
         self._head = None
         return (data, b"") if self._refused else (data[:size], data[size:])
 
-    async def _take_out(self, data: bytes) -> bytes:
-        """Keeps the texts in `data`, with a wait if there are too many; what is left for trio-websocket."""
+    async def _take_out(self, events: list[Event]) -> bytes:
+        """Keeps the texts among `events`, with a wait if there are too many; what is left for trio-websocket."""
         control = b""
-        for event in self._frames.feed(data):
+        for event in events:
             if isinstance(event, str | bytes):
                 if not self._over:
                     self._texts.append(event)

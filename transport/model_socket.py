@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -28,11 +29,11 @@ FATAL_CLOSES = frozenset({3000, 4000, 4004})
 
 
 class SocketSession:
-    """One open connection. `trouble` is told of events that cannot be understood."""
+    """One open connection. `trouble` is told of events that cannot be understood; `wall_clock` is unix time."""
 
-    def __init__(self, socket: Client, trouble: Callable[[str], None]) -> None:
+    def __init__(self, socket: Client, trouble: Callable[[str], None], wall_clock: Callable[[], float]) -> None:
         self._socket = socket
-        self._reader = realtime_codec.EventReader()
+        self._reader = realtime_codec.EventReader(wall_clock)
         self._numbers = itertools.count(1)
         self._trouble = trouble
 
@@ -116,6 +117,8 @@ class ModelSocket:
     safety_identifier: str = ""
     """A hash that names the call without telling who calls, for the provider's abuse checks; empty is not sent."""
     dial: Dial = dial
+    wall_clock: Callable[[], float] = time.time
+    """Unix time: a session says so when it will end."""
 
     @property
     def endpoints(self) -> int:
@@ -138,7 +141,7 @@ class ModelSocket:
             headers.append((b"OpenAI-Safety-Identifier", self.safety_identifier.encode()))
         try:
             async with self.dial(parts._replace(query=query).geturl(), headers) as socket:
-                session = SocketSession(socket, self.trouble)
+                session = SocketSession(socket, self.trouble, self.wall_clock)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(session.keep_alive)
                     nursery.start_soon(socket.send_on)

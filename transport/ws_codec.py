@@ -17,11 +17,12 @@ _SHORT, _LONG = struct.Struct("!H"), struct.Struct("!Q")
 
 
 class FrameError(Exception):
-    """The peer broke the protocol; the connection is to be closed with `code`."""
+    """The peer broke the protocol; the connection is to be closed with `code`. `before`: what the same bytes held before that."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)
         self.code = code
+        self.before: list[Event] = []
 
 
 @attrs.frozen
@@ -69,7 +70,7 @@ class FrameReader:
         self._closed = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes. Raises FrameError, after which nothing more may be fed."""
+        """The events that `data` completes. Raises FrameError, after which nothing more may be fed; it has those before it."""
         if self._closed:
             return []
         if self._rest:
@@ -80,6 +81,15 @@ class FrameReader:
             data = b"".join((self._rest, *self._more))
             self._more.clear()
         events: list[Event] = []
+        try:
+            self._rest = data[self._read(data, events) :]
+        except FrameError as error:
+            error.before = events
+            raise
+        return events
+
+    def _read(self, data: bytes, events: list[Event]) -> int:
+        """Adds the events of whole frames to `events`; where the first frame begins that is not whole."""
         at, end, mask_size = 0, len(data), self._mask_size
         self._missing = 0
         while end - at >= 2 + mask_size:
@@ -108,8 +118,7 @@ class FrameReader:
                 events.append(event)
                 if first & 0x0F == CLOSE:
                     self._closed, at = True, end
-        self._rest = data[at:]
-        return events
+        return at
 
     def _check_header(self, first: int, length: int) -> None:
         """Everything that can be refused before the payload is here."""

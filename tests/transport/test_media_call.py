@@ -251,6 +251,16 @@ async def test_a_stop_on_a_connection_that_is_lost_at_once_makes_one_record(hous
     await one_record_after(house, phone)
 
 
+async def test_a_stop_with_rubbish_behind_it_in_one_piece_is_a_hang_up(house: House, autojump_clock: MockClock):
+    phone = await house.call()
+    await phone.hear()
+    stop = {"event": "stop", "streamSid": phone.stream_sid, "sequenceNumber": "99"}
+    stop["stop"] = {"accountSid": ACCOUNT, "callSid": phone.call_sid}
+    await phone.stream.send_all(client_frame(TEXT, json.dumps(stop).encode()) + b"\xff\xff\xff\xff\xff\xff")
+    await one_record_after(house, phone)
+    assert house.store.dispositions[phone.call_sid] is Disposition.HANG_UP
+
+
 async def test_a_peer_that_falls_silent_for_good_is_held_for_gone(house: House, autojump_clock: MockClock):
     """Neither audio nor pongs: what hypercorn's read_timeout finds, the lane finds too."""
     phone = Phone(await house.upgrade(), house.last_stream, sid(), sid("MZ"))

@@ -344,6 +344,18 @@ async def test_what_breaks_the_protocol_ends_the_connection_with_its_code(
             await client.send("too late")
 
 
+@pytest.mark.parametrize(("bad", "code"), BROKEN, ids=range(len(BROKEN)))
+async def test_what_was_good_in_the_same_read_is_received_before_the_connection_ends(
+    bad: bytes, code: int, autojump_clock: MockClock
+):
+    async with talking() as (client, server):
+        await server.write([server_frame(TEXT, b"good") + server_frame(TEXT, b"too") + bad])
+        assert await told(client) == (["good", "too"], 1006)
+        closing = await server.next(wire.CloseConnection)
+        assert isinstance(closing, wire.CloseConnection)
+        assert closing.code == code
+
+
 async def test_who_breaks_the_protocol_and_does_not_read_is_not_waited_for(autojump_clock: MockClock):
     async def for_ever() -> None:
         await trio.sleep_forever()

@@ -35,6 +35,17 @@ async def test_the_first_word_is_on_the_wire_at_once_whatever_the_model_does(mon
     assert heard_audio(call) == GREETING[: len(heard_audio(call))]
 
 
+async def test_when_a_session_is_relieved_before_its_end_is_no_matter_of_the_real_clock(monkeypatch, autojump_clock):
+    relieved: set[float] = set()
+    for _ in range(3):
+        began = trio.current_time()
+        async with a_world(monkeypatch, LoopbackModel(faults=Faults(session_seconds=30))) as world:
+            await world.call(Wait(40), HangUp())
+        second = world.inner.models[0].sessions[1]
+        relieved.add(round(second.events[0][0] - began, 6))
+    assert len(relieved) == 1
+
+
 async def test_the_caller_hears_the_model_byte_for_byte(monkeypatch, autojump_clock):
     script = Script(turns=(Reply((say("agent_hours"),)), GOODBYE))
     async with a_world(monkeypatch, LoopbackModel(script)) as world:

@@ -55,6 +55,8 @@ class LoopbackModel:
         seed: int = 0,
     ) -> None:
         self.sessions: list[SessionLog] = []
+        self.wall_clock: Callable[[], float] = time.time
+        """Unix time, in which a session says when it will end. A world has its own."""
         self.refused: list[float] = []
         """When a connection was refused by a fault."""
         self._scripts = deque([script] if isinstance(script, Script) else script or [Script()])
@@ -109,7 +111,8 @@ class LoopbackModel:
         self, socket: WebSocketConnection, stream: trio.abc.Stream, log: SessionLog, faults: Faults, script: Script
     ) -> None:
         brain = self._brain or script.brain()
-        session = _Session(log, faults, brain, script, random.Random(self._random.random()))
+        ends_at = self.wall_clock() + faults.session_seconds
+        session = _Session(log, faults, brain, script, random.Random(self._random.random()), ends_at)
         if refusal := _refusal(log, self._api_key):
             code, close_code = refusal
             session.error(Problem(code, None, f"The connection is refused: {code}."))
@@ -151,7 +154,9 @@ def _model_asked(path: str) -> str:
 class _Session:
     """One conversation: the events of a client and what follows from them."""
 
-    def __init__(self, log: SessionLog, faults: Faults, brain: Brain, script: Script, rng: random.Random) -> None:
+    def __init__(
+        self, log: SessionLog, faults: Faults, brain: Brain, script: Script, rng: random.Random, ends_at: float
+    ) -> None:
         self.log = log
         self._faults = faults
         self._said, self._sure, self._writer = script.said, script.sure, script.writer
@@ -161,7 +166,7 @@ class _Session:
         """Whether nothing is sent any more."""
         model = _model_asked(log.path)
         self._opened = trio.current_time()
-        self._session = sessions.new_session(self.new_id("sess"), model, int(time.time() + faults.session_seconds))
+        self._session = sessions.new_session(self.new_id("sess"), model, int(ends_at))
         turns = self._session["audio"]["input"]["turn_detection"]
         self._voice = VoiceActivity(turns, faults.voice_after_ms // 20, script.hears)
         self._buffered = 0

@@ -144,6 +144,8 @@ async def a_world(
     def now() -> float:
         return EPOCH + trio.current_time() - began
 
+    for model in models:
+        model.wall_clock = now
     secrets = settings.secrets
     kept = store if store is not None else MemoryStore()
     network = _Network([Worker() for _ in range(workers)], lay)
@@ -170,7 +172,7 @@ async def a_world(
                 async with trio.open_nursery() as worker.nursery:
                     worker.app = create_app(
                         settings,
-                        connect_model=_models_in_memory(settings, models, nursery, worker, lay),
+                        connect_model=_models_in_memory(settings, models, nursery, worker, lay, now),
                         listener=listener,
                         drain_begins=worker.drain.wait,
                         outside=_Outside(settings, worker, rest.transport(), backend.transport()),
@@ -235,7 +237,12 @@ class _Outside(httpx2.AsyncBaseTransport):
 
 
 def _models_in_memory(
-    settings: Settings, models: Sequence[LoopbackModel], nursery: trio.Nursery, worker: Worker, lay: Lay
+    settings: Settings,
+    models: Sequence[LoopbackModel],
+    nursery: trio.Nursery,
+    worker: Worker,
+    lay: Lay,
+    now: Callable[[], float],
 ) -> Any:
     @contextlib.asynccontextmanager
     async def dial(url: str, headers: Headers) -> AsyncIterator[Client]:
@@ -254,7 +261,7 @@ def _models_in_memory(
     def connect(trouble: Callable[[str], None], caller_hash: str) -> ModelSocket:
         urls = tuple(f"wss://{number}/v1/realtime" for number in range(len(models)))
         key = settings.secrets.openai_api_key
-        return ModelSocket(urls, key, settings.model.name, trouble, caller_hash, dial)
+        return ModelSocket(urls, key, settings.model.name, trouble, caller_hash, dial, now)
 
     return connect
 
