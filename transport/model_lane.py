@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import suppress
 
 import trio
-from trio_websocket import HandshakeError
+from trio_websocket import ConnectionRejected, HandshakeError
 
 from transport.direct_stream import DirectStream
 from transport.ws_codec import (
@@ -53,7 +53,8 @@ class TextLane(trio.abc.Stream):
         """The server's answer to the upgrade so far; None when it is through."""
         self._early = b""
         """What came with the end of that answer: trio-websocket is to have the answer first."""
-        self._refused = False
+        self._refused: int | None = None
+        """The status with which the upgrade was refused, 0 if there was none that can be read; None: it was not refused."""
         self._texts: deque[str | bytes] = deque()
         self._reader, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
         self._over = False
@@ -120,7 +121,8 @@ class TextLane(trio.abc.Stream):
     # ------------------------------------------------------------ the stream of trio-websocket
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The server's answer to the upgrade, then control frames only. Raises HandshakeError if it ends in the answer."""
+        """The server's answer to the upgrade, then control frames only. Raises HandshakeError if it ends in the answer,
+        ConnectionRejected if that says a status already."""
         while True:
             data, self._early = self._early, b""
             try:
@@ -131,7 +133,7 @@ class TextLane(trio.abc.Stream):
             if not data:
                 self._end_of_connection()
                 return b""
-            if self._refused:
+            if self._refused is not None:
                 return data
             if self._head is not None:
                 through, self._early = self._of_head(data)
@@ -151,7 +153,9 @@ class TextLane(trio.abc.Stream):
 
     def _end_of_connection(self) -> None:
         self.no_more()
-        if self._refused or self._head is not None:  # trio-websocket would wait for the rest of the answer
+        if self._refused:  # trio-websocket would wait for the rest of the answer
+            raise ConnectionRejected(self._refused, (), None)
+        if self._refused is not None or self._head is not None:
             raise HandshakeError("the server ended the connection and opened no WebSocket on it")
 
     def _of_head(self, data: bytes) -> tuple[bytes, bytes]:
@@ -162,9 +166,12 @@ class TextLane(trio.abc.Stream):
         if end < 0:
             return data, b""
         size = end + len(HEAD_END) - before
-        self._refused = not self._head.startswith(SWITCHED)
+        switched, status = self._head.startswith(SWITCHED), _status(self._head)
         self._head = None
-        return (data, b"") if self._refused else (data[:size], data[size:])
+        if switched:
+            return data[:size], data[size:]
+        self._refused = status
+        return data, b""
 
     async def _take_out(self, events: list[Event]) -> bytes:
         """Keeps the texts among `events`, with a wait if there are too many; what is left for trio-websocket."""
@@ -198,3 +205,9 @@ class TextLane(trio.abc.Stream):
         """See `trio.abc.AsyncResource`."""
         self.no_more()
         await self._stream.aclose()
+
+
+def _status(head: bytes) -> int:
+    """The status in the head of an HTTP answer; 0 if it has none."""
+    words = head.split(maxsplit=2)
+    return int(words[1]) if len(words) > 1 and len(words[1]) == 3 and words[1].isdigit() else 0
