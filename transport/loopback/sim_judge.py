@@ -80,6 +80,12 @@ class Case:
         """When a server died."""
         return self.world.killed
 
+    def died_unsaved(self, at: float) -> bool:
+        """Whether a server died so soon after `at` that it need not have written down what it knew then."""
+        slow = self.plan.fault("store_slow")
+        within = SAVED_WITHIN + (2 * store_slowness(slow) if slow else 0.0)  # the write before it, and its own
+        return any(0 <= died - at < within for died in self.killed)
+
     def sessions(self, party: Party) -> list[SessionLog]:
         """The sessions of a party, in their order."""
         mine = (session for model in self.world.models for session in model.sessions)
@@ -171,7 +177,10 @@ def _promises(case: Case) -> Iterator[str]:
     """What was promised is done, and once."""
     plan, store, world = case.plan, case.world.store, case.world
     delivered = collections.Counter(delivery.id for delivery in world.backend.deliveries)
-    if delivered != {party.call.call_sid: 1 for party in case.parties}:
+    waiting = {sid for sid, row in store.delivery_rows.items() if row.state == "open"}
+    # Of a call that ended just before a server died the delivery has its time, unless the carrier is asked before.
+    late = {p.call.call_sid for p in case.parties if case.died_unsaved(p.call.ended)} & waiting
+    if delivered != {party.call.call_sid: 1 for party in case.parties if party.call.call_sid not in late}:
         yield f"deliveries: {dict(delivered)}"
     texts = [row for row in store.errand_rows.values() if row.name not in {"transfer", "callback"}]
     sent = [row for row in texts if row.status in {"done", "unknown"} and (row.reference or row.status == "unknown")]
@@ -325,7 +334,9 @@ def _resumed(case: Case, party: Party) -> Iterator[str]:
         return  # then nobody can tell what was heard but within the stated bound: whether playback is late, or the echoes
     records = case.world.store.of(party.call.call_sid)
     interrupted = {note.item for record in records for note in record.interruptions}
-    for session in case.sessions(party):
+    sessions = case.sessions(party)
+    muffled = any(case.concerns(kind, party) for kind in ("model_stall", "model_half_open"))
+    for session in sessions[-1:] if muffled else sessions:  # of the one before, what it made need not have arrived
         cut = {event.get("item_id") for _, event in session.events} | interrupted
         for item, speech in session.speech.items():
             audio = bytes(speech)
@@ -473,14 +484,12 @@ def _told_again(case: Case, party: Party) -> Iterator[str]:
 
 def _heard_is_known(case: Case, party: Party) -> Iterator[str]:
     """What the caller heard the agent say to its end, a later session knows."""
-    slow = case.plan.fault("store_slow")
-    within = SAVED_WITHIN + (2 * store_slowness(slow) if slow else 0.0)
     sessions = case.sessions(party)
     for number, session in enumerate(sessions):
         for item, audio in session.speech.items():
             until = _heard_until(party, bytes(audio))
             words = session.words_of(item) if session.items.get(item, {}).get("status") == "completed" else ""
-            if until is None or not words or any(0 <= died - until < within for died in case.killed):
+            if until is None or not words or case.died_unsaved(until):
                 continue
             for later in sessions[number + 1 :]:
                 if later.audio_until > until + HEARD_WITHIN + case.lag and words not in later.told():
@@ -531,11 +540,9 @@ def _kept(case: Case, party: Party) -> Iterator[str]:
         for name, entry in result.get("saved", {}).items():
             saved[name] = at, entry.get("value", "")
     kept = case.world.store.stories.get(party.call.call_sid)
-    slow = case.plan.fault("store_slow")
-    within = SAVED_WITHIN + (2 * store_slowness(slow) if slow else 0.0)  # the write before it, and its own
     dialogue: Any = kept.story.get("dialogue", {}) if kept else {}
     for name, (at, value) in saved.items():
-        if any(0 <= died - at < within for died in case.killed):
+        if case.died_unsaved(at):
             continue
         found = dialogue.get("slots", {}).get(name, {}).get("text", "")
         if value and found not in {value, "a@example.com"}:
