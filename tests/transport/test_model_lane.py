@@ -185,63 +185,56 @@ async def test_a_refusal_is_told_with_its_status_and_its_body_wherever_it_is_cut
         assert (caught.value.status_code, caught.value.body) == (403, b"no entry!")
 
 
-ENDED = [b"", b"HTTP/1.1 101 Switching", b"HTTP/1.1 403 Forbidden\r\n"]
+async def answered(says: bytes, *, lost: bool) -> HandshakeError:
+    """How an opening fails to which the server says that, and then ends the connection or loses it."""
+    ours, theirs = memory_stream_pair()
+
+    async def end() -> None:
+        await theirs.receive_some()
+        await theirs.send_all(says)
+        await wait_all_tasks_blocked()
+        if lost:
+            ours.receive_stream.close()
+        else:
+            await theirs.send_eof()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            with pytest.raises(HandshakeError) as caught:
+                async with client_on(DirectStream(ours), URL, [], queue=QUEUE, message_at_most=AT_MOST):
+                    pass
+    return caught.value
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 101 Switching", b"HTTP/1.1 403 Forbidden\r\n"])
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_server_that_ends_the_connection_in_the_head_of_its_answer_is_not_waited_for(
+    says: bytes, lost: bool, autojump_clock: MockClock
+):
+    error = await answered(says, lost=lost)
+    assert not isinstance(error, ConnectionRejected)
+    assert "ended the connection" in str(error)
+
+
 ENDED_IN_THE_BODY = [
-    b"HTTP/1.1 401 Unauthorized\r\n\r\n",
-    b"HTTP/1.1 401 Unauthorized\r\n\r\n{'error':",
-    b"HTTP/1.0 401\r\n\r\n",
-    b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{'error':",
-    b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{'error'",
+    (b"HTTP/1.1 401 Unauthorized\r\n\r\n", 401),
+    (b"HTTP/1.1 401 Unauthorized\r\n\r\n{'error':", 401),
+    (b"HTTP/1.0 401\r\n\r\n", 401),
+    (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{'error':", 401),
+    (b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{'error'", 401),
+    (b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>", 502),
 ]
 
 
-@pytest.mark.parametrize("says", ENDED)
-@pytest.mark.parametrize("lost", [True, False])
-async def test_a_server_that_ends_the_connection_in_its_answer_is_not_waited_for(
-    says: bytes, lost: bool, autojump_clock: MockClock
-):
-    ours, theirs = memory_stream_pair()
-
-    async def end() -> None:
-        await theirs.receive_some()
-        await theirs.send_all(says)
-        await wait_all_tasks_blocked()
-        if lost:
-            ours.receive_stream.close()
-        else:
-            await theirs.send_eof()
-
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(end)
-            with pytest.raises(HandshakeError, match="ended the connection"):
-                async with client_on(DirectStream(ours), URL, [], queue=QUEUE, message_at_most=AT_MOST):
-                    pass
-
-
-@pytest.mark.parametrize("says", ENDED_IN_THE_BODY)
+@pytest.mark.parametrize(("says", "status"), ENDED_IN_THE_BODY)
 @pytest.mark.parametrize("lost", [True, False])
 async def test_a_refusal_whose_body_ends_with_the_connection_is_told_with_its_status(
-    says: bytes, lost: bool, autojump_clock: MockClock
+    says: bytes, status: int, lost: bool, autojump_clock: MockClock
 ):
-    ours, theirs = memory_stream_pair()
-
-    async def end() -> None:
-        await theirs.receive_some()
-        await theirs.send_all(says)
-        await wait_all_tasks_blocked()
-        if lost:
-            ours.receive_stream.close()
-        else:
-            await theirs.send_eof()
-
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(end)
-            with pytest.raises(ConnectionRejected) as caught:
-                async with client_on(DirectStream(ours), URL, [], queue=QUEUE, message_at_most=AT_MOST):
-                    pass
-    assert caught.value.status_code == 401
+    error = await answered(says, lost=lost)
+    assert isinstance(error, ConnectionRejected)
+    assert error.status_code == status
 
 
 # ---------------------------------------------------------------- a reader that is slow, or cancelled

@@ -193,6 +193,8 @@ class _Session:
     def emit(self, kind: str, **fields: Any) -> None:
         """Sends an event; a client that leaves too many of them unread is given up."""
         if self._stalled:
+            if item := fields.get("item_id"):
+                self.log.unsent.add(item)
             return
         if self._faults.odd_events:
             fields["obfuscation"] = "x" * self._random.randrange(8)

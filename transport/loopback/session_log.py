@@ -29,6 +29,8 @@ class SessionLog:
     """The audio that was made of each item, µ-law bytes."""
     speech_at: dict[str, float] = attrs.field(factory=dict)
     """When the audio of each item began."""
+    unsent: set[str] = attrs.field(factory=set)
+    """Items of which a stalled session made more than it sent."""
     audio_until: float = float("-inf")
     """When the last audio of the caller's came in."""
 

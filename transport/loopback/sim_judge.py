@@ -334,10 +334,8 @@ def _resumed(case: Case, party: Party) -> Iterator[str]:
         return  # then nobody can tell what was heard but within the stated bound: whether playback is late, or the echoes
     records = case.world.store.of(party.call.call_sid)
     interrupted = {note.item for record in records for note in record.interruptions}
-    sessions = case.sessions(party)
-    muffled = any(case.concerns(kind, party) for kind in ("model_stall", "model_half_open"))
-    for session in sessions[-1:] if muffled else sessions:  # of the one before, what it made need not have arrived
-        cut = {event.get("item_id") for _, event in session.events} | interrupted
+    for session in case.sessions(party):
+        cut = {event.get("item_id") for _, event in session.events} | interrupted | session.unsent
         for item, speech in session.speech.items():
             audio = bytes(speech)
             whole = session.items.get(item, {}).get("status") == "completed" and item not in cut
