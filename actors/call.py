@@ -86,13 +86,13 @@ class Call:
         ear: LinePort | None = None,
         called: str = "",
         began: CallBegan | None = None,
-        wall: datetime.datetime | None = None,
+        wall: datetime.datetime,
     ) -> None:
+        """`wall`: the time of day at which it begins."""
         self.call_sid = call_sid
         self._began = began or CallBegan()
         before = from_plain(self._began.story, plan.rules.flow) if self._began.story else None
         self._said_before = before.said if before else ()
-        wall = wall or datetime.datetime.now(datetime.UTC)
         record = CallRecord(call_sid, stream_sid, wall)
         vad_ms = plan.session.turn_detection.silence_ms
         self._plan = plan

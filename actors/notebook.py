@@ -266,8 +266,8 @@ class Notebook:
 
     def close(self, disposition: Disposition, reason: str, mailboxes: list[MailboxStats]) -> CallRecord:
         """The call is over. Turns that are still open keep what is known of them."""
-        self.record.ended = datetime.datetime.now(datetime.UTC)
         self.record.seconds = self.now()
+        self.record.ended = self.record.began + datetime.timedelta(seconds=self.record.seconds)
         self.record.disposition, self.record.reason = disposition, reason
         self.record.mailboxes = mailboxes
         return self.record

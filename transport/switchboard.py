@@ -92,12 +92,13 @@ def plan(settings: Settings, flow: Flow, prompts: Prompts) -> CallPlan:
     )
 
 
-def connect_openai(settings: Settings) -> ConnectModel:
-    """The model as the settings say."""
+def connect_openai(settings: Settings, clock: Callable[[], float] = time.time) -> ConnectModel:
+    """The model as the settings say. `clock`: unix time."""
     urls = tuple(url for url in (settings.model.url, settings.model.failover_url) if url)
 
     def connect(trouble: Callable[[str], None], call_hash: str) -> ModelPort:
-        return ModelSocket(urls, settings.secrets.openai_api_key, settings.model.name, trouble, call_hash)
+        key, name = settings.secrets.openai_api_key, settings.model.name
+        return ModelSocket(urls, key, name, trouble, call_hash, wall_clock=clock)
 
     return connect
 

@@ -7,7 +7,8 @@ sent: trying again is safe), Unsure (it may have been carried out: never repeate
 import contextlib
 import datetime
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -72,10 +73,14 @@ class _TrioClient(HttpClient):
 
 
 class TwilioRest:
-    """What the service asks of it."""
+    """What the service asks of it. `clock`: unix time, for what was made not long ago."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, clock: Callable[[], float]) -> None:
         self._client = client
+        self._clock = clock
+
+    def _now(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self._clock(), datetime.UTC)
 
     async def send_message(self, to: str, sender: str, text: str, callback: str) -> str:
         """Queues a text message; its SID. `sender`: a number, or a messaging service (MG…)."""
@@ -85,14 +90,14 @@ class TwilioRest:
 
     async def find_messages(self, to: str, text: str, seconds: float) -> list[str]:
         """The SIDs of messages with this text that were made in the last `seconds`, the newest first."""
-        now = datetime.datetime.now(datetime.UTC)
+        now = self._now()
         found = await _asked(self._client.messages.list_async(to=to, date_sent_after=now - LOOK_BACK, limit=20))
         since = now - datetime.timedelta(seconds=seconds)
         return [str(m.sid) for m in found if m.body == text and (m.date_created is None or m.date_created >= since)]
 
     async def find_calls(self, to: str, sender: str, seconds: float) -> list[tuple[str, str]]:
         """SID and state of calls from `sender` to `to` that were made in the last `seconds`, the newest first."""
-        since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+        since = self._now() - datetime.timedelta(seconds=seconds)
         found = await _asked(self._client.calls.list_async(to=to, from_=sender, limit=20))
         return [
             (str(call.sid), str(getattr(call.status, "value", call.status)))
@@ -157,9 +162,13 @@ async def _asked(request: Any) -> Any:
 
 @contextlib.asynccontextmanager
 async def open_rest(
-    account_sid: str, auth_token: str, api_url: str, transport: httpx2.AsyncBaseTransport | None = None
+    account_sid: str,
+    auth_token: str,
+    api_url: str,
+    transport: httpx2.AsyncBaseTransport | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[TwilioRest]:
     """The API at `api_url`; `transport` takes the place of the network."""
     limits = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     async with httpx2.AsyncClient(timeout=limits, transport=transport) as client:
-        yield TwilioRest(Client(account_sid, auth_token, http_client=_TrioClient(client, api_url)))
+        yield TwilioRest(Client(account_sid, auth_token, http_client=_TrioClient(client, api_url)), clock)

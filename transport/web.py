@@ -117,7 +117,7 @@ def create_app(
     houses: list[House] = []
     watch = loop_watch or LoopWatch()
     metrics = Metrics(lambda: houses[0].switchboard.active if houses else 0, watch.lag)
-    connect = connect_model or connect_openai(settings)
+    connect = connect_model or connect_openai(settings, clock)
     opener = open_store or stores.open_store
 
     # ---------------------------------------------------------------- the house
@@ -131,7 +131,7 @@ def create_app(
         async with (
             contextlib.AsyncExitStack() as watched,
             opener(settings.store.url) as store,
-            open_rest(account, token, settings.twilio.api_url, outside) as rest,
+            open_rest(account, token, settings.twilio.api_url, outside, clock) as rest,
             courier_for(store) as courier,
             trio.open_nursery() as nursery,
         ):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from actors.mailbox import MailboxStats
 from actors.messages import Cut, Disposition
 from actors.notebook import ERRORS_KEPT, CallRecord, Notebook, heard_words
-from tests.kit.calls import a_notebook
+from tests.kit.calls import WALL, a_notebook
 
 SECOND = 8000
 
@@ -212,6 +212,14 @@ def test_the_listener_hears_of_each_note_as_it_is_made() -> None:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
+
+
+def test_a_call_ends_as_long_after_it_began_as_it_lasted_whatever_the_clock_on_the_wall_does() -> None:
+    clock = Clock()
+    book = Notebook(CallRecord("CA1", "MZ1", WALL), clock, 500, None)
+    clock.at += 42.5
+    record = book.close(Disposition.HANG_UP, "asked", [])
+    assert record.ended == WALL + datetime.timedelta(seconds=42.5)
 
 
 async def test_a_closed_record_says_how_the_call_ended(autojump_clock: object) -> None:

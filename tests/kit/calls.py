@@ -28,6 +28,8 @@ QUIET = to_base64(silence(20))
 """The payload of a frame without a sound."""
 LOUD = to_base64(bytes([0x00, 0x80] * 80))
 """The payload of a frame as loud as can be."""
+WALL = datetime.datetime(2026, 11, 24, 14, 30, tzinfo=datetime.UTC)
+"""When a call begins, by the wall clock."""
 PACE = Pace(frame_ms=20, lead_ms=200, mark_ms=240)
 LIMITS = LinkLimits(connect=4.0, session=3.0, silence=4.0, hold_back=15.0)
 SESSION = SessionConfig(
@@ -309,7 +311,9 @@ async def a_call(
             def listen(what: str, values: dict[str, object]) -> None:
                 notes.append((trio.current_time() - began, what, values))
 
-            call = Call("CA1", "MZ1", plan, carrier, model, shelf, errands, listen, called=called, began=before)
+            call = Call(
+                *("CA1", "MZ1", plan, carrier, model, shelf, errands, listen), called=called, began=before, wall=WALL
+            )
             stage = Stage(call, carrier, model, shelf, errands, began, notes)
             tasks = trio.lowlevel.current_statistics().tasks_living
             nursery.start_soon(stage._run)

@@ -39,7 +39,7 @@ async def api(
 ) -> AsyncIterator[Api]:
     async with (
         world(server, faults, humans) as w,
-        open_rest(ACCOUNT, TOKEN, API, w.rest.transport()) as rest,
+        open_rest(ACCOUNT, TOKEN, API, w.rest.transport(), lambda: w.carrier.now().timestamp()) as rest,
     ):
         yield Api(w, rest)
         assert w.rest.problems == []
@@ -147,8 +147,11 @@ async def test_what_was_made_earlier_is_not_found(autojump_clock: MockClock) -> 
     async with api() as a:
         await a.rest.send_message(ANN, OURS, "again", CALLBACK)
         await a.rest.ring(ANN, OURS, f"{PUBLIC}/brief", f"{PUBLIC}/status", 5)
-        assert await a.rest.find_messages(ANN, "again", -10) == []
-        assert await a.rest.find_calls(ANN, OURS, -10) == []
+        await trio.sleep(20)
+        assert len(await a.rest.find_messages(ANN, "again", 30)) == len(await a.rest.find_calls(ANN, OURS, 30)) == 1
+        await trio.sleep(20)
+        assert await a.rest.find_messages(ANN, "again", 30) == []
+        assert await a.rest.find_calls(ANN, OURS, 30) == []
 
 
 async def test_a_call_is_found_by_both_its_numbers(autojump_clock: MockClock) -> None:

@@ -1,5 +1,6 @@
 """Whole calls, recorded and replayed: the same on the same code, and where it differs on other code."""
 
+import datetime
 import json
 import re
 import sys
@@ -178,7 +179,7 @@ async def test_what_the_switchboard_told_the_call_it_is_told_again(away: bool, a
     recorder = FlightRecorder(head)
     call = Call(
         "CA1", "MZ1", PLAN, recorder.carrier(a_line()), recorder.model(FakeModel()), RecordShelf(),
-        recorder.errands(ErrandShelf()), recorder.listener(None),
+        recorder.errands(ErrandShelf()), recorder.listener(None), wall=datetime.datetime.fromisoformat(WALL),
     )  # fmt: skip
     async with trio.open_nursery() as nursery:
         nursery.start_soon(call.run)
@@ -210,7 +211,7 @@ async def test_a_caller_who_spoke_up_while_a_tool_was_being_answered_does_so_aga
     recorder = FlightRecorder(Head(flight=1, call_sid="CA1", stream_sid="MZ1", flow="desk", wall=WALL))
     call = Call(
         "CA1", "MZ1", PLAN, recorder.carrier(a_line()), recorder.model(model), RecordShelf(),
-        recorder.errands(ErrandShelf()), recorder.listener(None),
+        recorder.errands(ErrandShelf()), recorder.listener(None), wall=datetime.datetime.fromisoformat(WALL),
     )  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(Mailbox, "receive", takes_a_while)

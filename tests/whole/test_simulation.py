@@ -1,5 +1,6 @@
 """The simulator: calls from seeds, with faults, judged from outside. Many more seeds are run by `triode sim`."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from actors.reply_desk import ReplyDesk
 from actors.waiting import CallerWait, Rung
 from transport import cli
 from transport.errand_desk import ErrandDesk
-from transport.loopback import sim_report, simulation
+from transport.loopback import sim_judge, sim_report, simulation
 from transport.loopback.sim_plan import FIRST_KINDS, KINDS, Act, Fault, Plan, plan_of
 from transport.loopback.simulation import Verdict, shrunk, simulate
 from transport.media_socket import MediaSocket
@@ -114,6 +115,27 @@ def test_the_same_seed_gives_the_same_log_twice(plan: Plan) -> None:
     first, second = simulate(plan), simulate(plan)
     assert first.log
     assert first.log == second.log
+
+
+def test_the_same_seed_keeps_and_delivers_the_same_whatever_the_real_clock_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[tuple[Any, ...]] = []
+    judged = sim_judge.judged
+
+    def look(case: sim_judge.Case) -> list[str]:
+        store = case.world.store
+        kept.append((store.records, store.calls, store.delivery_rows, case.world.backend.deliveries))
+        return judged(case)
+
+    monkeypatch.setattr(sim_judge, "judged", look)
+    plan = a_plan(3, Fault("model_expire", 1.0, 3.0))
+    simulate(plan)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 1e8 + 0.37)
+    simulate(plan)
+    assert all(kept[0])
+    assert kept[0] == kept[1]
 
 
 def test_a_plan_is_drawn_from_its_seed_and_every_kind_of_fault_is_drawn() -> None:

@@ -1,6 +1,7 @@
 """The loopback carrier: plays Twilio's part in a call. Signs, reads TwiML strictly, streams, and calls back."""
 
 import random
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,7 @@ class LoopbackCarrier:
         dial: Mapping[str, str] | None = None,
         say_speed: float = 1.0,
         humans: Mapping[str, Human] | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._network = network
         self._public = public_url.rstrip("/")
@@ -61,6 +63,7 @@ class LoopbackCarrier:
         """What becomes of a number that is dialled and is nobody's of `humans`: completed, busy, no-answer, failed."""
         self._say_speed = say_speed
         self._humans = dict(humans or {})
+        self._wall_clock = wall_clock
         self._clock: tuple[datetime, float] | None = None
         self._background: trio.Nursery | None = None
         self.conferences = Conferences(self)
@@ -147,9 +150,9 @@ class LoopbackCarrier:
         return self._public
 
     def now(self) -> datetime:
-        """The time of day: the real one when first asked for, and from then on it passes as Trio's does."""
+        """The time of day: that of its clock when first asked for, and from then on it passes as Trio's does."""
         if self._clock is None:
-            self._clock = datetime.now(UTC), trio.current_time()
+            self._clock = datetime.fromtimestamp(self._wall_clock(), UTC), trio.current_time()
         real, began = self._clock
         return real + timedelta(seconds=trio.current_time() - began)
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import attrs
 import trio
@@ -325,7 +324,7 @@ class Leg(Line):
 
     async def _stream_status(self, verb: twiml.Connect, log: StreamLog, event: str, **extra: str) -> None:
         if verb.status_callback:
-            stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+            stamp = self._exchange.now().isoformat().replace("+00:00", "Z")
             form = {
                 "AccountSid": self._exchange.account,
                 "CallSid": self.sid,

@@ -2,7 +2,8 @@
 
 import copy
 import datetime
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import attrs
@@ -47,6 +48,8 @@ class MemoryStore:
 
     down: bool = False
     slow: float = 0.0
+    wall_clock: Callable[[], float] = time.time
+    """Unix time, when something is written down. A world has its own."""
     calls: dict[str, StoredCall] = attrs.field(factory=dict)
     tokens: set[str] = attrs.field(factory=set)
     dispositions: dict[str, Disposition | None] = attrs.field(factory=dict)
@@ -69,13 +72,16 @@ class MemoryStore:
             raise StoreDown("the store is down")
         return self.calls.setdefault(call_sid, StoredCall()) if call_sid else StoredCall()
 
+    def _now(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.wall_clock(), datetime.UTC)
+
     # ------------------------------------------------------------ calls
 
     async def answered(self, call_sid: str, caller: str, called: str) -> None:
         """See `transport.store.Store`."""
         call = await self._there(call_sid)
         if call.answered is None:
-            call.caller, call.called, call.answered = caller, called, datetime.datetime.now(datetime.UTC)
+            call.caller, call.called, call.answered = caller, called, self._now()
 
     async def claim_token(self, nonce: str, expires: int, now: float) -> bool:
         """See `transport.store.Store`."""
@@ -108,7 +114,7 @@ class MemoryStore:
             return
         call.status, call.sequence = status, sequence
         if status in FINAL:
-            call.ended = call.ended or datetime.datetime.now(datetime.UTC)
+            call.ended = call.ended or self._now()
             if self.dispositions.get(call_sid) is Disposition.RESUME:
                 self.dispositions[call_sid] = Disposition.HANG_UP
 
@@ -126,7 +132,7 @@ class MemoryStore:
         await self._there()  # a message alone makes no call
         if self.recordings.get(recording_sid, {}).get("status") != "completed":
             values = {"recording_sid": recording_sid, "call_sid": call_sid, "url": url, "seconds": seconds}
-            at = self.recordings.get(recording_sid, {}).get("at") or datetime.datetime.now(datetime.UTC)
+            at = self.recordings.get(recording_sid, {}).get("at") or self._now()
             self.recordings[recording_sid] = {**values, "status": status, "at": at}
 
     async def call(self, call_sid: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Set
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -103,9 +103,9 @@ class SentMessage:
     content_sid: str = ""
     content_variables: str = ""
     callback: str = ""
-    created: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    created: datetime = attrs.field(kw_only=True)
     sent: datetime | None = None
-    updated: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    updated: datetime = attrs.field(kw_only=True)
 
 
 class Refused(Exception):

@@ -144,10 +144,11 @@ async def a_world(
     def now() -> float:
         return EPOCH + trio.current_time() - began
 
-    for model in models:
-        model.wall_clock = now
     secrets = settings.secrets
     kept = store if store is not None else MemoryStore()
+    kept.wall_clock = now
+    for model in models:
+        model.wall_clock = now
     network = _Network([Worker() for _ in range(workers)], lay)
     carrier = LoopbackCarrier(
         network,
@@ -156,6 +157,7 @@ async def a_world(
         auth_token=secrets.auth_token,
         seed=seed,
         humans=humans,
+        wall_clock=now,
     )
     rest = LoopbackRest(carrier, faults=rest_faults)
     backend = LoopbackBackend(secrets.crm_secret, faults=backend_faults, now=now)
