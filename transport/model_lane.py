@@ -35,6 +35,8 @@ SWITCHED = b"HTTP/1.1 101"
 NO_CODE = 1005
 GOODBYE_WITHIN = 0.25
 """Seconds a close frame may take to be written; a caller may be waiting behind it."""
+REFUSAL_AT_MOST, REFUSAL_WITHIN = 64 * 1024, 1.0
+"""Bytes of a refusal that are read, and seconds in which: its status is enough."""
 
 
 class TextLane(trio.abc.Stream):
@@ -55,6 +57,7 @@ class TextLane(trio.abc.Stream):
         """What came with the end of that answer: trio-websocket is to have the answer first."""
         self._refused: int | None = None
         """The status with which the upgrade was refused, 0 if there was none that can be read; None: it was not refused."""
+        self._refusal_left, self._refusal_until = REFUSAL_AT_MOST, 0.0
         self._texts: deque[str | bytes] = deque()
         self._reader, self._room = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
         self._over = False
@@ -126,7 +129,7 @@ class TextLane(trio.abc.Stream):
         while True:
             data, self._early = self._early, b""
             try:
-                data = data or await self._stream.receive_some()
+                data = data or await (self._stream.receive_some() if self._refused is None else self._of_refusal())
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._end_of_connection()
                 raise
@@ -158,6 +161,15 @@ class TextLane(trio.abc.Stream):
         if self._refused is not None or self._head is not None:
             raise HandshakeError("the server ended the connection and opened no WebSocket on it")
 
+    async def _of_refusal(self) -> bytes:
+        """More of what a refusal says; b"" when there is no more, or it is enough."""
+        data = b""
+        if self._refusal_left > 0:
+            with trio.move_on_at(self._refusal_until):
+                data = await self._stream.receive_some()
+        self._refusal_left -= len(data)
+        return data
+
     def _of_head(self, data: bytes) -> tuple[bytes, bytes]:
         """What of `data` belongs to the answer to the upgrade, and what does not."""
         assert self._head is not None
@@ -170,7 +182,7 @@ class TextLane(trio.abc.Stream):
         self._head = None
         if switched:
             return data[:size], data[size:]
-        self._refused = status
+        self._refused, self._refusal_until = status, trio.current_time() + REFUSAL_WITHIN
         return data, b""
 
     async def _take_out(self, events: list[Event]) -> bytes:

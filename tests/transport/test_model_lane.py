@@ -1,6 +1,7 @@
 """The model lane against wsproto, cut anywhere: texts in order, all else to trio-websocket, every end."""
 
 import contextlib
+import math
 import socket
 from collections.abc import AsyncIterator, Iterable
 from urllib.parse import urlsplit
@@ -17,8 +18,8 @@ from wsproto import events as wire
 
 from tests.transport.test_ws_codec import codes, cut, meaning, messages, texts
 from transport.direct_stream import DirectStream
-from transport.model_lane import GOODBYE_WITHIN, TextLane
-from transport.ws_client import Client, client_on
+from transport.model_lane import GOODBYE_WITHIN, REFUSAL_AT_MOST, REFUSAL_WITHIN, TextLane
+from transport.ws_client import LINGER, Client, client_on
 from transport.ws_codec import CLOSE, PING, TEXT, client_frame, close_payload, server_frame
 
 URL = urlsplit("wss://model.example.com/v1/realtime?model=m")
@@ -235,6 +236,36 @@ async def test_a_refusal_whose_body_ends_with_the_connection_is_told_with_its_st
     error = await answered(says, lost=lost)
     assert isinstance(error, ConnectionRejected)
     assert error.status_code == status
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1, math.inf])
+async def test_a_refusal_that_does_not_end_is_told_with_its_status_all_the_same(
+    pause: float, autojump_clock: MockClock
+):
+    ours, theirs = memory_stream_pair()
+    sent = 0
+
+    async def go_on() -> None:
+        nonlocal sent
+        await theirs.receive_some()
+        with contextlib.suppress(trio.BrokenResourceError):
+            await theirs.send_all(b"HTTP/1.1 401 Unauthorized\r\n\r\n")
+            while True:
+                await trio.sleep(pause)
+                await theirs.send_all(b"x" * 4096)
+                sent += 4096
+                await wait_all_tasks_blocked()
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_on)
+        with trio.fail_after(5), pytest.raises(ConnectionRejected) as caught:
+            async with client_on(DirectStream(ours), URL, [], queue=QUEUE, message_at_most=AT_MOST):
+                pass
+        nursery.cancel_scope.cancel("it was told")
+    assert caught.value.status_code == 401
+    assert sent <= REFUSAL_AT_MOST + 4096
+    assert trio.current_time() - began <= REFUSAL_WITHIN + LINGER
 
 
 # ---------------------------------------------------------------- a reader that is slow, or cancelled

@@ -226,7 +226,7 @@ async def test_a_place_where_nobody_listens_is_no_model() -> None:
     assert not caught.value.fatal
 
 
-@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 101 Switching", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"])
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 101 Switching", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n"])
 async def test_a_peer_that_never_answers_is_waited_for_as_long_as_the_caller_likes(
     says: bytes, autojump_clock: MockClock, memory: World
 ) -> None:
