@@ -99,7 +99,10 @@ class Courier:
                     each for each in await self._store.deliveries("open") if each.due > later and not each.tries
                 ]
                 for delivery in promised:
-                    if await self._is_over(delivery.call_sid, status_of):
+                    state = await self._asked(delivery.call_sid, status_of)
+                    if state in FINAL:  # nobody called back to say so
+                        await self._store.status(delivery.call_sid, state, 0)
+                    if state in {"", *FINAL}:
                         await self._store.hasten_delivery(delivery.call_sid, self._clock())
                         self.hurry()
             except StoreDown as error:
@@ -107,12 +110,13 @@ class Courier:
                 log.error("store_failed", what="delivery", error=str(error)[:300])
             await trio.sleep(RECONCILE)
 
-    async def _is_over(self, call_sid: str, status_of: Callable[[str], Awaitable[str]]) -> bool:
+    async def _asked(self, call_sid: str, status_of: Callable[[str], Awaitable[str]]) -> str | None:
+        """What the carrier says of a call; None if it does not."""
         try:
-            return await status_of(call_sid) in {"", *FINAL}
+            return await status_of(call_sid)
         except (Refused, Unreached, Unsure) as error:
             log.warning("call_not_asked_for", call_sid=call_sid, error=str(error))
-            return False
+            return None
 
     async def _round(self) -> None:
         """Delivers all that is due now. Raises StoreDown."""

@@ -1,19 +1,26 @@
 """A conversation that was cut off goes on where it was: on the next stream, in the next call, on another worker."""
 
 import json
+from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
+import pytest
 import trio
 
+from actors.messages import Disposition
 from conf.prompts import load_prompt
+from transport.courier import LEASE, RECONCILE
 from transport.loopback.caller import AwaitQuiet, Do, HangUp, Speak, Step, Wait
 from transport.loopback.memory_store import MemoryStore
 from transport.loopback.model import LoopbackModel
+from transport.loopback.rest import RestFaults
 from transport.loopback.scenario import default_settings, murmur_of
 from transport.loopback.script import Call, Reply, Script
 from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamFaults
 from transport.loopback.world import a_world
+from transport.web import DELIVERED_WITHIN
 
 SETTINGS = default_settings("appointment")
 BOOK = Call("save_details", json.dumps({"intent": "book"}))
@@ -152,3 +159,32 @@ async def test_what_was_said_is_not_kept_when_the_settings_say_so(autojump_clock
     (delivery,) = world.backend.deliveries
     assert delivery.body["slots"]["name"]["value"] == "John Smyth"
     assert not any(turn["text"] for turn in delivery.body["transcript"])
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("api_knows", [True, False])
+async def test_a_stream_that_is_lost_and_never_heard_of_again_is_one_record_and_one_delivery(
+    dies: bool, api_knows: bool, monkeypatch: pytest.MonkeyPatch, autojump_clock
+):
+    api = RestFaults(statuses=() if api_knows else (500,) * 1000)
+    async with a_world(SETTINGS, model(), workers=2, rest_faults=api) as world:
+        post = world.carrier.post
+
+        async def no_more(url: str, *rest: Any) -> tuple[int, str, str]:
+            """The carrier asks when it rings, and says nothing any more after that."""
+            return await post(url, *rest) if urlsplit(url).path == "/twilio/voice" else (0, "", "")
+
+        monkeypatch.setattr(world.carrier, "post", no_more)
+        call = await world.call(*talk(), AwaitQuiet(), Wait(20), HangUp(), faults=StreamFaults(drop_after=24))
+        if dies:
+            await world.kill()
+        at_most = RECONCILE if api_knows else SETTINGS.call.max_seconds + DELIVERED_WITHIN
+        await trio.sleep(at_most + LEASE)
+        (record,) = world.store.of(call.call_sid)
+        (delivery,) = world.backend.deliveries
+        facts = delivery.body["call"]
+        assert (record.disposition, delivery.id) == (Disposition.RESUME, call.call_sid)
+        assert (facts["disposition"], facts["status"]) == (("hang_up", "completed") if api_knows else ("resume", ""))
+        assert delivery.body["slots"]["name"] == {"value": "John Smyth", "status": "confirmed"}
+        await trio.sleep(SETTINGS.call.max_seconds + DELIVERED_WITHIN)
+        assert len(world.backend.deliveries) == len(world.store.of(call.call_sid)) == 1
