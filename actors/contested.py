@@ -12,6 +12,8 @@ from actors.messages import CallerWords
 
 DISMISSED_KEPT = 64
 """Turns that were none, whose words may still come."""
+OPEN_AT_MOST = 8
+"""Turns that wait for one judgement; a model that hears more in that time hears what is not there."""
 
 
 @attrs.define
@@ -50,8 +52,13 @@ class ContestedTurns:
     # ------------------------------------------------------------ what happened
 
     def began(self, item: str) -> None:
-        """The model heard a turn begin, and somebody else judges."""
+        """The model heard a turn begin, and somebody else judges. Of too many the oldest was none."""
         self._open[item] = ContestedTurn()
+        if len(self._open) > OPEN_AT_MOST:
+            oldest = next(iter(self._open))
+            self._dismissed.append(oldest)
+            if self._open.pop(oldest).stopped:
+                self._to_drop.append(oldest)
 
     def stopped(self, item: str) -> None:
         """The model heard it end; it knows of it from now on."""

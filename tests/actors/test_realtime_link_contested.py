@@ -5,6 +5,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.contested import OPEN_AT_MOST
 from actors.ear import Ear
 from actors.messages import (
     AskReply,
@@ -111,6 +112,17 @@ async def speaking(nursery: trio.Nursery) -> tuple[Desk, FakeSession]:
 
 
 # ---------------------------------------------------------------- until it is judged
+
+
+async def test_of_hundreds_of_turns_that_wait_for_a_judgement_only_the_newest_are_told_of(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, session = await speaking(nursery)
+    names = [f"u{n}" for n in range(200)]
+    await says(session, *(event for name in names for event in (SpeechStarted(name), SpeechStopped(name))))
+    await desk.judge(YES)
+    told = [message.item for message in desk.flow.take_all() if isinstance(message, CallerDone)]
+    assert told == names[-OPEN_AT_MOST:]
 
 
 async def test_nothing_follows_from_a_turn_until_it_is_judged(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
