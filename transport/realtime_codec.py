@@ -55,6 +55,12 @@ PURPOSE = "triode"
 """The key of our metadata in a response that is asked for apart from the conversation."""
 CALLS_AT_MOST = 32
 """Tool calls of one reply that are looked at; a model that makes more has lost its mind."""
+WORDS_AT_MOST, ARGUMENTS_AT_MOST = 20_000, 200_000
+"""Characters of one piece of a transcript, which is cut there, and of the arguments of a tool call or an answer in JSON, which
+are refused: nobody says more in one breath, and every word is looked at while all other calls wait."""
+MESSAGE_AT_MOST = 300
+"""Characters of what an error says."""
+TOO_LONG = f"it has more than {ARGUMENTS_AT_MOST} characters"
 TOKENS_AT_MOST = 10_000_000
 """Of one reply; what claims more, or less than none, is no count."""
 
@@ -137,10 +143,10 @@ class EventReader:
             "input_audio_buffer.speech_stopped": lambda h, _: SpeechStopped(h.item_id or ""),
             "input_audio_buffer.committed": lambda h, _: TurnCommitted(h.item_id or ""),
             "conversation.item.input_audio_transcription.delta": lambda h, _: (
-                CallerWords(h.item_id or "", h.delta, final=False) if h.delta else None
+                CallerWords(h.item_id or "", h.delta[:WORDS_AT_MOST], final=False) if h.delta else None
             ),
             "conversation.item.input_audio_transcription.completed": lambda h, text: CallerWords(
-                h.item_id or "", h.transcript or "", final=True, confidence=_confidence(text)
+                h.item_id or "", (h.transcript or "")[:WORDS_AT_MOST], final=True, confidence=_confidence(text)
             ),
             "conversation.item.input_audio_transcription.failed": lambda _, text: _error(_nested(text), Gravity.BENIGN),
             "session.created": self._created,
@@ -190,6 +196,8 @@ class EventReader:
         text = "".join(said).strip().removeprefix("```json").removeprefix("```").removesuffix("```")
         if not text:
             return Extracted(purpose, None, f"there was no answer: {_text(response, 'status')}")
+        if len(text) > ARGUMENTS_AT_MOST:
+            return Extracted(purpose, None, TOO_LONG)
         try:
             values = msgspec.json.decode(text)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -263,7 +271,7 @@ class EventReader:
         grave = gravity(code) if status is ReplyStatus.FAILED else Gravity.BENIGN
         if status is ReplyStatus.FAILED and grave is Gravity.BENIGN:
             grave = Gravity.RETRY  # the caller hears nothing, whatever the code: once more, then give up
-        return ReplyEnded(reply, status, calls, reason, grave, tokens)
+        return ReplyEnded(reply, status, calls, reason[:MESSAGE_AT_MOST], grave, tokens)
 
     # ------------------------------------------------------------ the session
 
@@ -313,13 +321,13 @@ def _confidence(text: str) -> float | None:
 
 
 def _words(head: _Head) -> ModelEvent | None:
-    return ReplyWords(head.response_id or "", head.item_id or "", head.delta) if head.delta else None
+    return ReplyWords(head.response_id or "", head.item_id or "", head.delta[:WORDS_AT_MOST]) if head.delta else None
 
 
 def _error(event: Mapping[str, Any], grave: Gravity | None = None) -> ModelTrouble:
     error = _object(event, "error")
     code = _text(error, "code") or _text(error, "type") or "unknown"
-    text = _text(error, "message")[:300]
+    text = _text(error, "message")[:MESSAGE_AT_MOST]
     if code == "invalid_request_error" and "no active response" in text:
         code = "response_cancel_not_active"  # older servers say it in words only
     return ModelTrouble(code, text, grave or gravity(code, _text(error, "type")), _text(error, "event_id"))
@@ -327,6 +335,8 @@ def _error(event: Mapping[str, Any], grave: Gravity | None = None) -> ModelTroub
 
 def _tool_call(call_id: str, name: str, arguments: str, status: str) -> ToolCall:
     state = CallState.INCOMPLETE if status in {"incomplete", "in_progress"} else CallState.COMPLETED
+    if len(arguments) > ARGUMENTS_AT_MOST:
+        return ToolCall(call_id, name, None, TOO_LONG, state)
     try:
         parsed = msgspec.json.decode(arguments or "{}")
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:

@@ -17,7 +17,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from actors import messages as say
 from actors.messages import CallState, Gravity, ModelEvent, ModelTrouble, ReplyEnded, ReplyStatus, Role, ToolCall
-from transport.realtime_codec import CALLS_AT_MOST, BadEvent, EventReader, append, gravity, write
+from transport.realtime_codec import (
+    ARGUMENTS_AT_MOST,
+    CALLS_AT_MOST,
+    MESSAGE_AT_MOST,
+    WORDS_AT_MOST,
+    BadEvent,
+    EventReader,
+    append,
+    gravity,
+    write,
+)
 
 NOW = 1_790_000_000.0
 TOOL = say.ToolSpec("save_contact", "Keeps it.", {"type": "object", "properties": {"email": {"type": "string"}}})
@@ -382,6 +392,13 @@ def test_a_reply_of_too_many_calls_keeps_the_first() -> None:
     assert [call.call_id for call in calls_of(reply_done(*many))] == [f"c{n}" for n in range(CALLS_AT_MOST)]
 
 
+def test_arguments_of_megabytes_are_refused_and_the_model_is_told_why() -> None:
+    arguments = json.dumps({"name": "x" * ARGUMENTS_AT_MOST})
+    (call,) = calls_of(reply_done({**CALL_ITEM, "arguments": arguments}))
+    assert (call.call_id, call.name, call.arguments) == ("c", "f", None)
+    assert str(ARGUMENTS_AT_MOST) in call.problem
+
+
 # ---------------------------------------------------------------- how replies end, and what errors weigh
 
 
@@ -438,6 +455,26 @@ def test_an_error_without_a_code_is_told_by_its_type_and_its_words() -> None:
         ModelTrouble("invalid_request_error", error["message"], Gravity.BENIGN),
         ModelTrouble("response_cancel_not_active", old["message"], Gravity.BENIGN),
     ]
+
+
+def test_words_of_megabytes_are_cut() -> None:
+    """They are looked at one by one, while all other calls wait, and kept."""
+    much, heard = "well " * 1_000_000, "conversation.item.input_audio_transcription"
+    failed = {"status": "failed", "status_details": {"error": {"code": "x", "message": much}}}
+    words, partial, said, error, ended = read(
+        {"type": f"{heard}.completed", "item_id": "u", "transcript": much},
+        {"type": f"{heard}.delta", "item_id": "u", "delta": much},
+        {"type": "response.output_audio_transcript.delta", **IDS, "delta": much},
+        {"type": "error", "error": {"code": "x", "message": much}},
+        reply_done(**failed),
+    )
+    assert isinstance(words, say.CallerWords)
+    assert isinstance(partial, say.CallerWords)
+    assert isinstance(said, say.ReplyWords)
+    assert words.text == partial.text == said.text == much[:WORDS_AT_MOST]
+    assert isinstance(error, ModelTrouble)
+    assert isinstance(ended, ReplyEnded)
+    assert len(error.text) == len(ended.reason) == MESSAGE_AT_MOST
 
 
 # ---------------------------------------------------------------- garbage
