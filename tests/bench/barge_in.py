@@ -1,10 +1,11 @@
 """How well callers interrupt: whole calls in virtual time, each with a labelled sound on the line while the agent speaks.
 
-    python -m tests.bench.barge_in [--json] [--settings model,local,undo] [--each]
+    python -m tests.bench.barge_in [--json] [--settings model,local,undo] [--only TEXT] [--each]
 
 Plays every sound of `voices.py` with each setting of `call.barge_in`, through the real server between both loopback ends, and
 prints a table. The same figures come out each time. The loopback model hears what is louder than its surroundings for 200 ms,
-whatever it is, 50 to 75 ms away; its transcriber needs 400 ms after the turn. What one of the calls did is shown by --each.
+whatever it is, 50 to 75 ms away; its transcriber needs 400 ms after the turn. What each of the calls did is shown by --each; a
+call does the same with --only.
 """
 
 import argparse
@@ -126,38 +127,33 @@ def settings_for(barge_in: str) -> Settings:
     return attrs.evolve(settings, call=CallSettings(barge_in=barge_in), crm=Crm())
 
 
-async def play(setting: str, sounds: Sequence[Sound], carrier_away: float = 0.0) -> list[Found]:
-    """A call for each sound, one after the other. `carrier_away`: seconds to the carrier, each way."""
-    chance = random.Random(7)
-    plays = [Played(sound, setting) for sound in sounds]
-    now: list[Played] = []
+async def play(setting: str, sound: Sound, carrier_away: float = 0.0) -> Found:
+    """One call. `carrier_away`: seconds to the carrier, each way."""
+    chance = random.Random(sound.name)
+    played = Played(sound, setting)
 
     def lay(kind: str) -> tuple[Any, Any]:
         return a_wire(WireFaults(delay=carrier_away if kind == "stream" else MODEL_AWAY), chance)
 
     def listen(_: str, what: str, values: dict[str, Any]) -> None:
-        now[-1].notes.append((trio.current_time(), what, values))
+        played.notes.append((trio.current_time(), what, values))
 
     def brain(prompted: Prompted) -> Reply:
-        first = now[-1].phase == 1 and not now[-1].said
-        now[-1].said = now[-1].said or first
+        first = played.phase == 1 and not played.said
+        played.said = played.said or first
         return LONG if first else SHORT
 
     def write(audio: bytes) -> str:
-        played = now[-1]
         if played.phase == 1:
             return ASKS.text
         return played.sound.words if played.sound.takes and played.phase == 2 else _echoed(played)
 
     faults = Faults(voice_after_ms=HEARS_AFTER_MS, transcript_delay_ms=TRANSCRIPT_MS)
-    scripts = [Script(writer=write, hears=Ear().hears) for _ in sounds]
-    model = LoopbackModel(scripts, brain=brain, faults=faults, api_key="sk-scenario")
+    model = LoopbackModel([Script(writer=write, hears=Ear().hears)], brain=brain, faults=faults, api_key="sk-scenario")
     async with a_world(settings_for(setting), model, listener=listen, lay=lay) as world:
-        for number, played in enumerate(plays):
-            now.append(played)
-            await _call(world, played, number)
-            played.session = model.sessions[number]
-    return [measure(played) for played in plays]
+        await _call(world, played)
+        played.session = model.sessions[0]
+    return measure(played)
 
 
 def _echoed(played: Played) -> str:
@@ -168,7 +164,7 @@ def _echoed(played: Played) -> str:
     return " ".join((said[-1] if said else GREETING.words).split()[-6:])
 
 
-async def _call(world: World, played: Played, number: int) -> None:
+async def _call(world: World, played: Played) -> None:
     sound = played.sound
 
     async def asks() -> None:
@@ -185,8 +181,7 @@ async def _call(world: World, played: Played, number: int) -> None:
     steps += [Do(begins), *([Speak(sound.audio)] if sound.audio else []), Wait(GOES_ON)]
     faults = StreamFaults(line_echo_gain=sound.echo_gain, line_echo_delay=sound.echo_delay)
     with trio.fail_after(120):
-        caller = f"+1415555{number:04d}"
-        played.call = await world.carrier.place_call([*steps, HangUp()], faults=faults, caller=caller)
+        played.call = await world.carrier.place_call([*steps, HangUp()], faults=faults)
     await trio.sleep(12)
 
 
@@ -385,8 +380,8 @@ def each(found: Found) -> str:
 
 
 def measured(setting: str, sounds: Sequence[Sound], carrier_away: float = 0.0) -> list[Found]:
-    """See `play`; the same each time."""
-    return run_virtually(functools.partial(play, setting, sounds, carrier_away), seed=1)
+    """A call for each, in a world of its own: what one is like does not depend on the others."""
+    return [run_virtually(functools.partial(play, setting, sound, carrier_away), seed=1) for sound in sounds]
 
 
 def main() -> None:

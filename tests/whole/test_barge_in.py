@@ -27,3 +27,8 @@ def test_the_figures_of_a_few_sounds_are_all_there_and_a_reply_goes_on_where_it_
     lines = barge_in.text_of(rows).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + 1 + 3
+
+
+def test_a_call_does_not_depend_on_which_others_are_played() -> None:
+    listener, cough = a_few()[1:]
+    assert barge_in.measured("undo", [listener, cough])[1] == barge_in.measured("undo", [cough])[0]
