@@ -92,6 +92,8 @@ class Echo:
     _played: _History = attrs.field(factory=_History)
     _came: _History = attrs.field(factory=_History)
     _quiet: int = 0
+    loudest: float = 0.0
+    """What came of late at most while nothing came back."""
     _noise: float = 0.0
     """How loud the line itself is: what it falls to now and then."""
     foreign_at: float = -math.inf
@@ -105,7 +107,7 @@ class Echo:
         """A frame that came is left out: the agent was silent, and what it says next comes back no sooner than its delay."""
         self._came.last = -1
         if not self.settled:
-            self._quiet = 0
+            self._quiet, self.loudest = 0, 0.0
 
     def comes(self, level: float, at: float, *, agent_heard: bool, voice: bool) -> None:
         """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""
@@ -114,6 +116,7 @@ class Echo:
         if self._quiet < QUIET_LINE and agent_heard:
             quiet = not voice and level <= max(QUIET, NOISE_TIMES * self._noise)
             self._quiet = self._quiet + 1 if quiet else 0
+            self.loudest = max(self.loudest, level) if quiet else 0.0
         if level > MARGIN and not self.explains(level):
             self.foreign_at = at
 

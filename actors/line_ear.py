@@ -12,12 +12,14 @@ import attrs
 
 from actors.echo import SLOT, SOUNDS_LEAST, Echo
 from actors.mulaw import BYTES_PER_MS, envelope
-from actors.onset import ONSET_FRAMES, ONSET_WITHIN, Onset
+from actors.onset import LOUD_LEAST, ONSET_FRAMES, ONSET_WITHIN, Onset
 
 FRAME = round(1000 * SLOT) * BYTES_PER_MS
 """Bytes of µ-law in a slot."""
 UNSETTLED = 0.8
 """Seconds of a voice that are needed to tell it from an echo on a line of which nothing is known yet."""
+QUIET_LEAST, QUIET_TIMES = 6.0, 2.0
+"""Loudness of the softest voice where nothing comes back: so much, and so many times what came when that was found out."""
 HEARS_WITHIN = 0.6
 """Seconds in which the model says that it hears a voice."""
 
@@ -67,7 +69,7 @@ class LinePort(Protocol):
 
 
 class LineEar:
-    """`LinePort`: energy and a detector of voices for the onset, what was played for the echo. 3 µs a frame, 12 of a voice."""
+    """`LinePort`: energy and a detector of voices for the onset, what was played for the echo. 2 µs a frame, 9 of a voice."""
 
     def __init__(self) -> None:
         self.line = Line()
@@ -100,6 +102,8 @@ class LineEar:
         known = before.until == onset.last_voice and before.settled == settled and before.echoes == echoes
         if known and not goes_on and not before.goes_on:
             return before
+        if settled and not echoes and not before.settled:
+            onset.least = min(LOUD_LEAST, max(QUIET_LEAST, QUIET_TIMES * echo.loudest))
         since = -math.inf if onset.began is None else onset.began
         foreign = since == self._foreign
         since = max(since, self._foreign_from) if foreign else since

@@ -56,12 +56,6 @@ def envelope(audio: bytes) -> float:
     return sum(audio.translate(_ROOT)) / len(audio) if audio else 0.0
 
 
-def crossings(audio: bytes) -> int:
-    """How often the sign changes in `audio`: a hiss does that more often than a voice."""
-    signs = int.from_bytes(audio, "big")
-    return ((signs ^ signs >> 8) & int.from_bytes(b"\x80" * (len(audio) - 1), "big")).bit_count()
-
-
 def silence(ms: int) -> bytes:
     """`ms` milliseconds of silence, in µ-law bytes."""
     return bytes([SILENCE]) * (ms * BYTES_PER_MS)

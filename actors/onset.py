@@ -1,8 +1,8 @@
 """The onset of the caller's voice: whether they speak, and since when, from their µ-law alone. Pure, told the time.
 
 A frame is voice if it is louder than the line usually is and a voice-activity detector takes it for speech: loudness alone
-holds a door for a voice, and the detector alone every hiss. An onset are a few such frames close together; fewer, if it hissed
-just before, as in "Stop". What then stays at one height is no speech: syllables rise and fall.
+holds a door for a voice, and the detector alone every hiss. An onset are a few such frames close together; fewer, if they come
+out of the quiet at once. What then stays at one height is no speech: syllables rise and fall.
 """
 
 from bisect import bisect_left
@@ -14,7 +14,7 @@ from typing import Any, cast
 import attrs
 import webrtcvad  # type: ignore[import-untyped] # a small C library without types
 
-from actors.mulaw import BYTES_PER_MS, crossings, envelope, pcm16
+from actors.mulaw import BYTES_PER_MS, envelope, pcm16
 
 RATE = BYTES_PER_MS * 1000
 VAD_MODE = 2
@@ -22,17 +22,17 @@ VAD_MODE = 2
 VAD_FRAMES = tuple(ms * BYTES_PER_MS for ms in (10, 20, 30))
 """What the detector takes, µ-law bytes; a frame of another length is judged by its loudness."""
 LOUD_LEAST = 13.0
-"""Loudness (see `envelope`) below which nothing is a voice."""
+"""Loudness (see `envelope`) below which nothing is a voice, as long as nothing is known of the line."""
 LOUD_TIMES = 1.6
 """Times as loud as the line without a voice."""
 ONSET_FRAMES, ONSET_WITHIN = 4, 6
 """So many frames of voice among so many make an onset: 80 of 120 ms."""
-AFTER_HISS = 3
-"""So many do, without one between them, when it hissed before."""
-HISS_LEAST, HISS_TIMES, HISS_CROSSINGS = 6.0, 1.6, 0.22
-"""How loud a hiss is at least, and for the line; and how often its sign changes, a share of its samples."""
-HISS_FRAMES, HISS_WITHIN = 2, 10
-"""So many frames of hiss among so many: an "s" and the silence after it."""
+ROW, RISES, DIES = 3, 2.0, 0.5
+"""So many do without one between them, if it is so many times as loud as it was just before, and does not die away, as a click
+does, to less than this share of the loudest."""
+IN_A_ROW = (1 << ROW) - 1
+SOFT_RISES, RISES_WITHIN = 3.0, 7
+"""How many times as loud as it was in so many frames a voice below `LOUD_LEAST` begins: a noise that comes nearer is slower."""
 FRESH = 0.2
 """Seconds in which the frames of an onset must have come: nobody listens all the time."""
 PAUSE = 0.25
@@ -65,6 +65,8 @@ class Onset:
     """Whether it is known to stay at one height, as no speech does."""
     level: float = 0.0
     """How loud the last frame was."""
+    least: float = LOUD_LEAST
+    """Loudness below which nothing is a voice; it may be less where the line is known to be quiet."""
     _floor: float = 8.0
     _floor_before: float = 0.0
     """What it was when the utterance began, or those before it with which it goes together."""
@@ -77,19 +79,21 @@ class Onset:
     _starts: deque[float] = attrs.field(factory=lambda: deque[float](maxlen=ONSET_FRAMES))
     """When the last frames of voice began."""
     _voices: int = 0
-    """A bit for each of the last frames: whether it was voice; and in the next, whether it hissed."""
-    _hisses: int = 0
+    """A bit for each of the last frames: whether it was voice."""
     _vad: Any = attrs.field(factory=lambda: cast("Any", webrtcvad).Vad(VAD_MODE))
 
     def hear(self, audio: bytes, now: float) -> bool:
         """Takes in a frame of µ-law; whether it makes an utterance begin."""
         level = self.level = envelope(audio)
         floor = self._floor
-        voice = level >= LOUD_LEAST and level >= LOUD_TIMES * floor and self._is_voice(audio)
         speaking = now - self.last_voice < PAUSE
-        hisses = not speaking and level >= HISS_LEAST and level >= HISS_TIMES * floor and _hisses(audio)
+        voice = (
+            level >= self.least
+            and level >= LOUD_TIMES * floor
+            and (level >= LOUD_LEAST or speaking or self._rises(SOFT_RISES, 1))
+            and self._is_voice(audio)
+        )
         self._voices = (self._voices << 1 | voice) & ((1 << ONSET_WITHIN) - 1)
-        self._hisses = (self._hisses << 1 | hisses) & ((1 << HISS_WITHIN) - 1)
         self._levels.append(int(level))
         if len(self._levels) > TELLS_ALL:
             del self._levels[0]
@@ -107,16 +111,24 @@ class Onset:
         """Whether the utterance goes on."""
         return now - self.last_voice < PAUSE
 
+    def _stands_out(self) -> bool:
+        """Whether the last frames, all voice, came out of the quiet and do not die away."""
+        return self._voices & IN_A_ROW == IN_A_ROW and self._rises(RISES, ROW)
+
+    def _rises(self, times: float, row: int) -> bool:
+        """Whether it is so many times as loud as it was a moment ago, and has not begun to die away in the last frames."""
+        levels = self._levels
+        least = max(times * min(levels[-RISES_WITHIN:], default=0), DIES * max(levels[-row:], default=0))
+        return self.level >= least
+
     def _is_voice(self, audio: bytes) -> bool:
         return len(audio) not in VAD_FRAMES or bool(self._vad.is_speech(pcm16(audio), RATE))
 
     def _begins(self, now: float, ms: int) -> bool:
         self._starts.append(now - ms / 1000)
         enough = self._voices.bit_count()
-        if enough < ONSET_FRAMES:
-            hissed = (self._hisses >> AFTER_HISS).bit_count() >= HISS_FRAMES
-            if not (hissed and self._voices & ((1 << AFTER_HISS) - 1) == (1 << AFTER_HISS) - 1):
-                return False
+        if enough < ONSET_FRAMES and not self._stands_out():
+            return False
         starts = [start for start in list(self._starts)[-enough:] if now - start < FRESH]
         if len(starts) < min(enough, ONSET_FRAMES):
             return False
@@ -135,14 +147,22 @@ class Onset:
         self.last_voice = now
         self.voiced_ms += voiced_ms
         self._starts.append(now - voiced_ms / 1000)
-        last = self._levels[-STEADY:]
-        if len(last) == STEADY and (least := min(last)) * STEADY_TIMES > max(last):
+        if (least := self._least_of_flat()) is not None:
             self._floor, self.voiced_ms = max(self._floor, least), 0
         elif self._lasts >= self._look_at:
             self._look()
             if self.steady and self._lasts >= TELLS_ALL:
                 self._belongs_to_the_line()
                 self.last_voice -= PAUSE + voiced_ms / 1000  # it is over
+
+    def _least_of_flat(self) -> int | None:
+        """The softest of the last frames if they hardly vary."""
+        levels = self._levels
+        if len(levels) < STEADY or not levels[-1] < STEADY_TIMES * levels[-STEADY] < STEADY_TIMES**2 * levels[-1]:
+            return None  # most are told by the first and the last alone
+        last = levels[-STEADY:]
+        least = min(last)
+        return least if least * STEADY_TIMES > max(last) else None
 
     def _belongs_to_the_line(self) -> None:
         self._floor = max(self._floor, sorted(self._levels)[len(self._levels) * 3 // 4])
@@ -166,7 +186,3 @@ class Onset:
         before, after = accumulate(heights, max), list(accumulate(reversed(heights), max))
         peaks = map(min, before, reversed(after))
         return sum(map(lt, heights, [floor + LOW * peak for peak in peaks])) <= VALLEYS * len(heights)
-
-
-def _hisses(audio: bytes) -> bool:
-    return crossings(audio) >= HISS_CROSSINGS * len(audio)

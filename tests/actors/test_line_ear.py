@@ -47,6 +47,23 @@ def test_an_echo_that_comes_late_is_waited_for_in_each_reply_anew() -> None:
     assert not ear.line.settled
 
 
+@pytest.mark.parametrize(("back", "heard"), [(0.0, True), (0.008, False)])
+def test_a_soft_voice_is_heard_at_once_where_nothing_came_back(back: float, heard: bool) -> None:
+    said, soft = a_voice(3.0, seed=2), encode(sample // 30 for sample in decode(a_voice(0.5)))
+    echo = silence(200) + encode(round(sample * back) for sample in decode(said))
+    ear, now = LineEar(), 5.0
+    for at in range(0, len(said) - FRAME, FRAME):
+        now += 0.02
+        ear.plays(said[at : at + FRAME], now)
+        ear.hears(echo[at : at + FRAME], now)
+    assert ear.line.settled
+    assert not ear.line.echoes
+    for at in range(0, 6 * FRAME, FRAME):
+        now += 0.02
+        ear.hears(soft[at : at + FRAME], now)
+    assert (ear.line.foreign and ear.line.goes_on) is heard
+
+
 def test_quiet_frames_leave_what_is_known_as_it_was() -> None:
     ear, quiet = LineEar(), silence(20)
     before = ear.hears(quiet, 1.0)

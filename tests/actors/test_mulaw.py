@@ -1,7 +1,5 @@
 """µ-law: what is encoded is what was decoded, and as near to any sample as its steps are small."""
 
-from itertools import pairwise
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,9 +23,3 @@ def test_what_is_louder_than_full_scale_is_clipped():
 
 def test_silence_is_the_code_of_zero():
     assert mulaw.encode([0] * 8) == mulaw.silence(1)
-
-
-@given(st.binary(max_size=400))
-def test_crossings_are_the_changes_of_sign_from_one_byte_to_the_next(audio: bytes):
-    signs = [byte >= 0x80 for byte in audio]
-    assert mulaw.crossings(audio) == sum(one != other for one, other in pairwise(signs))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.mulaw import decode, encode, silence
-from actors.onset import AFTER_HISS, ONSET_FRAMES, PAUSE, TELLS, TELLS_ALL, Onset
+from actors.onset import LOUD_LEAST, PAUSE, ROW, TELLS, TELLS_ALL, Onset
 from tests.kit.voices import a_voice, hum
 
 FRAME = 160
@@ -132,13 +132,36 @@ def test_who_speaks_over_a_noise_that_began_meanwhile_is_heard() -> None:
     assert not onset.steady
 
 
-def test_a_voice_after_a_hiss_is_noticed_a_frame_earlier() -> None:
-    hiss, voice = noise(0.08, 400), a_voice(0.3, seed=2)
-    alone, after = Onset(), Onset()
-    now, _ = listen(alone, silence(1000 + 80 + 60))
-    listen(after, silence(1000) + hiss + silence(60))
-    assert listen(alone, voice, now)[1][0] - now == pytest.approx(ONSET_FRAMES * 0.02)
-    assert listen(after, voice, now)[1][0] - now == pytest.approx(AFTER_HISS * 0.02)
+def test_a_voice_that_comes_out_of_the_quiet_is_noticed_after_three_frames() -> None:
+    onset = Onset()
+    now, _ = listen(onset, silence(1000))
+    assert listen(onset, a_voice(0.3, seed=2), now)[1][0] - now == pytest.approx(ROW * 0.02)
+
+
+def test_what_dies_away_as_a_key_does_is_no_voice_after_three_frames() -> None:
+    key = encode(round(9000 * math.sin(number) * math.exp(-number / 60)) for number in range(240))
+    onset = Onset()
+    now, _ = listen(onset, silence(1000))
+    assert listen(onset, (silence(5) + key + silence(105)) * 8, now)[1] == []
+
+
+def a_soft_voice(seconds: float) -> bytes:
+    return encode(sample // 30 for sample in decode(a_voice(seconds)))
+
+
+def test_a_soft_voice_is_noticed_where_less_is_known_to_be_one() -> None:
+    usual, keen = Onset(), Onset(least=LOUD_LEAST / 2)
+    now, _ = listen(usual, silence(1000))
+    listen(keen, silence(1000))
+    assert listen(usual, a_soft_voice(0.4), now)[1] == []
+    assert listen(keen, a_soft_voice(0.4), now)[1][0] - now <= 0.12 + 1e-6
+
+
+def test_a_soft_noise_that_comes_nearer_slowly_is_no_voice() -> None:
+    keen, far = Onset(least=LOUD_LEAST / 2), decode(noise(3.0, 320))
+    now, _ = listen(keen, silence(1000))
+    nearer = encode(round(sample * min(1.0, number / 16_000)) for number, sample in enumerate(far))
+    assert listen(keen, nearer, now)[1] == []
 
 
 def test_a_click_is_no_voice() -> None:
