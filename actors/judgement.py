@@ -5,6 +5,7 @@ whether the model heard speech too.
 
     words that say something            taken      words of a listener, and no question open   not taken
     voice for LONG that rises and falls taken      voice over, and the model heard no speech   not taken
+                                                   known to belong to the line                 not taken
     neither by the end of DECIDE_WITHIN            a voice for SHORT or longer that rises and falls: taken, else not
 """
 
@@ -111,6 +112,8 @@ class Suspicion:
             return Verdict.TAKEN
         if not self.voice_goes_on and not self.model_heard and now - self.began >= MODEL_HEARS:
             return Verdict.NOISE
+        if self.steady and not self.voice_goes_on and not self.voice_ms:
+            return Verdict.NOISE  # it belongs to the line
         if now >= self._at_last or (self.model_heard and self._nothing_more()):
             if self.steady or self.final:
                 return Verdict.NOISE

@@ -41,8 +41,9 @@ TOGETHER = 0.6
 """Seconds of a gap over which two utterances are listened to as one, when it is to be told whether they are speech."""
 STEADY, STEADY_TIMES = 25, 1.6
 """Frames, and how much they may vary: what does not dip in so long is no speech, but belongs to the line; syllables do."""
-TELLS, TELLS_ALL = 37, 75
-"""Frames of an utterance from which on it can be told whether it falls as speech does, and from which on that is certain."""
+TELLS, TELLS_ALL, KEPT = 37, 50, 75
+"""Frames of an utterance from which on it can be told whether it falls as speech does, and from which on that is certain; and
+how many of the last are listened to for it."""
 FALLS, VALLEYS, LOW = 0.12, 0.02, 0.5
 """Shares of its time, at least, that speech is lower than this share of its height; and lower than that of what was before and
 what comes after, whichever is less. Noise, music and many voices at once are not."""
@@ -95,7 +96,7 @@ class Onset:
         )
         self._voices = (self._voices << 1 | voice) & ((1 << ONSET_WITHIN) - 1)
         self._levels.append(int(level))
-        if len(self._levels) > TELLS_ALL:
+        if len(self._levels) > KEPT:
             del self._levels[0]
         if not voice:
             self._floor += (level - floor) * (FLOOR_UP if level > floor else FLOOR_DOWN)
@@ -148,7 +149,7 @@ class Onset:
         self.voiced_ms += voiced_ms
         self._starts.append(now - voiced_ms / 1000)
         if (least := self._least_of_flat()) is not None:
-            self._floor, self.voiced_ms = max(self._floor, least), 0
+            self._floor, self.voiced_ms, self.steady = max(self._floor, least), 0, True
         elif self._lasts >= self._look_at:
             self._look()
             if self.steady and self._lasts >= TELLS_ALL:

@@ -158,6 +158,21 @@ async def test_a_person_who_goes_on_talking_takes_the_floor(autojump_clock: Mock
     assert stage.judged == [True]
 
 
+async def test_a_noise_that_stays_at_one_height_is_over_for_the_agent_within_a_second(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    chance = random.Random(4)
+    fan = encode(round(chance.gauss(0, 1200)) for _ in range(16_000))
+    began = trio.current_time()
+    await stage.hears(fan[:3200])
+    stage.watcher.inbox.post(SpeechStarted("u1"))  # the model takes it for speech
+    await stage.hears(fan[3200:])
+    assert stage.speaker.doings == ["holds", "goes on"]
+    assert stage.speaker.did[1][0] - began <= 1.0
+    assert stage.judged == [False]
+
+
 async def test_many_people_in_the_room_silence_the_agent_once_and_take_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
