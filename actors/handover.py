@@ -55,6 +55,10 @@ class Handover:
     _turn: str = ""
     """The caller's turn that is not written down yet."""
     _turn_from: float = float("inf")
+    _turn_open: bool = False
+    """Whether the model still hears it."""
+    _may_answer: set[str] = attrs.field(factory=set[str])
+    """Replies that began since it was over, and are still being made."""
     _alive_at: float = float("-inf")
     _over_at: float = float("-inf")
     _items: dict[str, _Speech] = attrs.field(factory=dict[str, _Speech])
@@ -86,7 +90,8 @@ class Handover:
     def turn_began(self, item: str, now: float) -> None:
         """The model heard the caller begin to speak."""
         self._turn_from = min(self._turn_from, now - ONSET)  # if the turn before was never written down, both are kept
-        self._turn = item
+        self._turn, self._turn_open = item, True
+        self._may_answer.clear()
 
     def unnoticed_since(self, began: float) -> None:
         """The caller has been speaking since then, and the model has taken no notice yet."""
@@ -100,16 +105,18 @@ class Handover:
 
     def turn_over(self, now: float) -> None:
         """The model heard the caller fall silent: everything before belongs to that turn."""
-        self._over_at = now
+        self._over_at, self._turn_open = now, False
 
     def turn_written(self, item: str) -> None:
         """The words of the turn are known, as text."""
         if item == self._turn:
             self._turn, self._turn_from = "", float("inf")
 
-    def turn_answered(self) -> None:
-        """The model has answered by voice: it had heard what was said."""
-        self._turn, self._turn_from = "", float("inf")
+    def turn_answered(self, reply: str) -> None:
+        """The model has answered by voice: it had heard what was said. A reply that began before the turn was over is what the
+        caller speaks over, and no answer to that."""
+        if reply in self._may_answer:
+            self._turn, self._turn_from = "", float("inf")
 
     def told(self, tell: Tell, now: float) -> None:
         """The model is told something that is part of the conversation, and that only it knows."""
@@ -118,6 +125,8 @@ class Handover:
     def reply_began(self, reply: str, knows: float) -> None:
         """The model began a reply; it knows what was told until then."""
         self._knows[reply] = knows
+        if not self._turn_open:
+            self._may_answer.add(reply)
 
     def spoken(self, reply: str, item: str, audio: int = 0, words: str = "") -> None:
         """A piece of the reply that is being made."""
@@ -136,6 +145,7 @@ class Handover:
     def reply_over(self, reply: str, *, whole: bool) -> None:
         """Nothing more will come of the reply; `whole`: it was made to its end."""
         self._knows.pop(reply, None)
+        self._may_answer.discard(reply)
         self._reply = "" if self._reply == reply else self._reply
         for speech in self._items.values():
             speech.whole = speech.whole or (whole and speech.reply == reply)

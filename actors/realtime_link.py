@@ -714,8 +714,7 @@ class RealtimeLink:
         self._mute = 0
         self._items.add(event.item)
         self._handover.spoken(event.reply, event.item, audio=len(event.audio))
-        if not self._contested.any:  # else it may be the reply that the caller speaks over, and no answer to that
-            self._handover.turn_answered()
+        self._handover.turn_answered(event.reply)
         self._wait.begins(trio.current_time())
         if event.reply not in self._spoken:  # what follows only puts off what is due: the watch finds that in time
             self._changed.set()
@@ -918,6 +917,7 @@ class RealtimeLink:
             self._desk.refused()
         elif trouble.code == NOTHING_COMMITTED and self._committing:  # the words are lost, but the caller waits
             self._committing = False
+            self._handover.turn_over(trio.current_time())
             self.inbox.post(AskReply())
 
     # ------------------------------------------------------------ silence

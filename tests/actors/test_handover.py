@@ -41,8 +41,24 @@ def test_a_turn_that_is_known_is_not_kept(way: str) -> None:
     if way == "written":
         handover.turn_written("u1")
     else:
-        handover.turn_answered()
+        handover.turn_over(2.5)
+        handover.reply_began("r1", 2.6)
+        handover.turn_answered("r1")
     assert heard(handover) == []
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_reply_that_the_caller_speaks_over_does_not_answer_that_turn(over: bool) -> None:
+    handover = Handover(FRAMES)
+    handover.reply_began("r1", 1.0)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    if over:
+        handover.turn_over(2.5)
+    handover.turn_answered("r1")
+    assert heard(handover)
+    handover.reply_began("r2", 2.6)
+    handover.turn_answered("r2")
+    assert bool(heard(handover)) is not over
 
 
 def test_two_turns_of_which_none_is_written_down_are_both_kept() -> None:
