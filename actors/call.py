@@ -177,7 +177,8 @@ class Call:
         async with trio.open_nursery() as conversation:
             flow, framer = self._flow.inbox, self._framer.inbox
             outlets = (framer, flow, self._watcher.inbox)
-            told = (self._framer.speech_until, self._recall, self._watcher.contested, self._watcher.suspected_from)
+            judge = self._watcher
+            told = (self._framer.speech_until, self._recall, judge.contested, judge.suspected_from, judge.line_echoes)
             conversation.start_soon(self._link.run, *outlets, *told)
             conversation.start_soon(self._watcher.run, self._framer, self._link.inbox)
             neighbours = Neighbours(

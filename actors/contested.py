@@ -36,6 +36,11 @@ class ContestedTurns:
     _to_drop: list[str] = attrs.field(factory=list[str])
     """Those of them that the model still knows of, and must forget before it speaks."""
 
+    @property
+    def any(self) -> bool:
+        """Whether a judgement is waited for."""
+        return bool(self._open)
+
     def is_open(self, item: str) -> bool:
         """Whether the turn waits for its judgement."""
         return item in self._open

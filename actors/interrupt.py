@@ -159,6 +159,10 @@ class InterruptWatcher:
         """Since when the caller has been speaking of whom it is being judged whether they take the floor; None if nobody is."""
         return None if self._suspicion is None else self._suspicion.began
 
+    def line_echoes(self) -> bool:
+        """Whether the agent is known to come back on the line."""
+        return self._ear.line.echoes
+
     # ------------------------------------------------------------ what is heard on the line
 
     def plays(self, audio: bytes, at: float) -> None:

@@ -68,7 +68,7 @@ from actors.mulaw import BYTES_PER_MS
 from actors.notebook import Notebook, heard_words
 from actors.ports import ModelGone, ModelPort, ModelSession
 from actors.reply_desk import ReplyDesk
-from actors.waiting import CallerWait, Rung
+from actors.waiting import HEARD_LATE, CallerWait, Rung
 
 COMMANDS = 64
 """Commands that may wait for a session: a few a turn. A full one means that the flow has gone mad."""
@@ -205,8 +205,10 @@ class RealtimeLink:
         """Whether the session is not the first one."""
         self._answer_due = False
         """Whether the caller's turn is over, and no reply was asked for or has begun since."""
-        self._desk, self._ear = self._new_desk(), self._new_ear()
-        self._wait = CallerWait(limits.silence, self._turns.silence_ms / 1000, self._desk, self._ear)
+        self._go_on_at = math.inf
+        """When the model is to go on with what it owes, if it hears no turn in what the session before left unheard."""
+        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
+        self._wait = CallerWait(limits.silence, self._turns.silence_ms / 1000, self._desk, self._ear, self._over)
         self._fresh()
         self._left = self._handover
         """What the lost session leaves."""
@@ -226,8 +228,8 @@ class RealtimeLink:
 
     def _fresh(self) -> None:
         """What is known of a session when it begins."""
-        self._desk, self._ear = self._new_desk(), self._new_ear()
-        self._wait.session_begins(self._desk, self._ear)
+        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
+        self._wait.session_begins(self._desk, self._ear, self._over)
         self._handover = Handover(frames(self._limits.hold_back))
         self._items: set[str] = set()
         """Items of the conversation that this session knows; others can be neither cut nor taken out."""
@@ -262,11 +264,13 @@ class RealtimeLink:
         recall: Callable[[], Sequence[tuple[Role, str, str]]] = tuple,
         contested: Callable[[], bool] = lambda: False,
         suspected: Callable[[], float | None] = lambda: None,
+        echoing: Callable[[], bool] = lambda: False,
     ) -> None:
         """Until cancelled, or until `LinkLost` has been told. `speech_until`: when the speech received will be over.
         `contested`: whether somebody else judges if a caller who begins to speak now takes the floor, and tells `Judged`;
-        `suspected`: since when the caller has spoken of whom that is being judged."""
-        self._is_contested, self._suspected = contested, suspected
+        `suspected`: since when the caller has spoken of whom that is being judged; `echoing`: whether the line is known to echo.
+        """
+        self._is_contested, self._suspected, self._echoing = contested, suspected, echoing
         self._framer, self._flow, self._watcher = framer, flow, watcher
         self._speech_until = self._wait.speech_until = speech_until
         self._recall = recall
@@ -450,15 +454,15 @@ class RealtimeLink:
             tells.append(Tell(Role.OPERATOR, self._guided, f"{GUIDE_PREFIX}{self._guides}"))
         again = self._left.unanswered()
         self._note_told(again)
-        self._once += [(tell.item, trio.current_time()) for tell in again if tell.item.startswith(ONCE_PREFIX)]
         tells += again
         unheard = self._left.unheard()
         asks = self._wait.owed and not unheard
-        if asks and self._unfinished:
-            self._retold += 1
-            told = Tell(Role.OPERATOR, GO_ON, f"{ONCE_PREFIX}back_{self._retold}")
-            self._once.append((told.item, trio.current_time()))
-            tells.append(told)
+        self._go_on_at = (
+            trio.current_time() + self._wait.turn_ends + HEARD_LATE if self._wait.owed and unheard else math.inf
+        )
+        if asks:
+            tells += self._owed()
+        self._once += [(tell.item, trio.current_time()) for tell in tells if tell.item.startswith(ONCE_PREFIX)]
         for tell in tells:
             await session.send(tell)
             self._items.add(tell.item)
@@ -469,6 +473,13 @@ class RealtimeLink:
         waiting = self.audio.take_all()
         for event in (*(unheard or self._left.onset()), *waiting):  # in the order in which it was spoken
             self.audio.post(event)
+
+    def _owed(self) -> list[Tell]:
+        """What the model is told before it goes on with what the session before was saying."""
+        if not self._unfinished:
+            return []
+        self._retold += 1
+        return [Tell(Role.OPERATOR, GO_ON, f"{ONCE_PREFIX}back_{self._retold}")]
 
     # ------------------------------------------------------------ to the model
 
@@ -492,12 +503,15 @@ class RealtimeLink:
             self._changed.set()
 
     def _listen(self, events: Sequence[CallerAudio | CallerSilence], now: float) -> None:
-        """With our own ear. While the agent is heard, what is loud may be its echo: telephones do not take it out."""
+        """With our own ears. While the agent is heard, what is loud may be its echo: telephones do not take it out."""
+        ear = self._ear
         if now <= self._speech_until() + ECHO_TAIL:
-            return
+            if self._echoing():
+                return
+            ear = self._over
         for event in events:
-            if isinstance(event, CallerAudio) and self._ear.listen(event.audio, now):
-                self._handover.unnoticed_since(self._ear.unanswered_from or now)
+            if isinstance(event, CallerAudio) and ear.listen(event.audio, now):
+                self._handover.unnoticed_since(ear.unanswered_from or now)
                 self._changed.set()
 
     async def _send_commands(self, session: ModelSession) -> None:
@@ -603,6 +617,7 @@ class RealtimeLink:
 
     def _judged(self, judged: Judged) -> list[ModelCommand]:
         """It is known whether the caller took the floor."""
+        self._changed.set()
         if not judged.taken:
             nothing = self._contested.dismiss()
             for item, turn in nothing.items():
@@ -627,7 +642,6 @@ class RealtimeLink:
         if not turns and judged.heard_from is not None:  # and the model takes no notice
             self._ear.heard(judged.heard_from, trio.current_time())
             self._handover.unnoticed_since(judged.heard_from)
-            self._changed.set()
         for item, turn in turns.items():
             self._turn_begins(item)
             if turn.stopped:
@@ -760,6 +774,7 @@ class RealtimeLink:
             self._handover.turn_over(trio.current_time())
             self._contested.stopped(event.item)
             self._desk.speech_stopped()
+            self._changed.set()
             if self._contested.is_open(event.item):
                 self._watcher.post(event)
             elif not self._contested.concerns(event.item):
@@ -788,6 +803,7 @@ class RealtimeLink:
         elif isinstance(event, ReplyBegan):
             if not self._wait.waits:
                 self._wait_begins()
+            self._go_on_at = math.inf
             if self._desk.began(event.reply):
                 self._answer_due = False
             else:
@@ -801,6 +817,7 @@ class RealtimeLink:
             self._changed.set()
 
     def _turn_begins(self, item: str) -> None:
+        self._go_on_at = math.inf
         self._flow.post(CallerSpoke())
         self._notebook.caller_turn(item)
         self._notebook.say("caller_speaks", item=item)
@@ -938,6 +955,11 @@ class RealtimeLink:
             due, rung = self._wait.next()  # speech may have come that puts it off
             if now >= due:
                 await self._climb(rung)
+            elif now >= self._go_on_due():
+                self._go_on_at = math.inf
+                for told in self._owed():
+                    self.inbox.post(told)
+                self.inbox.post(AskReply())
             elif now >= self._prepare_due():
                 self._preparing = True
                 self._lines.start_soon(self._prepare)
@@ -946,7 +968,11 @@ class RealtimeLink:
                 await self._changed.wait()
 
     def _due(self) -> float:
-        return min(self._wait.next()[0], self._prepare_due(), self._switch_due())
+        return min(self._wait.next()[0], self._go_on_due(), self._prepare_due(), self._switch_due())
+
+    def _go_on_due(self) -> float:
+        """What the session before left unheard may have been a turn, a noise, or a word of a listener's."""
+        return math.inf if self._desk.caller_speaks or self._contested.any else self._go_on_at
 
     async def _climb(self, rung: Rung) -> None:
         """A caller who waits hears now and then that somebody is there, and not for ever."""

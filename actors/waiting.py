@@ -22,6 +22,10 @@ FILLERS_AT_MOST = 2
 """Times in one wait; the silence after the last one is the last."""
 PROBE_PATIENCE = 0.5
 """Seconds in which a model that lives answers a probe."""
+NOTICED_WITHIN = 0.8
+"""Seconds in which a model that lives says something of a voice that begins while the agent speaks."""
+DOUBTS_APART = 3.0
+"""Seconds between two probes for what was loud over the agent: on a noisy line, or one that echoes, there is always something."""
 CALLER_TURN_AT_MOST = 10.0
 """A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
 HEARD_LATE = 0.5
@@ -49,13 +53,16 @@ class Rung(enum.Enum):
 class CallerWait:
     """The caller's present wait. `silence`: the longest there may be; `turn_ends`: the silence that ends a caller's turn (s).
 
-    `desk` and `ear` are those of the session that is up, or was last; `speech_until` says when the speech received will be over.
+    `desk` and `ear` are those of the session that is up, or was last; `over` hears what is loud while the agent speaks, which may
+    be its echo: it makes nobody wait, but a model that says nothing to it may be dead. `speech_until` says when the speech
+    received will be over.
     """
 
     silence: float
     turn_ends: float
     desk: ReplyDesk
     ear: Ear
+    over: Ear
     speech_until: Callable[[], float] = lambda: -math.inf
     up: bool = False
     """Whether there is a session."""
@@ -77,12 +84,16 @@ class CallerWait:
     _silent_since: float = -math.inf
     """When the silence began in which the first filler was heard."""
     _probed_at: float | None = None
+    _doubting: bool = False
+    """Whether that is for what was loud over the agent."""
+    _doubted_at: float = -math.inf
+    """When one was last sent for that."""
 
     # ------------------------------------------------------------ what happened
 
-    def session_begins(self, desk: ReplyDesk, ear: Ear) -> None:
+    def session_begins(self, desk: ReplyDesk, ear: Ear, over: Ear) -> None:
         """Another session takes over; the caller's wait goes on."""
-        self.desk, self.ear = desk, ear
+        self.desk, self.ear, self.over = desk, ear, over
         self.up, self.life, self._probed_at = False, -math.inf, None
 
     def session_up(self, now: float) -> None:
@@ -123,7 +134,9 @@ class CallerWait:
         """
         self.life = now
         since = self.ear.unanswered_since
-        if not notices and since is not None and self._probed_at is None:
+        if not notices and since is not None and (self._probed_at is None or self._doubting):
+            self.over.sign_of_life()
+            self._probed_at = None  # what was said since is another question
             return False
         deaf = not (notices or since is None or self.waits or self.desk.caller_speaks) and self.ear.plain
         if deaf and since is not None:
@@ -132,15 +145,18 @@ class CallerWait:
             if not self.fillers:
                 self._since = since + self.turn_ends
         self.ear.sign_of_life()
+        self.over.sign_of_life()
         self._probed_at = None
         return deaf
 
     def climbed(self, rung: Rung, now: float) -> None:
         """`rung` was due, and its due is done."""
         if rung is Rung.PROBE:
-            self._probed_at = now
+            self._probed_at, self._doubting = now, not self._spoke_unnoticed
+            if self._doubting:
+                self._doubted_at = now
         elif rung is Rung.LIFELESS:
-            self.owed = True
+            self.owed = self.owed or self._spoke_unnoticed
         elif rung is Rung.INSIST:
             self.desk.insist()
             self.begins(now)
@@ -156,6 +172,11 @@ class CallerWait:
     def waits(self) -> bool:
         """Whether the caller has reason to expect a voice."""
         return self.desk.waiting or self.tools_out or self.owed or self.called
+
+    @property
+    def _spoke_unnoticed(self) -> bool:
+        """Whether the caller said something while the agent did not speak, and the model has said nothing since."""
+        return self.ear.unanswered_since is not None
 
     @property
     def doubtful(self) -> bool:
@@ -186,11 +207,15 @@ class CallerWait:
         if self._probed_at is not None:
             return self._probed_at + self.silence / 2
         since = self.ear.unanswered_since
-        return math.inf if since is None else since + self.turn_ends + self.silence / 2
+        due = math.inf if since is None else since + self.turn_ends + self.silence / 2
+        over = self.over.unanswered_from
+        return due if over is None else min(due, max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART))
 
     def _filler_due(self) -> float:
         """The caller hears nothing, and the silence must not last."""
-        if self._probed_at is not None and not self.fillers:  # it took no notice of their words
+        if (
+            self._probed_at is not None and self._spoke_unnoticed and not self.fillers
+        ):  # it took no notice of their words
             return self._probed_at + PROBE_PATIENCE
         if not self.waits or self.desk.wish_blocked_by_caller or self.fillers >= FILLERS_AT_MOST:
             return math.inf

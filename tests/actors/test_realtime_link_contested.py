@@ -39,13 +39,9 @@ from actors.messages import (
 )
 from actors.mulaw import from_base64
 from actors.reply_desk import ReplyDesk
-from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
+from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, LinkDesk, ms
 from tests.kit.model import FakeSession
 
-MANUAL = attrs.evolve(
-    SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False, interrupt_response=False)
-)
-"""A model that neither answers nor breaks off by itself."""
 REPLACING = attrs.evolve(LIMITS, replace=8.0)
 COLLISION = ModelTrouble("conversation_already_has_active_response", "wait until it is finished", Gravity.BENIGN)
 NO, YES = Judged(taken=False), Judged(taken=True)
@@ -55,23 +51,10 @@ class Desk(LinkDesk):
     """A link whose model neither answers nor breaks off by itself; `contested` as the watcher would have it."""
 
     def __init__(self, nursery: trio.Nursery, *, config: SessionConfig = MANUAL, contested: bool = True) -> None:
-        self.contested = contested
         super().__init__(nursery, config=config, limits=REPLACING)
+        self.contested = contested
 
-    async def _run(self) -> None:
-        with self.scope:
-            await self.link.run(
-                self.framer,
-                self.flow,
-                self.watcher,
-                lambda: self.speech_until,
-                self._recall,
-                lambda: self.contested,
-            )
-        self.ended_at = self.now()
-        self.over.set()
-
-    def _recall(self) -> list[tuple[Role, str, str]]:
+    def recall(self) -> list[tuple[Role, str, str]]:
         """As a call has it."""
         turns = [turn for turn in self.notebook.record.turns if turn.heard_text and turn.over]
         return [(Role(turn.who), turn.heard_text, turn.item) for turn in turns]
@@ -80,14 +63,6 @@ class Desk(LinkDesk):
         """The judgement arrives, and everything that follows from it at once."""
         self.link.inbox.post(judged)
         await wait_all_tasks_blocked()
-
-    async def next(self) -> FakeSession:
-        """The session that took the place of the first, briefed."""
-        with trio.fail_after(100):
-            session = await self.model.session(2)
-            await trio.sleep(0.01)
-            await wait_all_tasks_blocked()
-        return session
 
 
 def after_setup(session: FakeSession) -> list[ModelCommand]:

@@ -23,6 +23,7 @@ from actors.messages import (
     Guide,
     Interrupted,
     ItemEnded,
+    Judged,
     LinkLost,
     LinkUp,
     ModelTrouble,
@@ -33,6 +34,7 @@ from actors.messages import (
     ReplyWords,
     Retune,
     Role,
+    SessionConfig,
     SessionCreated,
     SetModel,
     SetPatience,
@@ -53,38 +55,26 @@ from actors.realtime_link import (
     ROLL_OVER_EARLY,
     LinkLimits,
 )
-from actors.waiting import FILLER_SHARE
-from tests.kit.calls import LIMITS, LOUD, QUIET, LinkDesk, ms
+from actors.waiting import FILLER_SHARE, HEARD_LATE, NOTICED_WITHIN
+from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import FakeModel, FakeSession, Place
 
 REPLACING = attrs.evolve(LIMITS, replace=8.0)
+SILENCE = LIMITS.silence
 SAID = [(Role.AGENT, "Hello.", "prompt_greeting_1"), (Role.CALLER, "Hi, I am Anna.", "u0")]
 
 
 class Desk(LinkDesk):
     """A link that replaces sessions, in a call in which SAID was heard."""
 
-    def __init__(self, nursery: trio.Nursery, *places: Place, limits: LinkLimits = REPLACING) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, *places: Place, config: SessionConfig = SESSION, limits: LinkLimits = REPLACING
+    ) -> None:
         self.said: Sequence[tuple[Role, str, str]] = SAID
-        self.suspected: float | None = None
-        """Since when the caller speaks of whom it is being judged whether they take the floor."""
-        super().__init__(nursery, *places, limits=limits)
+        super().__init__(nursery, *places, config=config, limits=limits)
 
-    async def _run(self) -> None:
-        with self.scope:
-            outlets = (self.framer, self.flow, self.watcher)
-            told = (lambda: self.speech_until, lambda: self.said, lambda: False, lambda: self.suspected)
-            await self.link.run(*outlets, *told)
-        self.ended_at = self.now()
-        self.over.set()
-
-    async def next(self, number: int = 2) -> FakeSession:
-        """The session that took the place of another, briefed."""
-        with trio.fail_after(100):
-            session = await self.model.session(number)
-            await trio.sleep(0.01)
-            await wait_all_tasks_blocked()
-        return session
+    def recall(self) -> Sequence[tuple[Role, str, str]]:
+        return self.said
 
 
 def told(session: FakeSession) -> list[str]:
@@ -707,6 +697,52 @@ async def test_a_word_over_the_agents_speech_that_is_being_judged_when_the_sessi
     first.lose()
     second = await desk.next()
     assert second.heard == [LOUD] * 30
+
+
+async def test_a_word_over_the_agents_speech_that_a_dead_session_did_not_hear_is_heard_by_the_next(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(5000))
+    desk.speech_until = trio.current_time() + 5.0
+    await trio.sleep(2)
+    await desk.caller(600)
+    began = trio.current_time() - 0.6
+    await desk.caller(2000, QUIET)
+    second = await desk.next()
+    assert trio.current_time() - began == pytest.approx(NOTICED_WITHIN + SILENCE / 2, abs=0.05)
+    assert [payload for payload in second.heard if payload == LOUD] == [LOUD] * 30
+    assert second.said(AskReply) == [], "nobody knows yet whether it was a word"
+
+
+@pytest.mark.parametrize("heard", ["nothing", "a noise", "a turn"])
+async def test_a_reply_that_broke_off_is_gone_on_with_unless_what_came_meanwhile_was_a_turn(
+    heard: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, config=MANUAL)
+    first = await desk.up()
+    desk.contested = True
+    first.speak("r1", "i1", ms(1000), end=False)
+    desk.speech_until = trio.current_time() + 1.0
+    await trio.sleep(0.1)
+    desk.suspected = trio.current_time()
+    await desk.caller(400)
+    first.lose()
+    second = await desk.next()
+    desk.suspected = None
+    assert second.said(AskReply) == [], "it may have been the caller"
+    if heard != "nothing":
+        second.push(SpeechStarted("u1"), SpeechStopped("u1"))
+        await wait_all_tasks_blocked()
+        desk.link.inbox.post(Judged(taken=heard == "a turn"))
+    await trio.sleep(desk.link._wait.turn_ends + HEARD_LATE)
+    went_on = GO_ON in told(second)
+    assert went_on is (heard != "a turn")
+    assert len(second.said(AskReply)) == 1
+    second.speak("r2", "i2", ms(200))
+    await trio.sleep(1)
+    assert second.said(DropItem).count(DropItem("once_back_1")) == went_on
 
 
 KEYS = Tell(Role.CALLER, "[The caller pressed these keys on the telephone: 1]")

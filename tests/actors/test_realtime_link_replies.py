@@ -47,13 +47,9 @@ from actors.messages import (
     Truncate,
 )
 from actors.realtime_link import RETRY_SECONDS
-from tests.kit.calls import LIMITS, SESSION, LinkDesk, a_tool_call, ms
+from tests.kit.calls import LIMITS, MANUAL, SESSION, LinkDesk, a_tool_call, ms
 from tests.kit.model import FakeSession, agreed_to
 
-MANUAL = attrs.evolve(
-    SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False, interrupt_response=False)
-)
-"""A model that neither answers nor breaks off by itself."""
 COLLISION = ModelTrouble("conversation_already_has_active_response", "wait until it is finished", Gravity.BENIGN)
 
 

@@ -35,8 +35,8 @@ from actors.messages import (
     ToolResult,
     TurnCommitted,
 )
-from actors.waiting import CALLER_TURN_AT_MOST, FILLER_SHARE, PROBE_PATIENCE
-from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
+from actors.waiting import CALLER_TURN_AT_MOST, DOUBTS_APART, FILLER_SHARE, NOTICED_WITHIN, PROBE_PATIENCE
+from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import FakeSession, agreed_to
 
 SILENCE = LIMITS.silence
@@ -45,7 +45,6 @@ PROBE_AFTER = TURN_END + SILENCE / 2
 LOST_AFTER = TURN_END + SILENCE
 FILLER_AFTER = FILLER_SHARE * SILENCE
 FRAME = 0.02
-MANUAL = attrs.evolve(SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False))
 
 # ---------------------------------------------------------------- a voice that is due
 
@@ -385,10 +384,32 @@ async def test_a_caller_whom_the_model_does_not_hear_hears_a_filler_before_the_s
     assert desk.ended_at == pytest.approx(1 - FRAME + LOST_AFTER)
 
 
-async def test_what_is_loud_while_the_agent_is_heard_is_no_question(
+async def test_what_is_loud_over_the_agent_makes_nobody_wait_but_a_model_that_says_nothing_to_it_is_asked_whether_it_lives(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = LinkDesk(nursery)
+    session = await desk.up()
+    began = trio.current_time()
+    desk.speech_until = began + 20
+    for _ in range(9):
+        await desk.caller(1000)
+        session.push(SessionAgreed(agreed_to(SESSION)))
+    await trio.sleep(100)
+    asked = [at - began for at in session.times(Probe)]
+    assert asked == pytest.approx([NOTICED_WITHIN + n * DOUBTS_APART for n in range(3)], abs=0.03)
+    assert session.said(CommitTurn) == session.said(AskReply) == fillers(desk) == []
+    assert not desk.over.is_set()
+    desk.speech_until = trio.current_time() + 20
+    await desk.caller(400)
+    await desk.lost(within=NOTICED_WITHIN + SILENCE / 2)
+    assert fillers(desk) == []
+
+
+async def test_what_is_loud_over_the_agent_on_a_line_that_echoes_is_no_question(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    desk.echoing = True
     session = await desk.up()
     desk.speech_until = trio.current_time() + 3
     await desk.caller(3000)  # its echo: telephones do not take it out

@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -14,7 +14,7 @@ from actors.call import Call, CallPlan
 from actors.flow import Words
 from actors.framer import Pace
 from actors.mailbox import Mailbox, WhenFull
-from actors.messages import CallBegan, CallerAudio, Disposition, LinkLost, SessionConfig, ToolCall, TurnDetection
+from actors.messages import CallBegan, CallerAudio, Disposition, LinkLost, Role, SessionConfig, ToolCall, TurnDetection
 from actors.mulaw import silence, to_base64
 from actors.notebook import CallRecord, Listener, Notebook
 from actors.realtime_link import FlowInput, FramerInput, LinkLimits, RealtimeLink, WatcherInput
@@ -42,6 +42,10 @@ SESSION = SessionConfig(
     reasoning="low",
     max_output_tokens=1024,
 )
+MANUAL = attrs.evolve(
+    SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False, interrupt_response=False)
+)
+"""Of a model that neither answers nor breaks off by itself."""
 
 
 def ms(milliseconds: float, fill: bytes = b"\x11") -> bytes:
@@ -103,6 +107,10 @@ class LinkDesk:
         self.watcher: Mailbox[WatcherInput] = Mailbox("watcher", 1000, WhenFull.FATAL)
         self.speech_until = float("-inf")
         """When the agent's speech will be over: set by tests, as the Framer would know it."""
+        self.contested = False
+        """Whether the watcher judges who begins to speak now: set by tests, as the rest of what it knows."""
+        self.suspected: float | None = None
+        self.echoing = False
         self.began = trio.current_time()
         self.scope = trio.CancelScope()
         self.over = trio.Event()
@@ -116,6 +124,14 @@ class LinkDesk:
             session = await self.model.session()
             await wait_all_tasks_blocked()
         self.flow.take_all()
+        return session
+
+    async def next(self, number: int = 2) -> FakeSession:
+        """The session that took the place of another, briefed."""
+        with trio.fail_after(100):
+            session = await self.model.session(number)
+            await trio.sleep(0.01)
+            await wait_all_tasks_blocked()
         return session
 
     async def lost(self, within: float = 1000.0) -> LinkLost:
@@ -143,9 +159,16 @@ class LinkDesk:
 
     async def _run(self) -> None:
         with self.scope:
-            await self.link.run(self.framer, self.flow, self.watcher, lambda: self.speech_until)
+            outlets = (self.framer, self.flow, self.watcher)
+            call = (lambda: self.speech_until, self.recall)
+            watcher = (lambda: self.contested, lambda: self.suspected, lambda: self.echoing)
+            await self.link.run(*outlets, *call, *watcher)
         self.ended_at = self.now()
         self.over.set()
+
+    def recall(self) -> Sequence[tuple[Role, str, str]]:
+        """What was heard in the call so far."""
+        return ()
 
 
 @attrs.frozen
