@@ -182,7 +182,9 @@ def create_app(
             yield Courier(store, client, settings.crm.url, settings.secrets.crm_secret, metrics, clock)
 
     async def deliver_soon(courier: Courier, records: Records, sid: str) -> None:
-        await records.hasten_delivery(sid, clock() + SETTLE)
+        due = clock() + SETTLE
+        await records.promise_delivery(sid, due)  # a worker that died may have had no time to
+        await records.hasten_delivery(sid, due)
         courier.hurry()
 
     async def forget_the_old(store: stores.Store) -> None:

@@ -161,6 +161,22 @@ async def test_what_was_said_is_not_kept_when_the_settings_say_so(autojump_clock
     assert not any(turn["text"] for turn in delivery.body["transcript"])
 
 
+async def test_a_call_whose_first_server_died_before_it_could_promise_the_delivery_is_delivered_once(autojump_clock):
+    async with a_world(SETTINGS, model(), store=MemoryStore(slow=2.0), workers=2) as world:
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def dies() -> None:
+                await trio.sleep(3)
+                assert not world.store.delivery_rows, "the store is busy with the call itself"
+                await world.kill()
+
+            call = await world.call(*talk(), AwaitQuiet(), HangUp())
+        await trio.sleep(60)
+        (delivery,) = world.backend.deliveries
+        assert delivery.id == call.call_sid
+
+
 @pytest.mark.parametrize("dies", [False, True])
 @pytest.mark.parametrize("api_knows", [True, False])
 async def test_a_stream_that_is_lost_and_never_heard_of_again_is_one_record_and_one_delivery(
