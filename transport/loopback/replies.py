@@ -260,6 +260,7 @@ class Replies:
         response.ended = True
         self._responses.pop(response.id, None)
         self._session.log.replies.append((response.id, status))
+        self._session.log.replies_ended.append(trio.current_time())
         self._session.emit("response.done", response=self._shown(response, status, details))
 
     def _shown(self, response: _Response, status: str, details: dict[str, Any] | None = None) -> dict[str, Any]:

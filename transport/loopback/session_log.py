@@ -21,6 +21,8 @@ class SessionLog:
     """Item ids and what was kept of their audio, in ms."""
     replies: list[tuple[str, str]] = attrs.field(factory=list)
     """Response ids and how they ended."""
+    replies_ended: list[float] = attrs.field(factory=list)
+    """When each of them ended."""
     errors: list[str] = attrs.field(factory=list)
     """Codes of the errors that the client was told."""
     tool_results: list[tuple[str, str]] = attrs.field(factory=list)

@@ -156,6 +156,8 @@ def _left_behind(case: Case) -> Iterator[str]:
         crossed = CROSSED if case.lag or case.plan.fault("model_stall") else set[str]()
         if _had_no_successor(case, model, session) or case.plan.fault("model_half_open"):  # nobody hears of that
             crossed = crossed | {"session_expired"}
+        if any(event["type"] == "response.cancel" and at in session.replies_ended for at, event in session.events):
+            crossed = crossed | {"response_cancel_not_active"}  # both at one moment
         if errors := [error for error in session.errors if error not in crossed]:
             yield f"the model complains: {errors}"
 
@@ -217,7 +219,8 @@ def _ends(case: Case, party: Party) -> Iterator[str]:
 def _records(case: Case, party: Party) -> Iterator[str]:
     """A record a stream, but of those that died with their server; no bug in it, and no mailbox above its measure."""
     records = case.world.store.of(party.call.call_sid)
-    dead = sum(any(s.opened < at <= s.closed for at in case.killed) for s in party.call.streams)
+    streams = party.call.streams
+    dead = sum(any(s.opened < at <= s.closed for at in case.killed) or case.died_unsaved(s.closed) for s in streams)
     if not len(party.call.streams) - dead <= len(records) <= len(party.call.streams):
         yield f"{len(records)} records of {len(party.call.streams)} streams, {dead} of which died with their server"
     if len({record.stream_sid for record in records}) != len(records):
@@ -446,7 +449,7 @@ def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
             continue
         if any(stream.closed >= died and turn.began <= died <= turn.ended + late for died in case.killed):
             continue  # a server that is killed takes with it what it has just heard
-        if any(case.concerns(kind, party) for kind in ("model_deaf", "model_stall")) and _talks(stream, turn.began):
+        if any(case.concerns(kind, party) for kind in ("model_deaf",)) and _talks(stream, turn.began):
             continue  # what is said over the agent and heard by no model may be a noise, or the line's echo
         listening = [s for s in sessions if turn.ended + late < s.audio_until <= stream.closed + late]
         if not listening:
