@@ -79,6 +79,11 @@ class Ear:
         self._vouched_for = False
 
     @property
+    def last_loud(self) -> float:
+        """When the line was last loud; minus infinity if it never was."""
+        return self._last_loud
+
+    @property
     def plain(self) -> bool:
         """Whether somebody spoke, beyond doubt, since the model's last sign of life."""
         return self._syllables_ms >= PLAIN_MS and not self._vouched_for

@@ -212,6 +212,8 @@ class RealtimeLink:
         self._fresh()
         self._left = self._handover
         """What the lost session leaves."""
+        self._again: list[CallerAudio | CallerSilence] = []
+        """What the next one is to hear once more."""
         self._gap_ear = self._new_ear()
         """Listens while there is no session."""
         self._patience = trio.CancelScope()
@@ -343,7 +345,7 @@ class RealtimeLink:
 
     def _let_go(self, *, planned: bool) -> bool:
         """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
-        now = trio.current_time()
+        now, unanswered = trio.current_time(), self._ear.unanswered_since
         waited = self._wait.waits
         if (began := self._suspected()) is not None:
             self._handover.unnoticed_since(began)
@@ -355,7 +357,7 @@ class RealtimeLink:
         self._fresh()
         self._gap_ear = self._new_ear()
         if not waited and self._left.unheard():  # in the middle of what the caller was saying
-            self._wait.spoke_to_nobody(now)
+            self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
         self._mute += waited and not planned
         self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
@@ -373,6 +375,7 @@ class RealtimeLink:
                     await session.send(Retune(self._turns))
                 if not first:
                     await self._brief(session)
+                self._catch_up()
                 self._wait.session_up(trio.current_time())
                 self._line = line
                 self._flow.post(LinkUp())
@@ -470,9 +473,7 @@ class RealtimeLink:
         self._wait.owed = asks  # until it is asked for; if that fails, the next session has to
         for command in commands:
             await session.send(command)
-        waiting = self.audio.take_all()
-        for event in (*(unheard or self._left.onset()), *waiting):  # in the order in which it was spoken
-            self.audio.post(event)
+        self._again = unheard or self._left.onset()
 
     def _owed(self) -> list[Tell]:
         """What the model is told before it goes on with what the session before was saying."""
@@ -483,16 +484,24 @@ class RealtimeLink:
 
     # ------------------------------------------------------------ to the model
 
+    def _catch_up(self) -> None:
+        """A session hears first what was spoken before it was up, in that order."""
+        again, self._again = self._again, []
+        for event in (*again, *self.audio.take_all()):
+            self.audio.post(event)
+            if isinstance(event, CallerAudio):
+                self._listen(event, trio.current_time())
+
     def _audio_sent(self, events: Sequence[CallerAudio | CallerSilence]) -> None:
-        now = trio.current_time()
-        self._listen(events, now)
-        self._handover.sent(events, now)
+        self._handover.sent(events, trio.current_time())
 
     def overhear(self, event: CallerAudio) -> None:
-        """A frame of the caller's as it arrives: who speaks while there is no session waits from then on."""
-        if self._wait.up:
-            return
+        """A frame of the caller's as it arrives, whether the model takes it or not: who speaks while there is no session waits
+        from then on."""
         now = trio.current_time()
+        if self._wait.up:
+            self._listen(event, now)
+            return
         if now <= self._speech_until() + ECHO_TAIL:
             return
         self._gap_ear.listen(event.audio, now)
@@ -502,17 +511,16 @@ class RealtimeLink:
             self._wait.spoke_to_nobody(now)
             self._changed.set()
 
-    def _listen(self, events: Sequence[CallerAudio | CallerSilence], now: float) -> None:
+    def _listen(self, event: CallerAudio, now: float) -> None:
         """With our own ears. While the agent is heard, what is loud may be its echo: telephones do not take it out."""
         ear = self._ear
         if now <= self._speech_until() + ECHO_TAIL:
             if self._echoing():
                 return
             ear = self._over
-        for event in events:
-            if isinstance(event, CallerAudio) and ear.listen(event.audio, now):
-                self._handover.unnoticed_since(ear.unanswered_from or now)
-                self._changed.set()
+        if ear.listen(event.audio, now):
+            self._handover.unnoticed_since(ear.unanswered_from or now)
+            self._changed.set()
 
     async def _send_commands(self, session: ModelSession) -> None:
         while True:
@@ -760,6 +768,8 @@ class RealtimeLink:
         if isinstance(event, SpeechStarted):
             self._items.add(event.item)
             self._ear.confirmed()
+            self._wait.turn_began(trio.current_time())
+            self._changed.set()
             self._handover.turn_began(event.item, trio.current_time())
             if self._is_contested():
                 self._contested.began(event.item)

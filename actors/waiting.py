@@ -24,6 +24,8 @@ PROBE_PATIENCE = 0.5
 """Seconds in which a model that lives answers a probe."""
 NOTICED_WITHIN = 0.8
 """Seconds in which a model that lives says something of a voice that begins while the agent speaks."""
+BEFORE_NOTICED = 1.0
+"""Seconds before the model says that the caller speaks in which they began."""
 DOUBTS_APART = 3.0
 """Seconds between two probes for what was loud over the agent: on a noisy line, or one that echoes, there is always something."""
 CALLER_TURN_AT_MOST = 10.0
@@ -76,6 +78,8 @@ class CallerWait:
     """How often the caller has heard in this wait that somebody is there."""
     life: float = -math.inf
     """When the model last said anything, or was asked for something."""
+    _turn_began: float = math.inf
+    """When the model last heard the caller begin to speak."""
     _tools_back: float = -math.inf
     _since: float = -math.inf
     """When this wait began, or a filler was last heard in it."""
@@ -106,6 +110,10 @@ class CallerWait:
         """The caller speaks, and there is no session."""
         self.called = True
         self.begins(now)
+
+    def turn_began(self, now: float) -> None:
+        """The model heard the caller begin to speak."""
+        self._turn_began = now
 
     def turn_over(self, now: float) -> None:
         """The model heard the caller fall silent. If it heard so late that they wait already, the wait goes on."""
@@ -175,8 +183,17 @@ class CallerWait:
 
     @property
     def _spoke_unnoticed(self) -> bool:
-        """Whether the caller said something while the agent did not speak, and the model has said nothing since."""
-        return self.ear.unanswered_since is not None
+        """Whether the caller said something of which the model has said nothing since: while the agent did not speak, or that it
+        heard begin and not end."""
+        return self.ear.unanswered_since is not None or self._unended_since is not None
+
+    @property
+    def _unended_since(self) -> float | None:
+        """Since when nobody speaks though the model heard the caller begin, and has said nothing since; None if it is not so."""
+        last_loud = max(self.ear.last_loud, self.over.last_loud)
+        if not self.desk.caller_speaks or last_loud < self._turn_began - BEFORE_NOTICED:
+            return None
+        return max(last_loud, self.life)
 
     @property
     def doubtful(self) -> bool:
@@ -206,7 +223,7 @@ class CallerWait:
             return math.inf
         if self._probed_at is not None:
             return self._probed_at + self.silence / 2
-        since = self.ear.unanswered_since
+        since = self._unended_since if self.ear.unanswered_since is None else self.ear.unanswered_since
         due = math.inf if since is None else since + self.turn_ends + self.silence / 2
         over = self.over.unanswered_from
         return due if over is None else min(due, max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART))

@@ -37,7 +37,7 @@ from actors.messages import (
 )
 from actors.waiting import CALLER_TURN_AT_MOST, DOUBTS_APART, FILLER_SHARE, NOTICED_WITHIN, PROBE_PATIENCE
 from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, LinkDesk, ms
-from tests.kit.model import FakeSession, agreed_to
+from tests.kit.model import FakeSession, Place, agreed_to
 
 SILENCE = LIMITS.silence
 TURN_END = SESSION.turn_detection.silence_ms / 1000
@@ -487,6 +487,32 @@ async def test_a_model_that_takes_nothing_in_any_more_is_noticed_all_the_same(
     await desk.lost()
     assert desk.ended_at == pytest.approx(1 - FRAME + LOST_AFTER)
     assert session.closed
+
+
+async def test_a_model_that_heard_the_caller_begin_and_never_says_that_they_ended_is_asked_whether_it_lives(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"))
+    await desk.caller(200)
+    last_word = desk.now() - FRAME
+    await desk.caller(10_000, QUIET)
+    assert [at - desk.began for at in session.times(Probe)] == pytest.approx([last_word + PROBE_AFTER])
+    assert fillers(desk) == [1]
+    assert desk.ended_at == pytest.approx(last_word + LOST_AFTER)
+
+
+async def test_a_caller_whose_words_the_model_does_not_take_waits_from_their_end(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=attrs.evolve(LIMITS, replace=8.0, connect=8.0))
+    session = await desk.up()
+    session.takes = trio.Event()
+    desk.model.places = (Place(opens_after=7.0),)
+    await desk.caller(1000)
+    await trio.sleep(SILENCE - 2 * FRAME)
+    assert fillers(desk)
 
 
 @pytest.mark.parametrize("pause", [2.0, 4.0])

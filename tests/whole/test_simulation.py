@@ -77,6 +77,24 @@ ONCE_WRONG = {
     "a reply that was received whole, of which nobody had said so, was told without its last words": a_plan(
         80755, Fault("model_cut_down", 14.89, 8.09), flow="after_hours"
     ),
+    "a word over the greeting, which a session that was dead did not hear, was lost": a_plan(
+        120901, Fault("model_half_open", 0.57, 11.68), flow="after_hours"
+    ),
+    "who spoke over the agent's last words to a session that had stalled sat in silence": a_plan(
+        70091, Fault("model_stall", 9.29, 6.86), flow="after_hours"
+    ),
+    "a word over the agent was a noise, as a session that had stalled confirmed nothing": a_plan(
+        130165, Fault("model_stall", 0.62, 6.32), flow="after_hours"
+    ),
+    "a session that took no audio heard nothing, and neither did the link: no filler": a_plan(
+        120971, Fault("model_away", 33.63, 6.43), Fault("model_half_open", 10.21, 2.82)
+    ),
+    "a session died that had heard the caller begin and not end, over the agent: silence": a_plan(
+        151194, Fault("model_half_open", 10.07, 9.99)
+    ),
+    "a server died before a slow store had the promise of a delivery: it was never made": a_plan(
+        150083, Fault("worker_dies", 3.21, 6.71), Fault("store_slow", 30.22, 10.69), flow="after_hours"
+    ),
 }
 
 
