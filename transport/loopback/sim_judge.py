@@ -494,6 +494,8 @@ def _heard_is_known(case: Case, party: Party) -> Iterator[str]:
     for number, session in enumerate(sessions):
         for item, audio in session.speech.items():
             until = _heard_until(party, bytes(audio))
+            if item == next(reversed(session.speech)) and case.concerns("model_half_open", party):
+                continue  # that it was all may not have come any more
             whole = session.items.get(item, {}).get("status") == "completed" and item not in session.unsent
             words = session.words_of(item) if whole else ""
             if until is None or not words or case.died_unsaved(until):
