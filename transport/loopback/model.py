@@ -30,6 +30,8 @@ from transport.loopback.voice_activity import Started, VoiceActivity
 
 QUEUE = 4096
 """Events that may wait for a client that does not read; then the connection is given up."""
+ASKED_WITHIN = 20.0
+"""Seconds in which a client must ask for its session."""
 COMMIT_AT_LEAST_MS = 100
 PCM_BYTES_PER_MS = 48
 """Of 24 kHz PCM."""
@@ -93,7 +95,8 @@ class LoopbackModel:
             await trio.sleep_forever()
         async with trio.open_nursery() as nursery:
             try:
-                request = await wrap_server_stream(nursery, stream)
+                with trio.fail_after(ASKED_WITHIN):  # trio-websocket waits for ever for who goes without a word
+                    request = await wrap_server_stream(nursery, stream)
                 if faults.refuse_status:
                     self.refused.append(trio.current_time())
                     await request.reject(faults.refuse_status)
@@ -102,7 +105,7 @@ class LoopbackModel:
                     log = SessionLog(request.path, headers)
                     self.sessions.append(log)
                     await self._converse(await request.accept(), stream, log, faults, script)
-            except* (ConnectionClosed, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            except* (ConnectionClosed, OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
                 pass  # the client is gone, or was given up by a fault of ours
             nursery.cancel_scope.cancel("the connection is over")
         await trio.aclose_forcefully(stream)  # a client that was given up is not told by a close frame

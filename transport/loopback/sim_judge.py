@@ -355,7 +355,7 @@ def _resumed(case: Case, party: Party) -> Iterator[str]:
             if not any(begins < played < begins + len(audio) for _, played in stream.clears):
                 continue
             count, off = _heard_of(audio, heard, case.slack)
-            if count < len(audio) and begins + len(audio) + case.slack < len(heard):
+            if len(audio) - count >= case.slack and begins + len(audio) + case.slack < len(heard):
                 yield f"{item} was silenced for nothing, and only {count // BYTES_PER_MS} ms of it were heard"
             elif off > case.slack * len(stream.clears):
                 yield f"{item} was silenced for nothing, and {off / BYTES_PER_MS:.1f} ms were skipped or said twice"
