@@ -64,6 +64,7 @@ from actors.messages import (
     TurnCommitted,
 )
 from actors.model_line import ModelLine, joined
+from actors.model_lines import ModelLines
 from actors.mulaw import BYTES_PER_MS
 from actors.notebook import Notebook, heard_words
 from actors.ports import ModelGone, ModelPort, ModelSession
@@ -89,11 +90,6 @@ MUTE_AT_MOST = 1
 LOSSES_AT_MOST = 6
 LOSSES_WITHIN = 60.0
 """Seconds in which so many lost sessions are too many, whatever they said."""
-ROLL_OVER_EARLY, ROLL_OVER_AT_LAST = 0.05, 0.005
-"""Shares of a session's time before its end: at the one another is prepared, and takes over in a quiet moment; at the other in
-any moment. Of an hour they are three minutes, and 18 seconds."""
-SPARE_BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-"""Seconds before another try to prepare a session beside the one that is up, with jitter. Nobody waits for it."""
 CROSSING = 0.5
 """Seconds that an item may be on its way to the model."""
 PAUSE_MARGIN = 0.3
@@ -181,8 +177,6 @@ class RealtimeLink:
         self._limits = limits
         self._notebook = notebook
         self._turns = config.turn_detection
-        self._wanted_name = ""
-        """The model that is wanted now; empty: the usual one."""
         self._told: dict[str, Tell] = {}
         """Speech that the model was told of as text, by the item that is played."""
         self._retold = 0
@@ -191,13 +185,6 @@ class RealtimeLink:
         self._losses: deque[float] = deque(maxlen=LOSSES_AT_MOST)
         self._mute = 0
         """Sessions lost since the model last spoke."""
-        self._places: deque[int] = deque()
-        """Where a model may be, the next one to be tried first."""
-        self._line: ModelLine | None = None
-        """The session that is up."""
-        self._spare: ModelLine | None = None
-        """One that is prepared beside it."""
-        self._preparing = False
         self._unfinished: dict[str, str] = {}
         """What the lost session was saying."""
         self._tool_names: dict[str, str] = {}
@@ -220,6 +207,20 @@ class RealtimeLink:
         """Cancelled when the caller has waited too long for a session."""
         self._speech_until: Callable[[], float] = lambda: -math.inf
         self._changed = trio.Event()
+        self._lines = ModelLines(
+            model,
+            limits.connect,
+            limits.session,
+            standby=limits.standby,
+            set_up=lambda: attrs.evolve(self._config, turn_detection=self._turns),
+            jitter=self._jitter,
+            trouble=lambda text: self._notebook.trouble("model", text),
+            changed=self._look_again,
+        )
+
+    def _look_again(self) -> None:
+        """Something changed, and so may what is due."""
+        self._changed.set()
 
     def _new_desk(self) -> ReplyDesk:
         turns = self._config.turn_detection
@@ -278,13 +279,14 @@ class RealtimeLink:
         self._recall = recall
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
-            async with trio.open_nursery() as self._lines:  # of which those that are left take a moment to close
+            async with trio.open_nursery() as lines:
+                self._lines.begin(lines)
                 reason = f"no session was to be had, and the caller waited for {self._limits.silence:g} s"
                 with self._patience:
                     reason = await self._from_session_to_session()
                 self._nobody_speaks()
                 flow.post(LinkLost(reason))
-                self._lines.cancel_scope.cancel("there is no model any more")
+                lines.cancel_scope.cancel("there is no model any more")
             nursery.cancel_scope.cancel("there is no model any more")
 
     # ------------------------------------------------------------ from session to session
@@ -292,22 +294,16 @@ class RealtimeLink:
     async def _from_session_to_session(self) -> str:
         """Until no session can be had any more; why."""
         reason = "no model is configured"
-        self._places.extend(range(self._model.endpoints))
         until, rounds = math.inf, iter(BACK_OFF)
         tried = 0
-        while self._places and trio.current_time() < until:
+        while self._lines.places and trio.current_time() < until:
             first = until == math.inf
-            line = self._take_spare() or self._open(self._places[0])
+            line = self._lines.following()
             gone = await self._one_session(line, until, first=first)
             reason = str(gone)
             if not line.planned_end:
                 self._notebook.trouble("model", reason)
-            if line.place in self._places:  # else it has been refused for good meanwhile
-                self._places.remove(line.place)
-                if line.planned_end:
-                    self._places.appendleft(line.place)
-                elif not gone.fatal:  # else it never works until an operator acts
-                    self._places.append(line.place)
+            self._lines.over(line, gone)
             if self._wait.up:
                 if not self._let_go(planned=line.planned_end):
                     break
@@ -317,7 +313,7 @@ class RealtimeLink:
                 tried += 1
                 if first and tried >= self._model.endpoints:
                     break
-            if not first and tried % max(1, len(self._places)) == 0:
+            if not first and tried % max(1, len(self._lines.places)) == 0:
                 await trio.sleep(next(rounds, BACK_OFF[-1]) * self._jitter(tried))
         return reason
 
@@ -339,7 +335,7 @@ class RealtimeLink:
         except* ModelGone as errors:
             gone = joined(errors)
         finally:
-            self._line = None
+            self._lines.up = None
             line.let_go()
         return gone
 
@@ -377,7 +373,7 @@ class RealtimeLink:
                     await self._brief(session)
                 self._catch_up()
                 self._wait.session_up(trio.current_time())
-                self._line = line
+                self._lines.up = line
                 self._flow.post(LinkUp())
                 self._changed.set()
                 async with trio.open_nursery() as nursery:
@@ -388,54 +384,7 @@ class RealtimeLink:
                 raise ModelGone(f"no connection within {self._limits.replace:g} s")
         raise line.gone or ModelGone(line.ended_by_us)
 
-    # ------------------------------------------------------------ lines to the model
-
-    def _open(self, place: int) -> ModelLine:
-        """A connection begins to open."""
-        line = ModelLine(
-            self._model,
-            place,
-            self._wanted_name,
-            attrs.evolve(self._config, turn_detection=self._turns),
-            self._limits.connect,
-            self._limits.session,
-            lambda text: self._notebook.trouble("model", text),
-        )
-        self._lines.start_soon(line.run)
-        return line
-
-    def _take_spare(self) -> ModelLine | None:
-        """What was prepared, if it is of use."""
-        spare, self._spare = self._spare, None
-        if spare is None or spare.gone is not None:
-            return None
-        if spare.name != self._wanted_name:
-            spare.let_go()
-            return None
-        return spare
-
-    async def _prepare(self) -> None:
-        """Another session beside the one that is up, until it is taken. It is tried until there is one."""
-        pauses, tried = iter(SPARE_BACK_OFF), 0
-        while self._places:
-            elsewhere = len(self._places) > 1 and self._limits.standby
-            line = self._spare = self._open(self._places[1 if elsewhere else 0])
-            await line.settled.wait()
-            self._changed.set()
-            await line.parted.wait()
-            if self._spare is not line:  # taken, or of no use any more
-                break
-            self._spare = None
-            if line.gone is not None:
-                self._notebook.trouble("model", f"no session could be kept ready: {line.gone}")
-                if line.gone.fatal and len(self._places) > 1:
-                    self._places.remove(line.place)
-                elif line.gone.fatal:
-                    return  # the one that is up may still last; nothing is prepared any more
-                tried += 1
-                await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * self._jitter(tried))
-        self._preparing = False
-        self._changed.set()
+    # ------------------------------------------------------------ what was before
 
     async def _brief(self, session: ModelSession) -> None:
         """A session that takes the place of another is told what that one knew. It never greets again."""
@@ -592,7 +541,7 @@ class RealtimeLink:
             due, self._answer_due = self._answer_due, False
             return self._ask(turn=True) if due else []
         if isinstance(message, SetModel):
-            self._change_model(message.name)
+            self._lines.want(message.name)
             return []
         return [message]
 
@@ -658,15 +607,6 @@ class RealtimeLink:
                 self._notebook.caller_words(item, turn.words.text, final=True)
                 self._turn_written(turn.words)
         return commands
-
-    def _change_model(self, name: str) -> None:
-        """From a quiet moment on the model `name` is to speak; a session of it is prepared first."""
-        self._wanted_name = name
-        spare = self._spare
-        if spare is not None and spare.name != name:
-            self._spare = None
-            spare.let_go()
-        self._changed.set()
 
     def _truncations(self, interrupted: Interrupted) -> list[ModelCommand]:
         """The model is told what was heard: the audible item is cut there, what never began is forgotten."""
@@ -970,15 +910,22 @@ class RealtimeLink:
                 for told in self._owed():
                     self.inbox.post(told)
                 self.inbox.post(AskReply())
-            elif now >= self._prepare_due():
-                self._preparing = True
-                self._lines.start_soon(self._prepare)
-            elif now >= self._switch_due():
-                self._end_session("its time is nearly over" if self._wanted_here else "another model is wanted", True)
+            elif now >= self._lines.prepare_due():
+                self._lines.prepare()
+            elif now >= self._lines.switch_due(self._quiet_from):
+                self._end_session(
+                    "its time is nearly over" if self._lines.is_wanted else "another model is wanted", True
+                )
                 await self._changed.wait()
 
     def _due(self) -> float:
-        return min(self._wait.next()[0], self._go_on_due(), self._prepare_due(), self._switch_due())
+        others = self._lines.prepare_due(), self._lines.switch_due(self._quiet_from)
+        return min(self._wait.next()[0], self._go_on_due(), *others)
+
+    @property
+    def _quiet_from(self) -> float:
+        """From when on nobody speaks or waits; infinity if that is not known."""
+        return math.inf if self._wait.waits or self._desk.caller_speaks else self._speech_until()
 
     def _go_on_due(self) -> float:
         """What the session before left unheard may have been a turn, a noise, or a word of a listener's."""
@@ -1007,32 +954,7 @@ class RealtimeLink:
 
     def _end_session(self, why: str, planned: bool = False) -> None:
         """The session that is up is given up, for trouble or as planned."""
-        if self._line is not None:
+        if self._lines.up is not None:
             if planned:
                 self._notebook.replaced(why)
-            self._line.end(why, planned=planned)
-
-    @property
-    def _wanted_here(self) -> bool:
-        """Whether the session is of the model that is wanted."""
-        return self._line is None or self._line.name == self._wanted_name
-
-    def _prepare_due(self) -> float:
-        """Another session is to be prepared: as a standby, because this one will be over, or of another model."""
-        line = self._line
-        if line is None or self._preparing:
-            return math.inf
-        if self._limits.standby or not self._wanted_here:
-            return -math.inf
-        return line.before_end(ROLL_OVER_EARLY)
-
-    def _switch_due(self) -> float:
-        """A session does not last for ever, or is of the wrong model: when the prepared one takes over, in a quiet moment."""
-        line, spare = self._line, self._spare
-        if line is None or spare is None or not spare.ready or spare.name != self._wanted_name:
-            return math.inf
-        early = line.before_end(ROLL_OVER_EARLY) if self._wanted_here else -math.inf
-        at_last = line.before_end(ROLL_OVER_AT_LAST)
-        if self._wait.waits or self._desk.caller_speaks:
-            return at_last
-        return max(early, min(self._speech_until(), at_last))
+            self._lines.up.end(why, planned=planned)

@@ -45,14 +45,13 @@ from actors.messages import (
     ToolResult,
     Truncate,
 )
+from actors.model_lines import ROLL_OVER_AT_LAST, ROLL_OVER_EARLY
 from actors.ports import ModelGone
 from actors.realtime_link import (
     GO_ON,
     LOSSES_AT_MOST,
     MUTE_AT_MOST,
     ONCE_PREFIX,
-    ROLL_OVER_AT_LAST,
-    ROLL_OVER_EARLY,
     LinkLimits,
 )
 from actors.waiting import FILLER_SHARE, HEARD_LATE, NOTICED_WITHIN
@@ -68,10 +67,15 @@ class Desk(LinkDesk):
     """A link that replaces sessions, in a call in which SAID was heard."""
 
     def __init__(
-        self, nursery: trio.Nursery, *places: Place, config: SessionConfig = SESSION, limits: LinkLimits = REPLACING
+        self,
+        nursery: trio.Nursery,
+        *places: Place,
+        config: SessionConfig = SESSION,
+        limits: LinkLimits = REPLACING,
+        model: FakeModel | None = None,
     ) -> None:
         self.said: Sequence[tuple[Role, str, str]] = SAID
-        super().__init__(nursery, *places, config=config, limits=limits)
+        super().__init__(nursery, *places, config=config, limits=limits, model=model)
 
     def recall(self) -> Sequence[tuple[Role, str, str]]:
         return self.said
@@ -341,8 +345,7 @@ async def test_a_session_that_is_lost_while_it_is_told_leaves_everything_to_the_
             self.places = (Place(opens_after=0.1),)
             return super().connect(endpoint)
 
-    desk = Desk(nursery)
-    desk.model = desk.link._model = Fragile()
+    desk = Desk(nursery, model=Fragile())
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Which day?", True))
     await wait_all_tasks_blocked()
@@ -395,8 +398,7 @@ class Closing(FakeModel):
 async def test_it_is_tried_again_with_growing_pauses_until_the_time_is_over(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
-    desk.model = desk.link._model = Closing(1e9)
+    desk = Desk(nursery, model=Closing(1e9))
     first = await desk.up()
     await trio.sleep(5)
     lost_at = desk.now()
@@ -409,8 +411,7 @@ async def test_it_is_tried_again_with_growing_pauses_until_the_time_is_over(
 
 
 async def test_a_model_that_comes_back_in_time_is_taken(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery)
-    desk.model = desk.link._model = Closing(4.0)
+    desk = Desk(nursery, model=Closing(4.0))
     first = await desk.up()
     await trio.sleep(1)
     first.lose()

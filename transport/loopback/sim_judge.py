@@ -13,8 +13,9 @@ from typing import Any
 import attrs
 
 from actors.ear import PLAIN_MS
+from actors.model_lines import ROLL_OVER_EARLY
 from actors.mulaw import BYTES_PER_MS
-from actors.realtime_link import ECHO_TAIL, ROLL_OVER_EARLY
+from actors.realtime_link import ECHO_TAIL
 from conf.prompts import load_prompt
 from transport.loopback.carrier import CarriedCall
 from transport.loopback.model import LoopbackModel

@@ -1,0 +1,160 @@
+"""ModelLines: where a model may be had, and the connections to it: the one that is up, and one that is prepared beside it.
+
+They know nothing of what is said. Who uses them says how a session is set up, and whether this is a quiet moment.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import trio
+
+from actors.messages import SessionConfig
+from actors.model_line import ModelLine
+from actors.ports import ModelGone, ModelPort
+
+ROLL_OVER_EARLY, ROLL_OVER_AT_LAST = 0.05, 0.005
+"""Shares of a session's time before its end: at the one another is prepared, and takes over in a quiet moment; at the other in
+any moment. Of an hour they are three minutes, and 18 seconds."""
+SPARE_BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+"""Seconds before another try to prepare a session beside the one that is up, with jitter. Nobody waits for it."""
+
+
+class ModelLines:
+    """The lines of one call. `connect`, `answer`: see `ModelLine`. `standby`: whether a second session is always kept ready.
+
+    `set_up` gives the configuration of a session that begins now, `jitter` a factor for the pause before a numbered try.
+    `trouble` is told of what is odd but bearable; `changed` is called when something may be due sooner.
+    """
+
+    def __init__(
+        self,
+        model: ModelPort,
+        connect: float,
+        answer: float,
+        *,
+        standby: bool,
+        set_up: Callable[[], SessionConfig],
+        jitter: Callable[[int], float],
+        trouble: Callable[[str], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._model = model
+        self._connect, self._answer, self._standby = connect, answer, standby
+        self._set_up, self._jitter, self._trouble, self._changed = set_up, jitter, trouble, changed
+        self._places: deque[int] = deque()
+        """Where a model may be, the next one to be tried first."""
+        self._wanted = ""
+        """The model that is wanted now; empty: the usual one."""
+        self.up: ModelLine | None = None
+        """The session that is up."""
+        self._spare: ModelLine | None = None
+        """One that is prepared beside it."""
+        self._preparing = False
+        self._nursery: trio.Nursery | None = None
+
+    # ------------------------------------------------------------ one after the other
+
+    def begin(self, nursery: trio.Nursery) -> None:
+        """The lines live in `nursery`, and take a moment to close at its end."""
+        self._nursery = nursery
+        self._places.extend(range(self._model.endpoints))
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Where a model may still be."""
+        return self._places
+
+    def following(self) -> ModelLine:
+        """The line to be used next: the one that is prepared, or one that begins to open."""
+        return self._take_spare() or self._open(self._places[0])
+
+    def over(self, line: ModelLine, gone: ModelGone) -> None:
+        """A line is gone: another place is tried first, but after a planned end."""
+        if line.place not in self._places:  # it has been refused for good meanwhile
+            return
+        self._places.remove(line.place)
+        if line.planned_end:
+            self._places.appendleft(line.place)
+        elif not gone.fatal:  # else it never works until an operator acts
+            self._places.append(line.place)
+
+    def _open(self, place: int) -> ModelLine:
+        """A connection begins to open."""
+        assert self._nursery is not None
+        config = self._set_up()
+        line = ModelLine(self._model, place, self._wanted, config, self._connect, self._answer, self._trouble)
+        self._nursery.start_soon(line.run)
+        return line
+
+    # ------------------------------------------------------------ one beside the other
+
+    def want(self, name: str) -> None:
+        """From a quiet moment on the model `name` is to speak; a session of it is prepared first."""
+        self._wanted = name
+        spare = self._spare
+        if spare is not None and spare.name != name:
+            self._spare = None
+            spare.let_go()
+        self._changed()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the session that is up is of the model that is wanted."""
+        return self.up is None or self.up.name == self._wanted
+
+    def prepare_due(self) -> float:
+        """When another session is to be prepared: as a standby, because this one will be over, or of another model."""
+        if self.up is None or self._preparing:
+            return math.inf
+        if self._standby or not self.is_wanted:
+            return -math.inf
+        return self.up.before_end(ROLL_OVER_EARLY)
+
+    def switch_due(self, quiet_from: float) -> float:
+        """When the prepared session takes over: a session does not last for ever, or is of the wrong model. `quiet_from`: from
+        when on nobody speaks or waits, infinity if that is not known."""
+        up, spare = self.up, self._spare
+        if up is None or spare is None or not spare.ready or spare.name != self._wanted:
+            return math.inf
+        early = up.before_end(ROLL_OVER_EARLY) if self.is_wanted else -math.inf
+        return max(early, min(quiet_from, up.before_end(ROLL_OVER_AT_LAST)))
+
+    def prepare(self) -> None:
+        """Another session is prepared beside the one that is up."""
+        assert self._nursery is not None
+        self._preparing = True
+        self._nursery.start_soon(self._prepare)
+
+    async def _prepare(self) -> None:
+        """Until it is taken. It is tried until there is one."""
+        pauses, tried = iter(SPARE_BACK_OFF), 0
+        while self._places:
+            elsewhere = len(self._places) > 1 and self._standby
+            line = self._spare = self._open(self._places[1 if elsewhere else 0])
+            await line.settled.wait()
+            self._changed()
+            await line.parted.wait()
+            if self._spare is not line:  # taken, or of no use any more
+                break
+            self._spare = None
+            if line.gone is not None:
+                self._trouble(f"no session could be kept ready: {line.gone}")
+                if line.gone.fatal and len(self._places) > 1:
+                    self._places.remove(line.place)
+                elif line.gone.fatal:
+                    return  # the one that is up may still last; nothing is prepared any more
+                tried += 1
+                await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * self._jitter(tried))
+        self._preparing = False
+        self._changed()
+
+    def _take_spare(self) -> ModelLine | None:
+        """What was prepared, if it is of use."""
+        spare, self._spare = self._spare, None
+        if spare is None or spare.gone is not None:
+            return None
+        if spare.name != self._wanted:
+            spare.let_go()
+            return None
+        return spare
