@@ -345,10 +345,11 @@ class RealtimeLink:
         waited = self._wait.waits
         if (began := self._suspected()) is not None:
             self._handover.unnoticed_since(began)
-        unfinished = self._handover.unfinished()
+        pending = self._go_on_at < math.inf
+        unfinished = self._handover.unfinished() or (self._unfinished if pending else {})
         for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
-        self._wait.owed = waited and not self._wait.tools_out
+        self._wait.owed = (waited or pending) and not self._wait.tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
         self._gap_ear = self._new_ear()
@@ -408,10 +409,10 @@ class RealtimeLink:
         self._note_told(again)
         tells += again
         unheard = self._left.unheard()
-        asks = self._wait.owed and not unheard
-        self._go_on_at = (
-            trio.current_time() + self._wait.turn_ends + HEARD_LATE if self._wait.owed and unheard else math.inf
-        )
+        owed = self._wait.owed or self._go_on_at < math.inf
+        asks = owed and not unheard
+        heard = trio.current_time() + self._wait.turn_ends + HEARD_LATE
+        self._go_on_at = heard if owed and unheard else math.inf
         if asks:
             tells += self._owed()
         self._once += [(tell.item, trio.current_time()) for tell in tells if tell.item.startswith(ONCE_PREFIX)]

@@ -746,6 +746,25 @@ async def test_a_reply_that_broke_off_is_gone_on_with_unless_what_came_meanwhile
     assert second.said(DropItem).count(DropItem("once_back_1")) == went_on
 
 
+async def test_a_reply_that_broke_off_is_gone_on_with_also_if_the_next_session_does_not_last(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, config=MANUAL)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(1000), end=False)
+    await trio.sleep(0.1)
+    desk.suspected = trio.current_time()
+    await desk.caller(400)
+    first.lose()
+    second = await desk.next()
+    desk.suspected = None
+    second.lose()
+    third = await desk.next(3)
+    await trio.sleep(desk.link._wait.turn_ends + HEARD_LATE)
+    assert GO_ON in told(third)
+    assert len(third.said(AskReply)) == 1
+
+
 KEYS = Tell(Role.CALLER, "[The caller pressed these keys on the telephone: 1]")
 RESULT = "[The result of a tool, which you asked for earlier: ok: True, time: nine]"
 
