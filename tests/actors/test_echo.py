@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.echo import ALIKE_LEAST, DELAY_LEAST, DELAY_MOST, QUIET, SLOT, SOUNDS_LEAST, WINDOW_LEAST, Echo
 from actors.mulaw import decode, encode, envelope
-from tests.kit.voices import a_voice
+from transport.loopback.speech import syllables
 
 CLIPS = Path(__file__).parents[2] / "transport" / "loopback" / "clips"
 
@@ -32,7 +32,7 @@ def run(echo: Echo, played: list[float], came: list[float]) -> None:
 @pytest.mark.parametrize("gain", [0.1, 0.3, 0.8])
 @pytest.mark.parametrize("delay", [6, 20, 55, 74])
 def test_the_delay_and_the_loudness_of_an_echo_are_learned(delay: int, gain: float) -> None:
-    said = a_voice(4.0, seed=delay)
+    said = syllables(4.0, seed=delay)
     echo = Echo()
     run(echo, levels(said)[:150], ([0.0] * delay + levels(softer(said, gain)))[:150])
     assert echo.compare(0.8)
@@ -43,7 +43,7 @@ def test_the_delay_and_the_loudness_of_an_echo_are_learned(delay: int, gain: flo
 
 
 def test_an_echo_is_known_on_a_network_that_is_late_and_then_quick() -> None:
-    said = a_voice(4.0, seed=3)
+    said = syllables(4.0, seed=3)
     echo, delay = Echo(), 20
     came = ([0.0] * delay + levels(softer(said, 0.3)))[:150]
     for number, out in enumerate(levels(said)[:150]):
@@ -68,7 +68,7 @@ def test_what_a_caller_says_is_no_echo_of_what_the_agent_says() -> None:
 
 
 def test_that_both_begin_to_speak_makes_no_echo_of_a_caller() -> None:
-    agent, caller = levels(a_voice(2.0, seed=1)), levels(a_voice(2.0, seed=2))
+    agent, caller = levels(syllables(2.0, seed=1)), levels(syllables(2.0, seed=2))
     echo = Echo()
     run(echo, agent[:46], ([0.0] * 40 + caller)[:46])
     assert not echo.compare(0.8)
@@ -76,20 +76,20 @@ def test_that_both_begin_to_speak_makes_no_echo_of_a_caller() -> None:
 
 def test_a_line_on_which_nothing_comes_back_has_no_echo() -> None:
     echo = Echo()
-    said = levels(a_voice(2.0))
+    said = levels(syllables(2.0))
     run(echo, said, [4.0] * len(said))
     assert echo.settled
     assert echo.delay is None
 
 
 def test_a_line_that_becomes_louder_is_known_again_and_a_caller_besides_is_not() -> None:
-    said = a_voice(6.0, seed=5)
+    said = syllables(6.0, seed=5)
     echo, delay = Echo(), 20
     back = levels(softer(said, 0.1))[: 150 - delay] + levels(softer(said, 0.4))[150 - delay :]
     came = [0.0] * delay + back
     run(echo, levels(said)[:150], came[:150])
     assert echo.compare(0.8)
-    other, played, voice = copy.deepcopy(echo), levels(said), levels(a_voice(2.0, seed=9))
+    other, played, voice = copy.deepcopy(echo), levels(said), levels(syllables(2.0, seed=9))
     for number in range(150, 200):
         for each, level in ((echo, came[number]), (other, came[number] + voice[number - 150])):
             each.plays(played[number], number * SLOT)

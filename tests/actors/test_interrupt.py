@@ -14,7 +14,8 @@ from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
 from actors.mulaw import decode, encode, silence, to_base64
-from tests.kit.voices import a_voice, frames, hum
+from tests.kit.voices import frames, hum
+from transport.loopback.speech import syllables
 
 QUIET = to_base64(silence(20))
 FRAME = 0.02
@@ -104,8 +105,8 @@ async def a_stage(
     return stage
 
 
-VOICE = a_voice(2.0)
-SHORT_WORD = a_voice(0.35)
+VOICE = syllables(2.0)
+SHORT_WORD = syllables(0.35)
 COUGH = hum(0.22)
 
 
@@ -138,7 +139,7 @@ async def test_the_models_word_alone_is_not_doubted_by_what_is_heard_here(
 # ---------------------------------------------------------------- a voice on the line
 
 
-async def test_a_voice_silences_the_agent_within_120_ms_of_its_onset(
+async def test_syllables_silences_the_agent_within_120_ms_of_its_onset(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery)
@@ -177,7 +178,7 @@ async def test_many_people_in_the_room_silence_the_agent_once_and_take_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery)
-    voices = [decode(a_voice(1.7, seed=seed, loud=2000)) for seed in range(6)]
+    voices = [decode(syllables(1.7, seed=seed, loud=2000)) for seed in range(6)]
     began = trio.current_time()
     room = encode(map(sum, zip(*voices, strict=True)))
     await stage.hears(room[:3200])
@@ -195,10 +196,10 @@ async def test_a_sound_without_words_and_another_after_it_are_not_added_up(
     await stage.hears(SHORT_WORD)
     stage.watcher.inbox.post(SpeechStarted("u1"))
     await stage.hears(b"", 0.5)
-    await stage.hears(a_voice(0.1))
+    await stage.hears(syllables(0.1))
     stage.watcher.inbox.post(SpeechStopped("u1"))
     stage.watcher.inbox.post(CallerWords("u1", "", True))
-    await stage.hears(a_voice(0.2), 0.1)
+    await stage.hears(syllables(0.2), 0.1)
     assert "yields: SPEECH" not in stage.speaker.doings
     await stage.hears(b"", 2.0)
     assert stage.judged[-1] is False
@@ -221,7 +222,7 @@ async def test_a_listeners_word_that_is_drawn_out_is_judged_by_its_words(
     seconds: float, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery)
-    await stage.hears(a_voice(seconds))
+    await stage.hears(syllables(seconds))
     stage.watcher.inbox.post(SpeechStarted("u1"))
     await stage.hears(b"", 0.5)
     assert stage.speaker.doings == ["holds"]
@@ -331,7 +332,7 @@ async def test_a_suspicion_is_decided_in_time_whatever_does_not_come(
 ) -> None:
     stage = await a_stage(nursery)
     began = trio.current_time()
-    await stage.hears(a_voice(0.24))
+    await stage.hears(syllables(0.24))
     stage.watcher.inbox.post(SpeechStarted("u1"))
     await stage.hears(b"", 3.0)
     assert stage.speaker.doings == ["holds", "goes on"]
@@ -342,7 +343,7 @@ async def test_words_that_come_too_late_take_the_floor_all_the_same(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery)
-    await stage.hears(a_voice(0.24))
+    await stage.hears(syllables(0.24))
     stage.watcher.inbox.post(SpeechStarted("u1"))
     await stage.hears(b"", 3.0)
     stage.watcher.inbox.post(CallerWords("u1", "Stop!", True))
@@ -355,7 +356,7 @@ async def test_a_model_that_hears_what_was_judged_a_noise_does_not_silence_the_a
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery)
-    await stage.hears(a_voice(0.25), 0.6)
+    await stage.hears(syllables(0.25), 0.6)
     assert stage.speaker.doings == ["holds", "goes on"]
     stage.watcher.inbox.post(SpeechStarted("u1"))
     await stage.hears(b"", 0.3)
@@ -377,7 +378,7 @@ async def test_what_only_the_model_hears_takes_the_floor_at_once(
     assert stage.judged == [True]
 
 
-async def test_without_undo_a_voice_takes_the_floor_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_without_undo_syllables_takes_the_floor_at_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     stage = await a_stage(nursery, BargeIn.LOCAL)
     await stage.hears(SHORT_WORD, 2.0)
     assert stage.speaker.doings == ["yields: SPEECH"]
@@ -470,7 +471,7 @@ async def test_the_agent_does_not_interrupt_itself_on_a_line_with_an_echo(
     gain: float, delay: float, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery, settled=False)
-    said = a_voice(6.0, seed=3)
+    said = syllables(6.0, seed=3)
     back = echo_of(said, gain, delay)
     for number in range(len(said) // 160):
         await trio.sleep(FRAME)
@@ -489,7 +490,7 @@ async def test_the_end_of_what_was_said_comes_back_after_it_and_is_no_turn_of_th
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery, settled=False)
-    said, delay = a_voice(4.0, seed=3), 1.0
+    said, delay = syllables(4.0, seed=3), 1.0
     back = echo_of(said, 0.3, delay)
     for number, payload in enumerate(frames(back)):
         await trio.sleep(FRAME)
@@ -509,7 +510,7 @@ async def test_the_end_of_what_was_said_comes_back_after_it_and_is_no_turn_of_th
 
 async def test_a_short_answer_on_a_line_that_echoes_is_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     stage = await a_stage(nursery, settled=False)
-    said = a_voice(4.0, seed=3)
+    said = syllables(4.0, seed=3)
     for number, payload in enumerate(frames(echo_of(said, 0.3, 0.2))):
         await trio.sleep(FRAME)
         stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
@@ -529,9 +530,9 @@ async def test_a_caller_on_a_line_with_an_echo_is_heard_through_it(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery, settled=False)
-    said = a_voice(6.0, seed=3)
+    said = syllables(6.0, seed=3)
     back = decode(echo_of(said, 0.2, 0.3))
-    caller = decode(a_voice(2.0, seed=9))
+    caller = decode(syllables(2.0, seed=9))
     at = 4 * 8000
     for index, sample in enumerate(caller[: len(back) - at]):
         back[at + index] = max(-32000, min(32000, back[at + index] + sample))
@@ -553,9 +554,9 @@ async def test_on_a_line_of_which_nothing_is_known_a_caller_is_heard_a_little_la
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery, settled=False)
-    said = a_voice(3.0, seed=4)
+    said = syllables(3.0, seed=4)
     began = trio.current_time()
-    for number, payload in enumerate(frames(a_voice(1.5, seed=8))):
+    for number, payload in enumerate(frames(syllables(1.5, seed=8))):
         await trio.sleep(FRAME)
         stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
         stage.watcher.overhear(CallerAudio(payload, 0))

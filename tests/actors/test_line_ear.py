@@ -6,13 +6,14 @@ import pytest
 
 from actors.line_ear import FRAME, LineEar
 from actors.mulaw import decode, encode, from_base64, silence
-from tests.kit.voices import a_voice, frames
+from tests.kit.voices import frames
+from transport.loopback.speech import syllables
 
 
 @functools.cache
 def heard_with(frames_at_once: int, delay: int = 20) -> LineEar:
     """An ear on a line that echoes, when so much is told it at once of what the agent says."""
-    said = a_voice(2.4, seed=3)
+    said = syllables(2.4, seed=3)
     back = silence(20 * delay) + encode(round(sample * 0.3) for sample in decode(said))
     ear, size = LineEar(), FRAME * frames_at_once
     for number in range(len(said) // FRAME):
@@ -33,7 +34,7 @@ def test_a_frame_of_several_slots_fills_as_many(frames_at_once: int) -> None:
 
 
 def test_an_echo_that_comes_late_is_waited_for_in_each_reply_anew() -> None:
-    said, delay, reply, pause = a_voice(1.0, seed=1), 60, 50, 70
+    said, delay, reply, pause = syllables(1.0, seed=1), 60, 50, 70
     back = silence(20 * delay) + encode(round(sample * 0.05) for sample in decode(said)) + silence(20 * pause)
     ear = LineEar()
     for number in range(2 * (reply + pause)):
@@ -49,7 +50,7 @@ def test_an_echo_that_comes_late_is_waited_for_in_each_reply_anew() -> None:
 
 @pytest.mark.parametrize(("back", "heard"), [(0.0, True), (0.008, False)])
 def test_a_soft_voice_is_heard_at_once_where_nothing_came_back(back: float, heard: bool) -> None:
-    said, soft = a_voice(3.0, seed=2), encode(sample // 30 for sample in decode(a_voice(0.5)))
+    said, soft = syllables(3.0, seed=2), encode(sample // 30 for sample in decode(syllables(0.5)))
     echo = silence(200) + encode(round(sample * back) for sample in decode(said))
     ear, now = LineEar(), 5.0
     for at in range(0, len(said) - FRAME, FRAME):
@@ -68,6 +69,6 @@ def test_quiet_frames_leave_what_is_known_as_it_was() -> None:
     ear, quiet = LineEar(), silence(20)
     before = ear.hears(quiet, 1.0)
     assert ear.hears(quiet, 1.02) is before
-    for number, payload in enumerate(frames(a_voice(0.4))):
+    for number, payload in enumerate(frames(syllables(0.4))):
         ear.rests(from_base64(payload), 1.04 + number * 0.02)
     assert ear.hears(quiet, 3.0).until > 1.04, "a voice was heard while the agent was silent"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from actors.mulaw import decode, encode, silence
 from actors.onset import LOUD_LEAST, PAUSE, ROW, TELLS, TELLS_ALL, Onset
-from tests.kit.voices import a_voice, hum
+from tests.kit.voices import hum
+from transport.loopback.speech import syllables
 
 FRAME = 160
 
@@ -33,18 +34,18 @@ def noise(seconds: float, loud: int, seed: int = 1) -> bytes:
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("loud", [2000, 9000, 20_000])
-def test_a_voice_is_noticed_within_120_ms_and_its_beginning_is_known(seed: int, loud: int) -> None:
+def test_syllables_is_noticed_within_120_ms_and_its_beginning_is_known(seed: int, loud: int) -> None:
     onset = Onset()
     now, _ = listen(onset, silence(1000))
-    _, noticed = listen(onset, a_voice(1.0, seed=seed, loud=loud), now)
+    _, noticed = listen(onset, syllables(1.0, seed=seed, loud=loud), now)
     assert noticed[0] - now <= 0.12 + 1e-6 if loud > 2000 else noticed
     assert onset.began is not None
     assert onset.began - now <= 0.1
 
 
-def test_a_voice_is_over_a_little_after_its_last_frame() -> None:
+def test_syllables_is_over_a_little_after_its_last_frame() -> None:
     onset = Onset()
-    now, _ = listen(onset, a_voice(0.5))
+    now, _ = listen(onset, syllables(0.5))
     assert onset.speaking(now)
     assert onset.speaking(now + PAUSE - 0.05)
     assert not onset.speaking(now + PAUSE)
@@ -54,7 +55,7 @@ def test_who_speaks_over_a_line_that_hums_is_noticed() -> None:
     onset = Onset()
     now, noticed = listen(onset, noise(2.0, 60))
     assert noticed == []
-    assert listen(onset, a_voice(1.0), now)[1]
+    assert listen(onset, syllables(1.0), now)[1]
 
 
 @pytest.mark.parametrize("loud", [900, 3000])
@@ -78,7 +79,7 @@ def chords(seconds: float, loud: int = 3000) -> bytes:
 
 @functools.cache
 def room() -> bytes:
-    voices = [decode(a_voice(2.0, seed=seed, loud=2000)) for seed in range(5)]
+    voices = [decode(syllables(2.0, seed=seed, loud=2000)) for seed in range(5)]
     return encode(map(sum, zip(*voices, strict=True)))
 
 
@@ -102,7 +103,7 @@ def test_what_does_not_fall_as_speech_does_is_known_and_belongs_to_the_line(soun
 def test_speech_falls_and_rises_and_does_not_belong_to_the_line(seed: int) -> None:
     onset = Onset()
     now, _ = listen(onset, silence(1000))
-    now, _ = listen(onset, a_voice(TELLS_ALL * 0.02 + 1.0, seed=seed), now)
+    now, _ = listen(onset, syllables(TELLS_ALL * 0.02 + 1.0, seed=seed), now)
     assert onset.speaking(now)
     assert not onset.steady
 
@@ -114,7 +115,7 @@ def test_music_is_known_as_such() -> None:
     assert onset.steady
 
 
-def test_nothing_is_said_of_a_voice_that_was_heard_too_shortly_to_tell() -> None:
+def test_nothing_is_said_of_syllables_that_was_heard_too_shortly_to_tell() -> None:
     onset = Onset()
     now, _ = listen(onset, silence(1000))
     listen(onset, chords((TELLS - 2) * 0.02), now)
@@ -125,17 +126,17 @@ def test_who_speaks_over_a_noise_that_began_meanwhile_is_heard() -> None:
     onset = Onset()
     now, _ = listen(onset, silence(1000))
     now, _ = listen(onset, many_voices(2.0), now)
-    behind, voice = decode(many_voices(1.5)), decode(a_voice(1.5, seed=7, loud=20_000))
+    behind, voice = decode(many_voices(1.5)), decode(syllables(1.5, seed=7, loud=20_000))
     both = encode(max(-32000, min(32000, one + other)) for one, other in zip(behind, voice, strict=True))
     now, noticed = listen(onset, both, now)
     assert noticed
     assert not onset.steady
 
 
-def test_a_voice_that_comes_out_of_the_quiet_is_noticed_after_three_frames() -> None:
+def test_syllables_that_comes_out_of_the_quiet_is_noticed_after_three_frames() -> None:
     onset = Onset()
     now, _ = listen(onset, silence(1000))
-    assert listen(onset, a_voice(0.3, seed=2), now)[1][0] - now == pytest.approx(ROW * 0.02)
+    assert listen(onset, syllables(0.3, seed=2), now)[1][0] - now == pytest.approx(ROW * 0.02)
 
 
 def test_what_dies_away_as_a_key_does_is_no_voice_after_three_frames() -> None:
@@ -146,7 +147,7 @@ def test_what_dies_away_as_a_key_does_is_no_voice_after_three_frames() -> None:
 
 
 def a_soft_voice(seconds: float) -> bytes:
-    return encode(sample // 30 for sample in decode(a_voice(seconds)))
+    return encode(sample // 30 for sample in decode(syllables(seconds)))
 
 
 def test_a_soft_voice_is_noticed_where_less_is_known_to_be_one() -> None:

@@ -16,8 +16,7 @@ from pathlib import Path
 import attrs
 
 from actors.mulaw import decode, encode
-from tests.kit.voices import RATE, a_voice
-from transport.loopback.speech import line
+from transport.loopback.speech import RATE, line, syllables
 from transport.prompt_voice import resample
 
 LOUD, USUAL, QUIET = -16.0, -26.0, -36.0
@@ -73,17 +72,19 @@ _SHORT = {"uh-huh": ("Uh-huh.", 0.42), "okay": ("Okay.", 0.38), "right": ("Right
 def _floor() -> Iterator[Sound]:
     for level in (LOUD, USUAL, QUIET):
         for words, seconds, seed in ((SENTENCE, 2.2, 1), (SENTENCE, 1.6, 2), (STOP, 0.45, 3), (WAIT, 0.8, 4)):
-            yield _voice(f"{words} {level:.0f} dB", "floor", _samples(a_voice(seconds, seed)), level, words, takes=True)
+            yield _voice(
+                f"{words} {level:.0f} dB", "floor", _samples(syllables(seconds, seed)), level, words, takes=True
+            )
     for snr in (20, 10):
         for noise, behind in ((_fan, "fan"), (_babble, "babble")):
-            voice = at_level(_samples(a_voice(2.0, 5)), USUAL)
+            voice = at_level(_samples(syllables(2.0, 5)), USUAL)
             yield _before(f"{SENTENCE} {behind} {snr} dB below", "floor in noise", voice, noise, snr, SENTENCE)
 
 
 def _listeners() -> Iterator[Sound]:
     for level in (LOUD, USUAL):
         for seed, (name, (words, seconds)) in enumerate(_SHORT.items()):
-            voice = _samples(a_voice(seconds, 20 + seed))
+            voice = _samples(syllables(seconds, 20 + seed))
             yield _voice(f"{name} {level:.0f} dB", "listener", voice, level, words)
 
 
@@ -113,7 +114,7 @@ def _echoes() -> Iterator[Sound]:
             yield Sound(name, "echo", takes=False, echo_gain=gain, echo_delay=delay)
         for delay, words, seconds, level in ((0.3, SENTENCE, 2.0, USUAL), (0.7, WAIT, 0.8, LOUD)):
             name = f"{words} through echo {gain} after {delay * 1000:.0f} ms"
-            said = _voice(name, "floor in echo", _samples(a_voice(seconds, 9)), level, words, takes=True)
+            said = _voice(name, "floor in echo", _samples(syllables(seconds, 9)), level, words, takes=True)
             yield attrs.evolve(said, echo_gain=gain, echo_delay=delay)
 
 
@@ -264,7 +265,7 @@ def _traffic(chance: random.Random, seconds: float) -> Samples:
 
 def _babble(chance: random.Random, seconds: float) -> Samples:
     """Six people in the room."""
-    voices = [_samples(a_voice(seconds + 0.3, chance.randrange(10**6))) for _ in range(6)]
+    voices = [_samples(syllables(seconds + 0.3, chance.randrange(10**6))) for _ in range(6)]
     size = round(seconds * RATE)
     return [sum(voice[index + 300 * number] for number, voice in enumerate(voices)) for index in range(size)]
 

@@ -14,8 +14,8 @@ from actors.handover import Handover
 from actors.ledger import HeardLedger
 from actors.mailbox import Mailbox
 from actors.messages import Before, Disposition, Floor
+from actors.model_lines import ModelLines
 from actors.notebook import CallRecord
-from actors.realtime_link import RealtimeLink
 from actors.reply_desk import ReplyDesk
 from actors.waiting import CallerWait, Rung
 from transport import cli
@@ -33,8 +33,10 @@ LONG_SEEDS = range(8000, 8006)
 
 
 def a_plan(seed: int, *faults: Fault, flow: str = "appointment", bystanders: int = 0) -> Plan:
-    """The caller and the model of `seed`, with these faults."""
-    return attrs.evolve(plan_of(seed), flow=flow, faults=faults, bystanders=bystanders)
+    """The caller, who hisses, and the model of `seed`, with these faults."""
+    plan = plan_of(seed)
+    acts = tuple(attrs.evolve(act, voiced=False) for act in plan.acts)
+    return attrs.evolve(plan, flow=flow, acts=acts, faults=faults, bystanders=bystanders)
 
 
 ONCE_WRONG = {
@@ -52,8 +54,8 @@ ONCE_WRONG = {
         ),
         (Fault("server_drains", 9.95, 9.6),),
     ),
-    "what the caller said over the agent to a session that was dying was lost": attrs.evolve(
-        plan_of(554), flow="after_hours", faults=(Fault("model_half_open", 18.53, 11.2),), bystanders=0
+    "what the caller said over the agent to a session that was dying was lost": a_plan(
+        554, Fault("model_half_open", 18.53, 11.2), flow="after_hours"
     ),
     "the caller was speaking when the session was lost, and there was no other for long: no filler": a_plan(
         65, Fault("model_away", 9.42, 8.87)
@@ -186,7 +188,7 @@ EXPIRES = Plan(60046, "after_hours", (Act("say", "Thank you."),), (Fault("model_
 def test_a_session_may_last_to_its_end_only_if_no_other_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     away = (*EXPIRES.faults, Fault("model_away", 16.81, 6.0))
     assert simulate(attrs.evolve(EXPIRES, faults=away)).wrong == ()
-    monkeypatch.setattr(RealtimeLink, "_prepare_due", lambda self: float("inf"))
+    monkeypatch.setattr(ModelLines, "prepare_due", lambda self: float("inf"))
     assert noticed(EXPIRES, "the model complains: ['session_expired']")
 
 

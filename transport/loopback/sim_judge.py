@@ -23,7 +23,6 @@ from transport.loopback.playback import Heard
 from transport.loopback.session_log import SessionLog
 from transport.loopback.sim_faults import model_faults, settings_of, store_slowness, wire_faults
 from transport.loopback.sim_plan import OF_ALL, Act, Plan
-from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamLog
 from transport.loopback.wire import AGAIN
 from transport.loopback.world import World
@@ -428,9 +427,9 @@ def turns_of(party: Party) -> list[Turn]:
 
 
 def words_in(audio: bytes, acts: tuple[Act, ...]) -> str:
-    """The words whose murmur is in `audio`."""
-    said = [(number, act.words) for number, act in enumerate(acts) if act.what in {"say", "interrupt"}]
-    heard = [words for number, words in said if _some_of(murmur(words, seed=number), audio)]
+    """The words whose sound is in `audio`."""
+    said = [(number, act) for number, act in enumerate(acts) if act.what in {"say", "interrupt"}]
+    heard = [act.words for number, act in said if _some_of(act.sound(number), audio)]
     return " ".join(heard) or NO_WORDS
 
 

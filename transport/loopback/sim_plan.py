@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import attrs
 
 from transport.loopback.script import Call, Reply, Speech, Text
-from transport.loopback.speech import murmur
+from transport.loopback.speech import murmur, voiced
 
 FLOWS = ("appointment", "after_hours")
 PHRASES = (
@@ -96,6 +96,12 @@ class Act:
     what: str
     words: str = ""
     seconds: float = 0.0
+    voiced: bool = False
+    """Whether it sounds like speech. If not, it is a hiss to every ear but the model's."""
+
+    def sound(self, number: int) -> bytes:
+        """What the caller says as act `number`; µ-law."""
+        return voiced(self.words, number) if self.voiced else murmur(self.words, number)
 
 
 @attrs.frozen
@@ -146,8 +152,12 @@ def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
         Fault(kind, round(chance.uniform(0.5, 40.0), 2), round(chance.uniform(0.2, 12.0), 2))
         for kind in chance.sample(kinds, wanted)
     ]
+    flow = chance.choice(FLOWS)
+    if kinds == FIRST_KINDS:
+        return Plan(seed, flow, tuple(acts), tuple(faults))
     bystanders = random.Random(f"bystanders {seed}").choices((0, 1, 2), (5, 2, 1))[0]
-    return Plan(seed, chance.choice(FLOWS), tuple(acts), tuple(faults), bystanders if kinds != FIRST_KINDS else 0)
+    speaks = random.Random(f"voice {seed}").random() < 0.5
+    return Plan(seed, flow, tuple(attrs.evolve(act, voiced=speaks) for act in acts), tuple(faults), bystanders)
 
 
 def bystander_of(seed: int, number: int) -> tuple[float, tuple[Act, ...]]:

@@ -24,7 +24,6 @@ from transport.loopback.scenario import CALLER, HUMAN
 from transport.loopback.script import Prompted, Reply, Script
 from transport.loopback.sim_judge import NO_WORDS, Case, Party, client_of, words_in
 from transport.loopback.sim_plan import Act, Plan, bystander_of, plain_reply_of, plan_of, reply_of
-from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamFaults
 from transport.loopback.timeline import Timeline
 from transport.loopback.virtual_time import run_virtually
@@ -163,9 +162,9 @@ def _steps(acts: tuple[Act, ...]) -> list[Step]:
     steps: list[Step] = []
     for number, act in enumerate(acts):
         if act.what == "say":
-            steps += [AwaitQuiet(0.6, at_most=14), Speak(murmur(act.words, seed=number), act.words)]
+            steps += [AwaitQuiet(0.6, at_most=14), Speak(act.sound(number), act.words)]
         elif act.what == "interrupt":
-            steps += [AwaitAgent(act.seconds, at_most=14), Speak(murmur(act.words, seed=number), act.words)]
+            steps += [AwaitAgent(act.seconds, at_most=14), Speak(act.sound(number), act.words)]
         elif act.what == "press":
             steps += [AwaitQuiet(0.6, at_most=14), Press(act.words)]
         else:

@@ -1,11 +1,13 @@
 """The recorded lines that the loopback ends speak: 8 kHz µ-law files without a header, and what they say."""
 
+import functools
+import math
 import random
 from importlib.resources import files
 
 import attrs
 
-from actors.mulaw import BYTES_PER_MS
+from actors.mulaw import BYTES_PER_MS, encode
 
 LINES = {
     "caller_hours": "Hello. Could you tell me your opening hours please?",
@@ -57,6 +59,7 @@ def line(name: str) -> Line:
     return Line(name, text, (files("transport.loopback") / "clips" / f"{name}.ulaw").read_bytes())
 
 
+RATE = 1000 * BYTES_PER_MS
 MURMUR_MS_PER_CHARACTER = 60
 MURMUR_AT_LEAST_MS = 400
 
@@ -69,6 +72,32 @@ def murmur(words: str, seed: int = 0) -> bytes:
     ms = max(MURMUR_AT_LEAST_MS, len(words) * MURMUR_MS_PER_CHARACTER)
     loud = random.Random(f"{seed} {words}").randbytes(min(ms, 1000) * BYTES_PER_MS).translate(_LOUD)
     return (loud * (ms // 1000 + 1))[: ms * BYTES_PER_MS]
+
+
+@functools.lru_cache(256)
+def voiced(words: str, seed: int = 0) -> bytes:
+    """As `murmur`, but it rises and falls as speech does: to an ear a murmur is a hiss."""
+    ms = max(MURMUR_AT_LEAST_MS, len(words) * MURMUR_MS_PER_CHARACTER)
+    return syllables(ms / 1000, f"{seed} {words}")
+
+
+def syllables(seconds: float, seed: object = 0, loud: int = 9000) -> bytes:
+    """A hum of a hundred-odd hertz with its overtones, that swells and falls four or so times a second; µ-law bytes."""
+    chance = random.Random(f"voice {seed}")
+    samples: list[int] = []
+    phase = 0.0
+    while len(samples) < seconds * RATE:
+        pitch, length, peak = chance.uniform(110, 190), chance.uniform(0.14, 0.28), chance.uniform(0.45, 1.0)
+        formant = chance.uniform(450, 900)
+        size = round(length * RATE)
+        for number in range(size):
+            phase += 2 * math.pi * pitch / RATE
+            swell = max(0.15, math.sin(math.pi * (number + 1) / (size + 1))) * peak
+            tone = sum(
+                math.sin(k * phase) * math.exp(-(((k * pitch - formant) / 350) ** 2)) for k in range(1, 16)
+            ) + 0.3 * math.sin(phase)
+            samples.append(round(loud * swell * tone / 1.6))
+    return encode(max(-32000, min(32000, sample)) for sample in samples[: round(seconds * RATE)])
 
 
 _LOUD = (bytes([0x90, 0x10, 0x98, 0x18, 0xA0, 0x20]) * 43)[:256]
