@@ -67,6 +67,11 @@ class _History:
         self.last = slot
         self._levels[slot % SLOTS] = level
 
+    def skip(self, slots: int) -> None:
+        """So many frames never came: what follows is later by as much."""
+        if self.last >= 0:
+            self.last += slots
+
     def _jump_to(self, slot: int) -> None:
         if slot > self._newest:
             for missing in range(max(self._newest + 1, slot - SLOTS + 1), slot):
@@ -110,6 +115,10 @@ class Echo:
         self._came.last = -1
         if not self.settled:
             self._quiet, self.loudest = 0, 0.0
+
+    def misses(self, seconds: float) -> None:
+        """So much never came."""
+        self._came.skip(round(seconds / SLOT))
 
     def comes(self, level: float, at: float, *, agent_heard: bool, voice: bool) -> None:
         """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""

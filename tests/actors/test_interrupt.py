@@ -15,6 +15,7 @@ from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
 from actors.mulaw import decode, encode, silence, to_base64
 from tests.kit.voices import a_voice, frames, hum
+from transport.loopback.speech import line
 
 QUIET = to_base64(silence(20))
 FRAME = 0.02
@@ -483,6 +484,23 @@ async def test_the_agent_does_not_interrupt_itself_on_a_line_with_an_echo(
     await wait_all_tasks_blocked()
     assert "yields: SPEECH" not in stage.speaker.doings
     assert True not in stage.judged
+
+
+@pytest.mark.parametrize("lost", [6, 20, 30])
+async def test_frames_of_the_callers_that_are_lost_make_no_voice_of_an_echo(
+    lost: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = line("agent_hours").audio[: 8 * 8000]
+    back = echo_of(said, 0.3, 0.3)
+    for number, payload in enumerate(frames(back)):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        if not 150 <= number < 150 + lost:
+            stage.watcher.overhear(CallerAudio(payload, 120 + number * 20))
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == []
 
 
 async def test_the_end_of_what_was_said_comes_back_after_it_and_is_no_turn_of_the_callers(
