@@ -17,7 +17,7 @@ SLOT = 0.02
 SLOTS = 250
 """Length of the histories: the longest delay, a window, and two seconds that are known before they are played."""
 DELAY_LEAST, DELAY_MOST = 5, 77
-"""Slots between playing and coming back: 100 to 1500 ms, and a frame, which comes when it is over, and what rounding makes of it."""
+"""Slots between playing and coming back: 100 to 1500 ms, and two more, as a frame comes when it is over, and of rounding."""
 WINDOW_LEAST, WINDOW_MOST = 40, 60
 """Slots that are compared. In less than 0.8 s any two people who speak are alike at one delay or another."""
 SOUNDS_LEAST = 20
