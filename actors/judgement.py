@@ -32,7 +32,7 @@ JUST_BEFORE = 1.5
 ECHOED = 0.8
 """Share of the words that must be the agent's."""
 DECIDE_WITHIN = 1.5
-"""Seconds of a suspicion; then it is decided by what there is."""
+"""Seconds of a suspicion; then it is decided by what there is, or, if words are due, `WORDS_WITHIN` later at most."""
 
 _ENGLISH = """
 uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok kay right yeah yep yup yes sure alright all i see got it good great
@@ -129,9 +129,9 @@ class Suspicion:
 
     @property
     def _at_last(self) -> float:
-        """When it is decided by what there is: words that are due are waited for a little longer."""
+        """When it is decided by what there is: words that are due are waited for a little longer, once."""
         due = self.began + DECIDE_WITHIN
-        return due if self.stopped is None or not self.transcribed else max(due, self.stopped + WORDS_WITHIN)
+        return due if self.stopped is None or not self.transcribed else max(due, min(self.stopped, due) + WORDS_WITHIN)
 
     def _nothing_more(self) -> bool:
         """Whether no words will come: there is only the voice to go by."""

@@ -9,11 +9,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.interrupt import QUEUE, BargeIn, InterruptWatcher
-from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS
+from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN
 from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
-from actors.mulaw import decode, encode, silence, to_base64
+from actors.mulaw import BYTES_PER_MS, decode, encode, silence, to_base64
 from tests.kit.voices import a_voice, frames, hum
 from transport.loopback.speech import line
 
@@ -337,6 +337,22 @@ async def test_a_suspicion_is_decided_in_time_whatever_does_not_come(
     await stage.hears(b"", 3.0)
     assert stage.speaker.doings == ["holds", "goes on"]
     assert stage.speaker.did[1][0] - began <= DECIDE_WITHIN + 0.05
+
+
+async def test_one_short_turn_after_another_without_words_puts_the_decision_off_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    began = trio.current_time()
+    for number in range(6):
+        await stage.hears(COUGH[: 100 * BYTES_PER_MS])
+        stage.watcher.inbox.post(SpeechStarted(f"u{number}"))
+        await stage.hears(b"", 0.4)
+        stage.watcher.inbox.post(SpeechStopped(f"u{number}"))
+        await stage.hears(b"", 0.1)
+    await stage.hears(b"", 3.0)
+    went_on = next(at for at, what in stage.speaker.did if what == "goes on")
+    assert went_on - began <= DECIDE_WITHIN + WORDS_WITHIN + 0.1
 
 
 async def test_words_that_come_too_late_take_the_floor_all_the_same(
