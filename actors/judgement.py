@@ -34,12 +34,14 @@ ECHOED = 0.8
 DECIDE_WITHIN = 1.5
 """Seconds of a suspicion; then it is decided by what there is, or, if words are due, `WORDS_WITHIN` later at most."""
 
+SOUNDS = frozenset("uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok".split())
+"""By which listeners say so in any language."""
 _ENGLISH = """
-uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok kay right yeah yep yup yes sure alright all i see got it good great
+kay right yeah yep yup yes sure alright all i see got it good great
 fine nice wow cool perfect exactly true understood um er erm well so and
 """
-LISTENERS_WORDS = {"en": frozenset(_ENGLISH.split())}
-"""Words by which listeners say that they listen, by language."""
+LISTENERS_WORDS = {"en": SOUNDS | frozenset(_ENGLISH.split())}
+"""Words by which listeners say that they listen, by language; of others only the sounds are known."""
 _WORD = re.compile(r"[\w']+")
 
 
@@ -53,7 +55,7 @@ class Verdict(enum.Enum):
 
 def only_listens(text: str, language: str) -> bool:
     """Whether nothing is said in `text` but that somebody listens; also of a text without words."""
-    words = LISTENERS_WORDS.get(language, frozenset[str]())
+    words = LISTENERS_WORDS.get(language, SOUNDS)
     return all(word in words for word in _WORD.findall(text.lower().replace("-", " ")))
 
 

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.interrupt import QUEUE, BargeIn, InterruptWatcher
-from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN
+from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN, only_listens
 from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
@@ -272,6 +272,20 @@ async def test_after_a_listeners_word_the_agent_goes_on(
     assert stage.speaker.doings == ["holds", "goes on"]
     assert stage.judged == [False]
     assert stage.speaker.did[-1][0] - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "listens"),
+    [
+        ("en", "Uh-huh, right.", True),
+        ("en", "Right, stop.", False),
+        ("de", "Mhm.", True),
+        ("fr", "Ah, okay.", True),
+        ("de", "Okay, halt.", False),
+    ],
+)
+def test_the_sounds_of_listeners_are_the_same_in_all_languages(language: str, text: str, listens: bool) -> None:
+    assert only_listens(text, language) is listens
 
 
 @pytest.mark.parametrize("words", ["Stop.", "No", "Wait, okay", "What about Saturday?"])
