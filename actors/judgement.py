@@ -34,12 +34,15 @@ ECHOED = 0.8
 DECIDE_WITHIN = 1.5
 """Seconds of a suspicion; then it is decided by what there is, or, if words are due, `WORDS_WITHIN` later at most."""
 
-SOUNDS = frozenset("uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok".split())
-"""By which listeners say so in any language."""
+_SOUNDS = """
+uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok
+"""
 _ENGLISH = """
 kay right yeah yep yup yes sure alright all i see got it good great
 fine nice wow cool perfect exactly true understood um er erm well so and
 """
+SOUNDS = frozenset(_SOUNDS.split())
+"""By which listeners say so in any language."""
 LISTENERS_WORDS = {"en": SOUNDS | frozenset(_ENGLISH.split())}
 """Words by which listeners say that they listen, by language; of others only the sounds are known."""
 _WORD = re.compile(r"[\w']+")
