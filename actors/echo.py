@@ -14,10 +14,10 @@ import attrs
 
 SLOT = 0.02
 """Seconds: the grain of both histories, a frame. Loudness is the `envelope` here."""
-SLOTS = 160
-"""Length of the histories: the longest delay and a window."""
-DELAY_LEAST, DELAY_MOST = 5, 75
-"""Slots between playing and coming back: 100 to 1500 ms."""
+SLOTS = 250
+"""Length of the histories: the longest delay, a window, and two seconds that are known before they are played."""
+DELAY_LEAST, DELAY_MOST = 5, 77
+"""Slots between playing and coming back: 100 to 1500 ms, and two more, as a frame comes when it is over, and of rounding."""
 WINDOW_LEAST, WINDOW_MOST = 40, 60
 """Slots that are compared. In less than 0.8 s any two people who speak are alike at one delay or another."""
 SOUNDS_LEAST = 20
@@ -27,8 +27,9 @@ ALIKE_LEAST, ALIKE_MOST = 0.88, 0.80
 ALIKE_AGAIN = 0.93
 """The same at the delay that is known: a line that has become louder, and no caller who speaks besides."""
 JITTER = 25
-"""Slots by which frames may be late or early and still follow each other: half a second."""
-QUIET_LINE = 90
+"""Slots by which frames that come may be late or early and still follow each other: half a second. Those that are played are
+where they are: after a pause of the agent's what follows is later."""
+QUIET_LINE = 92
 """Slots in which the agent was heard and nothing came back, after which the line has no echo: the longest delay and a soft
 beginning."""
 QUIET, NOISE_TIMES, NOISE_UP = 8.0, 1.5, 0.1
@@ -45,8 +46,9 @@ def _nothing() -> "array[float]":
 
 @attrs.define
 class _History:
-    """Loudness by slot, the last `SLOTS` of them; 0 where nothing is known."""
+    """Loudness by slot, the last `SLOTS` of them; 0 where nothing is known. `jitter`: slots by which a frame may be off."""
 
+    jitter: int = 1
     last: int = -1
     """The slot of the frame that was put in last; -1: whatever comes next is a new beginning."""
     _newest: int = -1
@@ -56,7 +58,7 @@ class _History:
         """A frame of that loudness, at `at`. On a network frames are late, and then come all at once: they follow each other;
         only what is off by more than that is a new beginning."""
         exact, slot = at / SLOT, self.last + 1
-        if slot <= 0 or not -JITTER < exact - slot < JITTER:
+        if slot <= 0 or not -self.jitter < exact - slot < self.jitter:
             slot = round(exact)
         if slot == self._newest + 1:
             self._newest = slot
@@ -64,6 +66,11 @@ class _History:
             self._jump_to(slot)
         self.last = slot
         self._levels[slot % SLOTS] = level
+
+    def skip(self, slots: int) -> None:
+        """So many frames never came: what follows is later by as much."""
+        if self.last >= 0:
+            self.last += slots
 
     def _jump_to(self, slot: int) -> None:
         if slot > self._newest:
@@ -90,7 +97,7 @@ class Echo:
     delay: int | None = None
     gain: float = 0.0
     _played: _History = attrs.field(factory=_History)
-    _came: _History = attrs.field(factory=_History)
+    _came: _History = attrs.field(factory=lambda: _History(JITTER))
     _quiet: int = 0
     loudest: float = 0.0
     """What came of late at most while nothing came back."""
@@ -108,6 +115,10 @@ class Echo:
         self._came.last = -1
         if not self.settled:
             self._quiet, self.loudest = 0, 0.0
+
+    def misses(self, seconds: float) -> None:
+        """So much never came."""
+        self._came.skip(round(seconds / SLOT))
 
     def comes(self, level: float, at: float, *, agent_heard: bool, voice: bool) -> None:
         """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""

@@ -314,7 +314,7 @@ class Framer:
 
     def speech_until(self, now: float | None = None) -> float:
         """When all the speech received so far will have been played; in the past if the agent is silent."""
-        if not self._waiting:
+        if not self._waiting or (self._waiting < GRAIN and not self._may_be_handed_on()):
             return self._handed_until
         now = trio.current_time() if now is None else now
         return max(self._handed_until, now) + self._waiting / BYTES_PER_SECOND
@@ -442,6 +442,10 @@ class Framer:
     def _no_more_of(self, item: _Item) -> bool:
         """Whether what there is of the item is to be played without waiting for more."""
         return item.complete or any(later.buffer for later in list(self._items)[self._playing + 1 :])
+
+    def _may_be_handed_on(self) -> bool:
+        """Whether what there is of less than a frame is the end of an item; else it waits for more, which may never come."""
+        return any(item.buffer and self._no_more_of(item) for item in self._items)
 
     async def _speak_of(self, item: _Item) -> None:
         """Hands on a frame of `item`, or waits for when it is due: a whole one, or what there is when that would be due."""

@@ -17,6 +17,7 @@ from actors.judgement import LONG, Suspicion, Verdict, echoes, only_listens
 from actors.line_ear import LineEar, LinePort
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
+    BYTES_PER_MS,
     CallerAudio,
     CallerWords,
     Floor,
@@ -37,6 +38,8 @@ LOOK_AGAIN = 0.1
 """Seconds after which it is looked again whether the model heard an echo."""
 LAST_SENTENCE = 60
 """Characters of what is being heard in which a question is still open."""
+LOST_LEAST, LOST_MOST = 10, 500
+"""Milliseconds that are missing between two frames: from as many on one was lost; of more, their times are believed."""
 JUST_NOW = 1.5
 """Seconds in which the model may come to hear what was heard here."""
 
@@ -134,6 +137,8 @@ class InterruptWatcher:
         """Whether the caller said something that waits for the end of what is being said."""
         self._kept_words = ""
         """What of it is known, if it had been held for nothing."""
+        self._next_ms = math.inf
+        """Where in the stream the next frame of the caller's begins, if none is lost."""
         self._model_waits = False
         """Whether the model heard something of which it is not yet known whether it is an echo."""
 
@@ -175,6 +180,10 @@ class InterruptWatcher:
         speaker = self._speaker
         if self._manner is BargeIn.MODEL or speaker is None:
             return
+        missing = event.timestamp_ms - self._next_ms
+        self._next_ms = event.timestamp_ms + len(event.audio) / BYTES_PER_MS
+        if LOST_LEAST <= missing <= LOST_MOST:
+            self._ear.misses(missing / 1000)
         if not self._hears_agent(speaker):
             self._ear.rests(event.audio, trio.current_time())
             return

@@ -32,14 +32,19 @@ JUST_BEFORE = 1.5
 ECHOED = 0.8
 """Share of the words that must be the agent's."""
 DECIDE_WITHIN = 1.5
-"""Seconds of a suspicion; then it is decided by what there is."""
+"""Seconds of a suspicion; then it is decided by what there is, or, if words are due, `WORDS_WITHIN` later at most."""
 
+_SOUNDS = """
+uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok
+"""
 _ENGLISH = """
-uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok kay right yeah yep yup yes sure alright all i see got it good great
+kay right yeah yep yup yes sure alright all i see got it good great
 fine nice wow cool perfect exactly true understood um er erm well so and
 """
-LISTENERS_WORDS = {"en": frozenset(_ENGLISH.split())}
-"""Words by which listeners say that they listen, by language."""
+SOUNDS = frozenset(_SOUNDS.split())
+"""By which listeners say so in any language."""
+LISTENERS_WORDS = {"en": SOUNDS | frozenset(_ENGLISH.split())}
+"""Words by which listeners say that they listen, by language; of others only the sounds are known."""
 _WORD = re.compile(r"[\w']+")
 
 
@@ -53,7 +58,7 @@ class Verdict(enum.Enum):
 
 def only_listens(text: str, language: str) -> bool:
     """Whether nothing is said in `text` but that somebody listens; also of a text without words."""
-    words = LISTENERS_WORDS.get(language, frozenset[str]())
+    words = LISTENERS_WORDS.get(language, SOUNDS)
     return all(word in words for word in _WORD.findall(text.lower().replace("-", " ")))
 
 
@@ -129,9 +134,9 @@ class Suspicion:
 
     @property
     def _at_last(self) -> float:
-        """When it is decided by what there is: words that are due are waited for a little longer."""
+        """When it is decided by what there is: words that are due are waited for a little longer, once."""
         due = self.began + DECIDE_WITHIN
-        return due if self.stopped is None or not self.transcribed else max(due, self.stopped + WORDS_WITHIN)
+        return due if self.stopped is None or not self.transcribed else max(due, min(self.stopped, due) + WORDS_WITHIN)
 
     def _nothing_more(self) -> bool:
         """Whether no words will come: there is only the voice to go by."""

@@ -63,6 +63,10 @@ class LinePort(Protocol):
         """A frame came from the caller while the agent was silent: only what the line itself is like is learned from it."""
         ...
 
+    def misses(self, seconds: float) -> None:
+        """So much of the caller's was lost on its way, and the frame that comes next is the one after that."""
+        ...
+
     def only_echo(self, now: float) -> bool | None:
         """Whether nothing was heard of late but the agent, coming back; None: too little was heard to tell."""
         ...
@@ -115,6 +119,10 @@ class LineEar:
         """See `LinePort`."""
         self._echo.rests()
         self._onset.hear(audio, now)
+
+    def misses(self, seconds: float) -> None:
+        """See `LinePort`."""
+        self._echo.misses(seconds)
 
     def only_echo(self, now: float) -> bool | None:
         """See `LinePort`."""

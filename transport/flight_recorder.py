@@ -431,6 +431,9 @@ class _Ear:
     def rests(self, audio: bytes, now: float) -> None:
         self._inner.rests(audio, now)
 
+    def misses(self, seconds: float) -> None:
+        self._inner.misses(seconds)
+
     def only_echo(self, now: float) -> bool | None:
         only = self._inner.only_echo(now)
         self._recorder.write(IN, "line", "only_echo", only, harmless=True)

@@ -251,6 +251,9 @@ class ReplayedEar:
     def rests(self, audio: bytes, now: float) -> None:
         """See `LinePort`."""
 
+    def misses(self, seconds: float) -> None:
+        """See `LinePort`."""
+
     def only_echo(self, now: float) -> bool | None:
         """See `LinePort`."""
         return self._only_echo.popleft() if self._only_echo else False

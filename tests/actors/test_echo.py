@@ -30,7 +30,7 @@ def run(echo: Echo, played: list[float], came: list[float]) -> None:
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.3, 0.8])
-@pytest.mark.parametrize("delay", [6, 20, 55, 74])
+@pytest.mark.parametrize("delay", [6, 20, 55, 76])
 def test_the_delay_and_the_loudness_of_an_echo_are_learned(delay: int, gain: float) -> None:
     said = syllables(4.0, seed=delay)
     echo = Echo()
@@ -51,6 +51,40 @@ def test_an_echo_is_known_on_a_network_that_is_late_and_then_quick() -> None:
         late = number // 15 * 15 + 14 if 60 <= number < 120 else number  # four times fifteen frames at once
         echo.comes(came[number], late * SLOT, agent_heard=True, voice=came[number] > 12)
     assert echo.compare(0.8)
+    assert echo.delay == pytest.approx(delay, abs=1)
+
+
+def learned(said: bytes, gain: float, delay: int) -> Echo:
+    """A line whose echo is known after three seconds."""
+    echo = Echo()
+    run(echo, levels(said)[:150], ([0.0] * delay + levels(softer(said, gain)))[:150])
+    assert echo.compare(0.8)
+    return echo
+
+
+@pytest.mark.parametrize("silent_for", [3, 12, 24, 40])
+def test_after_a_pause_of_the_agents_its_echo_is_still_known(silent_for: int) -> None:
+    said, gain, delay = (CLIPS / "agent_hours.ulaw").read_bytes(), 0.3, 20
+    echo = learned(said, gain, delay)
+    back = levels(said)[:150] + [0.0] * silent_for + levels(said)[150:]
+    returns = [0.0] * delay + [level * gain**0.5 for level in back]
+    for number in range(150, 450):
+        if not 150 <= number < 150 + silent_for:
+            echo.plays(back[number], number * SLOT)
+        echo.comes(returns[number], number * SLOT, agent_heard=True, voice=True)
+        assert echo.explains(returns[number]), number
+
+
+def test_what_is_known_of_long_before_it_is_played_hides_no_echo() -> None:
+    said, gain, delay, ahead = syllables(8.0, seed=7), 0.3, 70, 100
+    echo, out = Echo(), levels(said)
+    back = [0.0] * delay + levels(softer(said, gain))
+    for number in range(ahead):
+        echo.plays(out[number], number * SLOT)
+    for number in range(220):
+        echo.plays(out[number + ahead], (number + ahead) * SLOT)
+        echo.comes(back[number], number * SLOT, agent_heard=True, voice=back[number] > 12)
+    assert echo.compare(1.2)
     assert echo.delay == pytest.approx(delay, abs=1)
 
 

@@ -684,3 +684,16 @@ async def test_a_reply_too_long_to_keep_is_cut_off_and_noted_once(autojump_clock
         speaker.say("b", ms(100, b"b"), "r2")
         await speaker.heard()
         assert speaker.carrier.sound().endswith(ms(100, b"b"))
+
+
+async def test_what_is_less_than_a_frame_is_no_speech_to_come_while_nothing_follows_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_speaker() as speaker:
+        speaker.say("a", ms(1015), end=False)
+        await trio.sleep(5)
+        assert speaker.framer.speech_until() - speaker.began == pytest.approx(1.0, abs=0.02)
+        assert not speaker.framer.audible()
+        assert speaker.framer.unheard_seconds() == 0
+        speaker.post(ItemEnded("r1", "a"), ReplyEnded("r1", ReplyStatus.COMPLETED))
+        assert await speaker.heard() == pytest.approx(5.015, abs=0.02)

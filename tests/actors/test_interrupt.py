@@ -9,13 +9,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.interrupt import QUEUE, BargeIn, InterruptWatcher
-from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS
+from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN, only_listens
 from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
-from actors.mulaw import decode, encode, silence, to_base64
+from actors.mulaw import BYTES_PER_MS, decode, encode, silence, to_base64
 from tests.kit.voices import frames, hum
-from transport.loopback.speech import syllables
+from transport.loopback.speech import line, syllables
 
 QUIET = to_base64(silence(20))
 FRAME = 0.02
@@ -274,6 +274,20 @@ async def test_after_a_listeners_word_the_agent_goes_on(
     assert stage.speaker.did[-1][0] - began < 1.0
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "listens"),
+    [
+        ("en", "Uh-huh, right.", True),
+        ("en", "Right, stop.", False),
+        ("de", "Mhm.", True),
+        ("fr", "Ah, okay.", True),
+        ("de", "Okay, halt.", False),
+    ],
+)
+def test_the_sounds_of_listeners_are_the_same_in_all_languages(language: str, text: str, listens: bool) -> None:
+    assert only_listens(text, language) is listens
+
+
 @pytest.mark.parametrize("words", ["Stop.", "No", "Wait, okay", "What about Saturday?"])
 async def test_a_short_word_that_says_something_takes_the_floor_as_soon_as_it_is_known(
     words: str, autojump_clock: MockClock, nursery: trio.Nursery
@@ -337,6 +351,22 @@ async def test_a_suspicion_is_decided_in_time_whatever_does_not_come(
     await stage.hears(b"", 3.0)
     assert stage.speaker.doings == ["holds", "goes on"]
     assert stage.speaker.did[1][0] - began <= DECIDE_WITHIN + 0.05
+
+
+async def test_one_short_turn_after_another_without_words_puts_the_decision_off_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    began = trio.current_time()
+    for number in range(6):
+        await stage.hears(COUGH[: 100 * BYTES_PER_MS])
+        stage.watcher.inbox.post(SpeechStarted(f"u{number}"))
+        await stage.hears(b"", 0.4)
+        stage.watcher.inbox.post(SpeechStopped(f"u{number}"))
+        await stage.hears(b"", 0.1)
+    await stage.hears(b"", 3.0)
+    went_on = next(at for at, what in stage.speaker.did if what == "goes on")
+    assert went_on - began <= DECIDE_WITHIN + WORDS_WITHIN + 0.1
 
 
 async def test_words_that_come_too_late_take_the_floor_all_the_same(
@@ -484,6 +514,23 @@ async def test_the_agent_does_not_interrupt_itself_on_a_line_with_an_echo(
     await wait_all_tasks_blocked()
     assert "yields: SPEECH" not in stage.speaker.doings
     assert True not in stage.judged
+
+
+@pytest.mark.parametrize("lost", [6, 20, 30])
+async def test_frames_of_the_callers_that_are_lost_make_no_voice_of_an_echo(
+    lost: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = line("agent_hours").audio[: 8 * 8000]
+    back = echo_of(said, 0.3, 0.3)
+    for number, payload in enumerate(frames(back)):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        if not 150 <= number < 150 + lost:
+            stage.watcher.overhear(CallerAudio(payload, 120 + number * 20))
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == []
 
 
 async def test_the_end_of_what_was_said_comes_back_after_it_and_is_no_turn_of_the_callers(
