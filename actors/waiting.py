@@ -230,9 +230,7 @@ class CallerWait:
 
     def _filler_due(self) -> float:
         """The caller hears nothing, and the silence must not last."""
-        if (
-            self._probed_at is not None and self._spoke_unnoticed and not self.fillers
-        ):  # it took no notice of their words
+        if self._probed_at is not None and not self._doubting and not self.fillers:  # it took no notice of their words
             return self._probed_at + PROBE_PATIENCE
         if not self.waits or self.desk.wish_blocked_by_caller or self.fillers >= FILLERS_AT_MOST:
             return math.inf

@@ -405,6 +405,20 @@ async def test_what_is_loud_over_the_agent_makes_nobody_wait_but_a_model_that_sa
     assert fillers(desk) == []
 
 
+async def test_a_noise_that_outlasts_the_agents_speech_brings_no_filler_while_a_slow_model_has_not_answered_yet(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    began = trio.current_time()
+    desk.speech_until = began + 1
+    await desk.caller(2300)
+    session.push(SessionAgreed(agreed_to(SESSION)))
+    await wait_all_tasks_blocked()
+    assert [at - began for at in session.times(Probe)] == pytest.approx([NOTICED_WITHIN], abs=0.03)
+    assert fillers(desk) == []
+
+
 async def test_what_is_loud_over_the_agent_on_a_line_that_echoes_is_no_question(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
