@@ -10,7 +10,7 @@ import trio
 
 from actors.caller_lane import CallerLane, frames
 from actors.contested import ContestedTurns
-from actors.ear import Ear
+from actors.ear import SPEECH_MS, SYLLABLE_MS, Ear
 from actors.handover import Handover
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
@@ -207,7 +207,7 @@ class RealtimeLink:
         """Whether the caller's turn is over, and no reply was asked for or has begun since."""
         self._go_on_at = math.inf
         """When the model is to go on with what it owes, if it hears no turn in what the session before left unheard."""
-        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
+        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear(SYLLABLE_MS)
         self._wait = CallerWait(limits.silence, self._turns.silence_ms / 1000, self._desk, self._ear, self._over)
         self._fresh()
         self._left = self._handover
@@ -225,12 +225,12 @@ class RealtimeLink:
         turns = self._config.turn_detection
         return ReplyDesk(turns.create_response, turns.interrupt_response)
 
-    def _new_ear(self) -> Ear:
-        return Ear(self._turns.silence_ms / 1000 + PAUSE_MARGIN)
+    def _new_ear(self, least_ms: int = SPEECH_MS) -> Ear:
+        return Ear(self._turns.silence_ms / 1000 + PAUSE_MARGIN, least_ms)
 
     def _fresh(self) -> None:
         """What is known of a session when it begins."""
-        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
+        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear(SYLLABLE_MS)
         self._wait.session_begins(self._desk, self._ear, self._over)
         self._handover = Handover(frames(self._limits.hold_back))
         self._items: set[str] = set()
@@ -346,6 +346,8 @@ class RealtimeLink:
     def _let_go(self, *, planned: bool) -> bool:
         """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
         now, unanswered = trio.current_time(), self._ear.unanswered_since
+        if unanswered is None:
+            unanswered = self._over.unanswered_since
         waited = self._wait.waits
         if (began := self._suspected()) is not None:
             self._handover.unnoticed_since(began)
@@ -358,6 +360,7 @@ class RealtimeLink:
         self._gap_ear = self._new_ear()
         if not waited and self._left.unheard():  # in the middle of what the caller was saying
             self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
+        self._changed.set()
         self._mute += waited and not planned
         self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN

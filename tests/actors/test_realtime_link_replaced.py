@@ -1,5 +1,6 @@
 """RealtimeLink replaces a lost session inside the call: the next one knows what was heard, greets nobody, loses no word."""
 
+import math
 from collections.abc import Sequence
 
 import attrs
@@ -55,7 +56,7 @@ from actors.realtime_link import (
     ROLL_OVER_EARLY,
     LinkLimits,
 )
-from actors.waiting import FILLER_SHARE, HEARD_LATE, NOTICED_WITHIN
+from actors.waiting import FILLER_SHARE, FILLERS_AT_MOST, HEARD_LATE, NOTICED_WITHIN
 from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import FakeModel, FakeSession, Place
 
@@ -714,6 +715,53 @@ async def test_a_word_over_the_agents_speech_that_a_dead_session_did_not_hear_is
     assert trio.current_time() - began == pytest.approx(NOTICED_WITHIN + SILENCE / 2, abs=0.05)
     assert [payload for payload in second.heard if payload == LOUD] == [LOUD] * 30
     assert second.said(AskReply) == [], "nobody knows yet whether it was a word"
+
+
+async def test_a_single_short_word_over_the_agents_speech_that_a_dead_session_did_not_hear_is_heard_by_the_next(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(5000))
+    desk.speech_until = trio.current_time() + 5.0
+    await trio.sleep(2)
+    await desk.caller(220)  # as long as the vowel of "Stop"
+    await desk.caller(3000, QUIET)
+    second = await desk.next()
+    assert [payload for payload in second.heard if payload == LOUD] == [LOUD] * 11
+
+
+async def test_who_spoke_over_the_agent_to_a_dead_session_waits_from_the_end_of_its_speech_if_there_is_no_other_session(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    first = await desk.up()
+    desk.model.places = (Place(opens_after=math.inf),)
+    first.speak("r1", "i1", ms(2000))
+    desk.speech_until = trio.current_time() + 2.0
+    await trio.sleep(1.3)
+    await desk.caller(600)
+    turn_ends = SESSION.turn_detection.silence_ms / 1000
+    await trio.sleep(0.1 + turn_ends + FILLER_SHARE * SILENCE)
+    assert [event.times for event in desk.flow.take_all() if isinstance(event, CallerWaits)] == [1]
+
+
+async def test_a_session_that_is_given_up_leaves_no_caller_in_silence_until_there_is_another(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    await desk.up()
+    desk.model.places = (Place(opens_after=math.inf),)
+    await desk.caller(600)
+    heard = [trio.current_time()]
+    while not desk.over.is_set():
+        with trio.move_on_after(SILENCE):
+            while not isinstance(event := await desk.flow.receive(), CallerWaits | LinkLost):
+                pass
+        heard.append(trio.current_time())
+        assert isinstance(event, CallerWaits | LinkLost), f"silence for {SILENCE} s"
+        await wait_all_tasks_blocked()
+    assert len(heard) == 1 + FILLERS_AT_MOST + 1, "fillers, and then the link is lost"
 
 
 @pytest.mark.parametrize("heard", ["nothing", "a noise", "a turn"])
