@@ -351,10 +351,11 @@ class RealtimeLink:
         waited = self._wait.waits
         if (began := self._suspected()) is not None:
             self._handover.unnoticed_since(began)
-        unfinished = self._handover.unfinished()
+        owes, self._go_on_at = self._go_on_at < math.inf, math.inf
+        unfinished = self._handover.unfinished() or (self._unfinished if owes else {})
         for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
-        self._wait.owed = waited and not self._wait.tools_out
+        self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
         self._gap_ear = self._new_ear()

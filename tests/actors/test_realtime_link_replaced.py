@@ -793,6 +793,28 @@ async def test_a_reply_that_broke_off_is_gone_on_with_unless_what_came_meanwhile
     assert second.said(DropItem).count(DropItem("once_back_1")) == went_on
 
 
+@pytest.mark.parametrize("third_after", [0.0, 2.0])
+async def test_a_reply_that_broke_off_is_gone_on_with_although_the_next_session_is_lost_before_it_could(
+    third_after: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, config=MANUAL)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(1000), "Well, you", end=False)
+    desk.speech_until = trio.current_time() + 1.0
+    await trio.sleep(0.1)
+    desk.suspected = trio.current_time()
+    await desk.caller(400)
+    first.lose()
+    second = await desk.next()
+    desk.suspected = None
+    desk.model.places = (Place(opens_after=third_after),)
+    second.lose()
+    third = await desk.next(3)
+    assert third.said(AskReply) == []
+    await trio.sleep(desk.link._wait.turn_ends + HEARD_LATE)
+    assert told(third).count(GO_ON) == len(third.said(AskReply)) == 1
+
+
 KEYS = Tell(Role.CALLER, "[The caller pressed these keys on the telephone: 1]")
 RESULT = "[The result of a tool, which you asked for earlier: ok: True, time: nine]"
 
