@@ -474,6 +474,7 @@ class RealtimeLink:
             await session.send(tell)
             self._items.add(tell.item)
         commands = self._ask() if asks else []
+        self._wait.called = self._wait.called or (self._wait.owed and not asks)
         self._wait.owed = asks  # until it is asked for; if that fails, the next session has to
         for command in commands:
             await session.send(command)

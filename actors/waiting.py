@@ -126,7 +126,7 @@ class CallerWait:
 
     def asked(self, now: float) -> None:
         """A reply is asked for. If it goes with what the caller waits for already, the wait goes on."""
-        if not self.waits and now > self._tools_back + SAME_BREATH:
+        if not self.waits and now > max(self._tools_back + SAME_BREATH, self._heard_late_until):
             self.begins(now)
         self.life, self.owed = now, False
 
@@ -160,10 +160,12 @@ class CallerWait:
     def climbed(self, rung: Rung, now: float) -> None:
         """`rung` was due, and its due is done."""
         if rung is Rung.PROBE:
-            self._probed_at, self._doubting = now, not self._spoke_unnoticed
+            self._probed_at, self._doubting = now, now < self._probe_due
             if self._doubting:
                 self._doubted_at = now
         elif rung is Rung.LIFELESS:
+            if not (self.fillers or self.waits or self.ear.unanswered_since is None):
+                self._since = min(now, self.ear.unanswered_since + self.turn_ends)
             self.owed = self.owed or self._spoke_unnoticed
         elif rung is Rung.INSIST:
             self.desk.insist()
@@ -223,10 +225,15 @@ class CallerWait:
             return math.inf
         if self._probed_at is not None:
             return self._probed_at + self.silence / 2
+        over = None if self.desk.caller_speaks else self.over.unanswered_from
+        doubt = math.inf if over is None else max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART)
+        return min(self._probe_due, doubt)
+
+    @property
+    def _probe_due(self) -> float:
+        """When the model is asked for the caller's words that it has said nothing to."""
         since = self._unended_since if self.ear.unanswered_since is None else self.ear.unanswered_since
-        due = math.inf if since is None else since + self.turn_ends + self.silence / 2
-        over = self.over.unanswered_from
-        return due if over is None else min(due, max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART))
+        return math.inf if since is None else since + self.turn_ends + self.silence / 2
 
     def _filler_due(self) -> float:
         """The caller hears nothing, and the silence must not last."""

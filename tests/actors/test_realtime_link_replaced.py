@@ -746,6 +746,27 @@ async def test_who_spoke_over_the_agent_to_a_dead_session_waits_from_the_end_of_
     assert [event.times for event in desk.flow.take_all() if isinstance(event, CallerWaits)] == [1]
 
 
+@pytest.mark.parametrize("over", [0.0, 1.0])
+async def test_who_spoke_to_a_dead_session_and_waits_is_not_kept_waiting_anew_by_the_next_one(
+    over: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, config=MANUAL)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(2000))
+    desk.speech_until = trio.current_time() + over
+    await trio.sleep(0.4)
+    await desk.caller(600)
+    silent_from = trio.current_time()
+    second = await desk.next()
+    second.push(SpeechStarted("u1"))
+    await desk.caller(500, QUIET)
+    second.push(SpeechStopped("u1"))
+    await second.told(AskReply)
+    while not any(isinstance(event, CallerWaits) for event in desk.flow.take_all()):
+        await trio.sleep(0.05)
+        assert trio.current_time() < silent_from + SILENCE
+
+
 async def test_a_session_that_is_given_up_leaves_no_caller_in_silence_until_there_is_another(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

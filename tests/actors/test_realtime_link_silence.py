@@ -405,18 +405,33 @@ async def test_what_is_loud_over_the_agent_makes_nobody_wait_but_a_model_that_sa
     assert fillers(desk) == []
 
 
+@pytest.mark.parametrize("speech", [0.1, 1.0])
 async def test_a_noise_that_outlasts_the_agents_speech_brings_no_filler_while_a_slow_model_has_not_answered_yet(
-    autojump_clock: MockClock, nursery: trio.Nursery
+    speech: float, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = LinkDesk(nursery)
     session = await desk.up()
     began = trio.current_time()
-    desk.speech_until = began + 1
+    desk.speech_until = began + speech
     await desk.caller(2300)
     session.push(SessionAgreed(agreed_to(SESSION)))
     await wait_all_tasks_blocked()
     assert [at - began for at in session.times(Probe)] == pytest.approx([NOTICED_WITHIN], abs=0.03)
     assert fillers(desk) == []
+
+
+async def test_a_model_that_hears_the_caller_speak_over_the_agent_is_not_asked_whether_it_lives_as_long_as_they_do(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    desk.contested = True
+    desk.speech_until = trio.current_time() + 20
+    await desk.caller(300)
+    session.push(SpeechStarted("u1"))
+    await desk.caller(6000)
+    assert session.said(Probe) == fillers(desk) == []
+    await desk.lost(within=LOST_AFTER)  # it does not hear them fall silent
 
 
 async def test_what_is_loud_over_the_agent_on_a_line_that_echoes_is_no_question(
