@@ -725,7 +725,8 @@ class RealtimeLink:
         now = trio.current_time()
         if self._wait.sign_of_life(now, notices=not isinstance(event, LIFE_ONLY)):
             self._notebook.trouble("model", "it took no notice of what the caller said, and is told of it")
-            self._handover.turn_began(UNNOTICED, now)
+            if not self._desk.caller_speaks:
+                self._handover.turn_began(UNNOTICED, now)
             self._committing = True
             self.inbox.post(CommitTurn())
             self._changed.set()
@@ -949,6 +950,7 @@ class RealtimeLink:
             self._desk.refused()
         elif trouble.code == NOTHING_COMMITTED and self._committing:  # the words are lost, but the caller waits
             self._committing = False
+            self._desk.insist()
             self._handover.turn_over(trio.current_time())
             self.inbox.post(AskReply())
 

@@ -138,20 +138,24 @@ class CallerWait:
     def sign_of_life(self, now: float, *, notices: bool = True) -> bool:
         """The model said something; `notices`: it would have said that also of what the caller says now.
 
-        True: it lives, and is deaf to somebody who spoke and waits. That wait began when the turn should have been over.
+        True: it lives, and is deaf to somebody who spoke and waits, or to their having fallen silent. That wait began when the turn
+        should have been over.
         """
+        asked = self._probed_at is not None and not self._doubting
+        deaf = asked and not notices and self._unended_since is not None
         self.life = now
         since = self.ear.unanswered_since
-        if not notices and since is not None and (self._probed_at is None or self._doubting):
+        if not (notices or deaf or asked or since is None):
             self.over.sign_of_life()
             self._probed_at = None  # what was said since is another question
             return False
-        deaf = not (notices or since is None or self.waits or self.desk.caller_speaks) and self.ear.plain
-        if deaf and since is not None:
+        if not (notices or since is None or self.waits or self.desk.caller_speaks) and self.ear.plain:
             self.ear.vouch()
+            deaf = True
+        if deaf:
             self.owed, self._heard_late_until = True, now + self.turn_ends + HEARD_LATE
             if not self.fillers:
-                self._since = since + self.turn_ends
+                self._since = min(now, (self._last_loud if since is None else since) + self.turn_ends)
         self.ear.sign_of_life()
         self.over.sign_of_life()
         self._probed_at = None
@@ -192,10 +196,13 @@ class CallerWait:
     @property
     def _unended_since(self) -> float | None:
         """Since when nobody speaks though the model heard the caller begin, and has said nothing since; None if it is not so."""
-        last_loud = max(self.ear.last_loud, self.over.last_loud)
-        if not self.desk.caller_speaks or last_loud < self._turn_began - BEFORE_NOTICED:
+        if not self.desk.caller_speaks or self._last_loud < self._turn_began - BEFORE_NOTICED:
             return None
-        return max(last_loud, self.life)
+        return max(self._last_loud, self.life)
+
+    @property
+    def _last_loud(self) -> float:
+        return max(self.ear.last_loud, self.over.last_loud)
 
     @property
     def doubtful(self) -> bool:

@@ -603,6 +603,30 @@ async def test_what_a_deaf_model_took_no_notice_of_is_committed_and_answered_as_
     assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == 1
 
 
+@pytest.mark.parametrize("committed", [True, False], ids=["the turn is taken", "there is nothing to take"])
+async def test_a_turn_that_a_model_which_lives_hears_begin_and_never_end_is_ended_for_it(
+    committed: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    await desk.caller(300)
+    session.push(SpeechStarted("u1"))
+    await desk.caller(1000)
+    nothing = ModelTrouble("input_audio_buffer_commit_empty", "buffer too small", Gravity.BENIGN)
+    with trio.fail_after(SILENCE):
+        await session.told(Probe)
+        session.push(SessionAgreed(agreed_to(MANUAL)))
+        await session.told(CommitTurn)
+        session.push(TurnCommitted("u1") if committed else nothing)
+        await session.told(AskReply)
+    session.push(CallerWords("u1", "When are you open?", True))
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(100)
+    assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == len(session.said(Probe)) == 1
+    assert [event for event in desk.flow.take_all() if isinstance(event, CallerDone)] == [CallerDone("u1")] * committed
+    assert not desk.over.is_set()
+
+
 async def test_the_wait_of_a_caller_whom_the_model_did_not_hear_counts_from_the_end_of_their_turn(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
