@@ -633,6 +633,8 @@ class RealtimeLink:
         self._changed.set()
         if not judged.taken:
             nothing = self._contested.dismiss()
+            if nothing:
+                self._wait.turn_was_none()
             for item, turn in nothing.items():
                 if (
                     turn.words

@@ -115,6 +115,10 @@ class CallerWait:
         """The model heard the caller begin to speak."""
         self._turn_began = now
 
+    def turn_was_none(self) -> None:
+        """That was a noise: it may go on for ever."""
+        self._turn_began = math.inf
+
     def turn_over(self, now: float) -> None:
         """The model heard the caller fall silent. If it heard so late that they wait already, the wait goes on."""
         if now > self._heard_late_until:
@@ -196,9 +200,14 @@ class CallerWait:
     @property
     def _unended_since(self) -> float | None:
         """Since when nobody speaks though the model heard the caller begin, and has said nothing since; None if it is not so."""
-        if not self.desk.caller_speaks or self._last_loud < self._turn_began - BEFORE_NOTICED:
+        if not self._is_heard or self._last_loud < self._turn_began - BEFORE_NOTICED:
             return None
         return max(self._last_loud, self.life)
+
+    @property
+    def _is_heard(self) -> bool:
+        """Whether the model hears the caller speak."""
+        return self.desk.caller_speaks and self._turn_began < math.inf
 
     @property
     def _last_loud(self) -> float:
@@ -232,7 +241,7 @@ class CallerWait:
             return math.inf
         if self._probed_at is not None:
             return self._probed_at + self.silence / 2
-        over = None if self.desk.caller_speaks else self.over.unanswered_from
+        over = None if self._is_heard else self.over.unanswered_from
         doubt = math.inf if over is None else max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART)
         return min(self._probe_due, doubt)
 

@@ -17,6 +17,7 @@ from actors.messages import (
     CallerWords,
     CommitTurn,
     Gravity,
+    Judged,
     ModelEvent,
     ModelTrouble,
     Probe,
@@ -624,6 +625,25 @@ async def test_a_turn_that_a_model_which_lives_hears_begin_and_never_end_is_ende
     await trio.sleep(100)
     assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == len(session.said(Probe)) == 1
     assert [event for event in desk.flow.take_all() if isinstance(event, CallerDone)] == [CallerDone("u1")] * committed
+    assert not desk.over.is_set()
+
+
+async def test_a_noise_over_the_agent_that_a_model_hears_begin_and_never_end_makes_nobody_wait(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    desk.contested = True
+    desk.speech_until = trio.current_time() + 2
+    await desk.caller(300)
+    session.push(SpeechStarted("u1"))
+    await desk.caller(200)
+    desk.link.inbox.post(Judged(taken=False))
+    with trio.move_on_after(30):
+        while True:
+            await session.told(Probe, len(session.said(Probe)) + 1)
+            session.push(SessionAgreed(agreed_to(MANUAL)))
+    assert session.said(CommitTurn) == session.said(AskReply) == fillers(desk) == []
     assert not desk.over.is_set()
 
 
