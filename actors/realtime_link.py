@@ -346,13 +346,14 @@ class RealtimeLink:
     def _let_go(self, *, planned: bool) -> bool:
         """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
         now, unanswered = trio.current_time(), self._ear.unanswered_since
+        going_on, self._go_on_at = self._go_on_at < math.inf, math.inf
+        owes = going_on or (unanswered is not None and self._ear.plain)
         if unanswered is None:
             unanswered = self._over.unanswered_since
         waited = self._wait.waits
         if (began := self._suspected()) is not None:
             self._handover.unnoticed_since(began)
-        owes, self._go_on_at = self._go_on_at < math.inf, math.inf
-        unfinished = self._handover.unfinished() or (self._unfinished if owes else {})
+        unfinished = self._handover.unfinished() or (self._unfinished if going_on else {})
         for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         self._wait.owed = (waited or owes) and not self._wait.tools_out

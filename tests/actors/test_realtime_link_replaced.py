@@ -836,6 +836,28 @@ async def test_a_reply_that_broke_off_is_gone_on_with_although_the_next_session_
     assert told(third).count(GO_ON) == len(third.said(AskReply)) == 1
 
 
+async def test_who_took_the_floor_and_was_heard_by_no_session_is_answered_all_the_same(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery, config=MANUAL)
+    first = await desk.up()
+    first.speak("r1", "i1", ms(5000))
+    await trio.sleep(1)
+    desk.speech_until = trio.current_time() + 4
+    await desk.caller(160)
+    desk.speech_until = trio.current_time()
+    desk.link.inbox.post(Judged(taken=True, heard_from=trio.current_time() - 0.16))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert second.said(AskReply) == [], "the model may hear it yet"
+    with trio.fail_after(SILENCE):
+        await second.told(AskReply)
+    second.speak("r2", "i2", ms(200))
+    await trio.sleep(30)
+    assert len(second.said(AskReply)) == 1
+
+
 KEYS = Tell(Role.CALLER, "[The caller pressed these keys on the telephone: 1]")
 RESULT = "[The result of a tool, which you asked for earlier: ok: True, time: nine]"
 
