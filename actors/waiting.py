@@ -142,8 +142,8 @@ class CallerWait:
     def sign_of_life(self, now: float, *, notices: bool = True) -> bool:
         """The model said something; `notices`: it would have said that also of what the caller says now.
 
-        True: it lives, and is deaf to somebody who spoke and waits, or to their having fallen silent. That wait began when the turn
-        should have been over.
+        True: it lives, and is deaf to somebody who spoke and waits, or to the end of what they said. That wait began when the
+        turn should have been over.
         """
         asked = self._probed_at is not None and not self._doubting
         deaf = asked and not notices and self._unended_since is not None
