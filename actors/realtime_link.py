@@ -508,11 +508,12 @@ class RealtimeLink:
         if self._wait.up:
             self._listen(event, now)
             return
-        if now <= self._speech_until() + ECHO_TAIL:
+        over = now <= self._speech_until() + ECHO_TAIL
+        if over and self._echoing():
             return
         self._gap_ear.listen(event.audio, now)
         if self._gap_ear.unanswered_since == now:
-            if not self._wait.called:
+            if not (over or self._wait.called):
                 self._flow.post(CallerSpoke())
             self._wait.spoke_to_nobody(now)
             self._changed.set()
