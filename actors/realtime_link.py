@@ -214,8 +214,8 @@ class RealtimeLink:
         """What the lost session leaves."""
         self._again: list[CallerAudio | CallerSilence] = []
         """What the next one is to hear once more."""
-        self._gap_ear = self._new_ear()
-        """Listens while there is no session."""
+        self._gap_ear, self._gap_over = self._new_ear(), self._new_ear(SYLLABLE_MS)
+        """They listen while there is no session."""
         self._patience = trio.CancelScope()
         """Cancelled when the caller has waited too long for a session."""
         self._speech_until: Callable[[], float] = lambda: -math.inf
@@ -359,7 +359,7 @@ class RealtimeLink:
         self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
-        self._gap_ear = self._new_ear()
+        self._gap_ear, self._gap_over = self._new_ear(), self._new_ear(SYLLABLE_MS)
         if not waited and self._left.unheard():  # in the middle of what the caller was saying
             self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
         self._changed.set()
@@ -511,8 +511,9 @@ class RealtimeLink:
         over = now <= self._speech_until() + ECHO_TAIL
         if over and self._echoing():
             return
-        self._gap_ear.listen(event.audio, now)
-        if self._gap_ear.unanswered_since == now:
+        ear = self._gap_over if over else self._gap_ear
+        ear.listen(event.audio, now)
+        if ear.unanswered_since == now:
             if not (over or self._wait.called):
                 self._flow.post(CallerSpoke())
             self._wait.spoke_to_nobody(now)

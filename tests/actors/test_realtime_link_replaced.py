@@ -858,9 +858,9 @@ async def test_who_took_the_floor_and_was_heard_by_no_session_is_answered_all_th
     assert len(second.said(AskReply)) == 1
 
 
-@pytest.mark.parametrize("echoing", [False, True])
+@pytest.mark.parametrize(("echoing", "milliseconds"), [(False, 800), (False, 220), (True, 800)])
 async def test_who_speaks_over_the_agents_last_words_while_there_is_no_session_waits_from_the_end_of_them(
-    echoing: bool, autojump_clock: MockClock, nursery: trio.Nursery
+    echoing: bool, milliseconds: int, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = Desk(nursery, config=MANUAL)
     first = await desk.up()
@@ -871,7 +871,7 @@ async def test_who_speaks_over_the_agents_last_words_while_there_is_no_session_w
     await trio.sleep(1.0)
     first.lose()
     await trio.sleep(0.5)
-    await desk.caller(800)
+    await desk.caller(milliseconds)
     await trio.sleep_until(desk.speech_until + FILLER_SHARE * SILENCE + 0.1)
     waits = [event for event in desk.flow.take_all() if isinstance(event, CallerWaits)]
     assert [event.times for event in waits] == [1] * (not echoing)
