@@ -80,6 +80,8 @@ class CallerWait:
     """When the model last said anything, or was asked for something."""
     _turn_began: float = math.inf
     """When the model last heard the caller begin to speak."""
+    _turn_is_none: bool = False
+    """Whether that was judged a noise: it may go on for ever, but a model that says nothing more may be dead."""
     _tools_back: float = -math.inf
     _since: float = -math.inf
     """When this wait began, or a filler was last heard in it."""
@@ -113,11 +115,11 @@ class CallerWait:
 
     def turn_began(self, now: float) -> None:
         """The model heard the caller begin to speak."""
-        self._turn_began = now
+        self._turn_began, self._turn_is_none = now, False
 
     def turn_was_none(self) -> None:
-        """That was a noise: it may go on for ever."""
-        self._turn_began = math.inf
+        """What the model heard begin was a noise."""
+        self._turn_is_none = True
 
     def turn_over(self, now: float) -> None:
         """The model heard the caller fall silent. If it heard so late that they wait already, the wait goes on."""
@@ -146,7 +148,7 @@ class CallerWait:
         turn should have been over.
         """
         asked = self._probed_at is not None and not self._doubting
-        deaf = asked and not notices and self._unended_since is not None
+        deaf = asked and not notices and self._is_heard and self._unended_since is not None
         self.life = now
         since = self.ear.unanswered_since
         if not (notices or deaf or asked or since is None):
@@ -168,7 +170,8 @@ class CallerWait:
     def climbed(self, rung: Rung, now: float) -> None:
         """`rung` was due, and its due is done."""
         if rung is Rung.PROBE:
-            self._probed_at, self._doubting = now, now < self._probe_due
+            noise = self.ear.unanswered_since is None and not self._is_heard
+            self._probed_at, self._doubting = now, noise or now < self._probe_due
             if self._doubting:
                 self._doubted_at = now
         elif rung is Rung.LIFELESS:
@@ -200,14 +203,14 @@ class CallerWait:
     @property
     def _unended_since(self) -> float | None:
         """Since when nobody speaks though the model heard the caller begin, and has said nothing since; None if it is not so."""
-        if not self._is_heard or self._last_loud < self._turn_began - BEFORE_NOTICED:
+        if not self.desk.caller_speaks or self._last_loud < self._turn_began - BEFORE_NOTICED:
             return None
         return max(self._last_loud, self.life)
 
     @property
     def _is_heard(self) -> bool:
         """Whether the model hears the caller speak."""
-        return self.desk.caller_speaks and self._turn_began < math.inf
+        return self.desk.caller_speaks and not self._turn_is_none
 
     @property
     def _last_loud(self) -> float:
