@@ -26,10 +26,12 @@ REST_MS = 5000
 class Ear:
     """Listens to the caller since the model's last sign of life. Times in seconds of the one clock.
 
-    `pause`: silence after which an utterance is over; whoever asks "Hello?" again does not begin to wait anew.
+    `pause`: silence after which an utterance is over; whoever asks "Hello?" again does not begin to wait anew. `least_ms`: loud
+    audio that makes an utterance.
     """
 
     pause: float
+    least_ms: int = SPEECH_MS
     _loud_ms: int = 0
     _last_loud: float = -math.inf
     _first_end: float | None = None
@@ -58,7 +60,7 @@ class Ear:
             self._began = now
         before, self._last_loud = self._loud_ms, now
         self._loud_ms += lasts
-        return before < SPEECH_MS <= self._loud_ms
+        return before < self.least_ms <= self._loud_ms
 
     def heard(self, began: float, now: float) -> None:
         """Somebody else heard the caller speak since `began`, over the agent's voice."""
@@ -98,4 +100,4 @@ class Ear:
         """When the first utterance ended that the model has said nothing to, or was last heard; None if there is none."""
         if self._first_end is not None:
             return self._first_end
-        return self._last_loud if self._loud_ms >= SPEECH_MS else None
+        return self._last_loud if self._loud_ms >= self.least_ms else None

@@ -10,7 +10,7 @@ import trio
 
 from actors.caller_lane import CallerLane, frames
 from actors.contested import ContestedTurns
-from actors.ear import Ear
+from actors.ear import SPEECH_MS, SYLLABLE_MS, Ear
 from actors.handover import Handover
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
@@ -194,15 +194,15 @@ class RealtimeLink:
         """Whether the caller's turn is over, and no reply was asked for or has begun since."""
         self._go_on_at = math.inf
         """When the model is to go on with what it owes, if it hears no turn in what the session before left unheard."""
-        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
+        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear(SYLLABLE_MS)
         self._wait = CallerWait(limits.silence, self._turns.silence_ms / 1000, self._desk, self._ear, self._over)
         self._fresh()
         self._left = self._handover
         """What the lost session leaves."""
         self._again: list[CallerAudio | CallerSilence] = []
         """What the next one is to hear once more."""
-        self._gap_ear = self._new_ear()
-        """Listens while there is no session."""
+        self._gap_ear, self._gap_over = self._new_ear(), self._new_ear(SYLLABLE_MS)
+        """They listen while there is no session."""
         self._patience = trio.CancelScope()
         """Cancelled when the caller has waited too long for a session."""
         self._speech_until: Callable[[], float] = lambda: -math.inf
@@ -226,12 +226,12 @@ class RealtimeLink:
         turns = self._config.turn_detection
         return ReplyDesk(turns.create_response, turns.interrupt_response)
 
-    def _new_ear(self) -> Ear:
-        return Ear(self._turns.silence_ms / 1000 + PAUSE_MARGIN)
+    def _new_ear(self, least_ms: int = SPEECH_MS) -> Ear:
+        return Ear(self._turns.silence_ms / 1000 + PAUSE_MARGIN, least_ms)
 
     def _fresh(self) -> None:
         """What is known of a session when it begins."""
-        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
+        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear(SYLLABLE_MS)
         self._wait.session_begins(self._desk, self._ear, self._over)
         self._handover = Handover(frames(self._limits.hold_back))
         self._items: set[str] = set()
@@ -342,19 +342,23 @@ class RealtimeLink:
     def _let_go(self, *, planned: bool) -> bool:
         """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
         now, unanswered = trio.current_time(), self._ear.unanswered_since
+        going_on, self._go_on_at = self._go_on_at < math.inf, math.inf
+        owes = going_on or (unanswered is not None and self._ear.plain)
+        if unanswered is None:
+            unanswered = self._over.unanswered_since
         waited = self._wait.waits
         if (began := self._suspected()) is not None:
             self._handover.unnoticed_since(began)
-        pending = self._go_on_at < math.inf
-        unfinished = self._handover.unfinished() or (self._unfinished if pending else {})
+        unfinished = self._handover.unfinished() or (self._unfinished if going_on else {})
         for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
-        self._wait.owed = (waited or pending) and not self._wait.tools_out
+        self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
-        self._gap_ear = self._new_ear()
+        self._gap_ear, self._gap_over = self._new_ear(), self._new_ear(SYLLABLE_MS)
         if not waited and self._left.unheard():  # in the middle of what the caller was saying
             self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
+        self._changed.set()
         self._mute += waited and not planned
         self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
@@ -420,6 +424,7 @@ class RealtimeLink:
             await session.send(tell)
             self._items.add(tell.item)
         commands = self._ask() if asks else []
+        self._wait.called = self._wait.called or (self._wait.owed and not asks)
         self._wait.owed = asks  # until it is asked for; if that fails, the next session has to
         for command in commands:
             await session.send(command)
@@ -452,11 +457,13 @@ class RealtimeLink:
         if self._wait.up:
             self._listen(event, now)
             return
-        if now <= self._speech_until() + ECHO_TAIL:
+        over = now <= self._speech_until() + ECHO_TAIL
+        if over and self._echoing():
             return
-        self._gap_ear.listen(event.audio, now)
-        if self._gap_ear.unanswered_since == now:
-            if not self._wait.called:
+        ear = self._gap_over if over else self._gap_ear
+        ear.listen(event.audio, now)
+        if ear.unanswered_since == now:
+            if not (over or self._wait.called):
                 self._flow.post(CallerSpoke())
             self._wait.spoke_to_nobody(now)
             self._changed.set()
@@ -578,6 +585,8 @@ class RealtimeLink:
         self._changed.set()
         if not judged.taken:
             nothing = self._contested.dismiss()
+            if nothing:
+                self._wait.turn_was_none()
             for item, turn in nothing.items():
                 if (
                     turn.words
@@ -661,7 +670,8 @@ class RealtimeLink:
         now = trio.current_time()
         if self._wait.sign_of_life(now, notices=not isinstance(event, LIFE_ONLY)):
             self._notebook.trouble("model", "it took no notice of what the caller said, and is told of it")
-            self._handover.turn_began(UNNOTICED, now)
+            if not self._desk.caller_speaks:
+                self._handover.turn_began(UNNOTICED, now)
             self._committing = True
             self.inbox.post(CommitTurn())
             self._changed.set()
@@ -885,6 +895,7 @@ class RealtimeLink:
             self._desk.refused()
         elif trouble.code == NOTHING_COMMITTED and self._committing:  # the words are lost, but the caller waits
             self._committing = False
+            self._desk.insist()
             self._handover.turn_over(trio.current_time())
             self.inbox.post(AskReply())
 

@@ -80,6 +80,8 @@ class CallerWait:
     """When the model last said anything, or was asked for something."""
     _turn_began: float = math.inf
     """When the model last heard the caller begin to speak."""
+    _turn_is_none: bool = False
+    """Whether that was judged a noise: it may go on for ever, but a model that says nothing more may be dead."""
     _tools_back: float = -math.inf
     _since: float = -math.inf
     """When this wait began, or a filler was last heard in it."""
@@ -113,7 +115,11 @@ class CallerWait:
 
     def turn_began(self, now: float) -> None:
         """The model heard the caller begin to speak."""
-        self._turn_began = now
+        self._turn_began, self._turn_is_none = now, False
+
+    def turn_was_none(self) -> None:
+        """What the model heard begin was a noise."""
+        self._turn_is_none = True
 
     def turn_over(self, now: float) -> None:
         """The model heard the caller fall silent. If it heard so late that they wait already, the wait goes on."""
@@ -126,7 +132,7 @@ class CallerWait:
 
     def asked(self, now: float) -> None:
         """A reply is asked for. If it goes with what the caller waits for already, the wait goes on."""
-        if not self.waits and now > self._tools_back + SAME_BREATH:
+        if not self.waits and now > max(self._tools_back + SAME_BREATH, self._heard_late_until):
             self.begins(now)
         self.life, self.owed = now, False
 
@@ -138,20 +144,24 @@ class CallerWait:
     def sign_of_life(self, now: float, *, notices: bool = True) -> bool:
         """The model said something; `notices`: it would have said that also of what the caller says now.
 
-        True: it lives, and is deaf to somebody who spoke and waits. That wait began when the turn should have been over.
+        True: it lives, and is deaf to somebody who spoke and waits, or to the end of what they said. That wait began when the
+        turn should have been over.
         """
+        asked = self._probed_at is not None and not self._doubting
+        deaf = asked and not notices and self._is_heard and self._unended_since is not None
         self.life = now
         since = self.ear.unanswered_since
-        if not notices and since is not None and (self._probed_at is None or self._doubting):
+        if not (notices or deaf or asked or since is None):
             self.over.sign_of_life()
             self._probed_at = None  # what was said since is another question
             return False
-        deaf = not (notices or since is None or self.waits or self.desk.caller_speaks) and self.ear.plain
-        if deaf and since is not None:
+        if not (notices or since is None or self.waits or self.desk.caller_speaks) and self.ear.plain:
             self.ear.vouch()
+            deaf = True
+        if deaf:
             self.owed, self._heard_late_until = True, now + self.turn_ends + HEARD_LATE
             if not self.fillers:
-                self._since = since + self.turn_ends
+                self._since = min(now, (self._last_loud if since is None else since) + self.turn_ends)
         self.ear.sign_of_life()
         self.over.sign_of_life()
         self._probed_at = None
@@ -160,10 +170,13 @@ class CallerWait:
     def climbed(self, rung: Rung, now: float) -> None:
         """`rung` was due, and its due is done."""
         if rung is Rung.PROBE:
-            self._probed_at, self._doubting = now, not self._spoke_unnoticed
+            noise = self.ear.unanswered_since is None and not self._is_heard
+            self._probed_at, self._doubting = now, noise or now < self._probe_due
             if self._doubting:
                 self._doubted_at = now
         elif rung is Rung.LIFELESS:
+            if not (self.fillers or self.waits or self.ear.unanswered_since is None):
+                self._since = min(now, self.ear.unanswered_since + self.turn_ends)
             self.owed = self.owed or self._spoke_unnoticed
         elif rung is Rung.INSIST:
             self.desk.insist()
@@ -190,10 +203,18 @@ class CallerWait:
     @property
     def _unended_since(self) -> float | None:
         """Since when nobody speaks though the model heard the caller begin, and has said nothing since; None if it is not so."""
-        last_loud = max(self.ear.last_loud, self.over.last_loud)
-        if not self.desk.caller_speaks or last_loud < self._turn_began - BEFORE_NOTICED:
+        if not self.desk.caller_speaks or self._last_loud < self._turn_began - BEFORE_NOTICED:
             return None
-        return max(last_loud, self.life)
+        return max(self._last_loud, self.life)
+
+    @property
+    def _is_heard(self) -> bool:
+        """Whether the model hears the caller speak."""
+        return self.desk.caller_speaks and not self._turn_is_none
+
+    @property
+    def _last_loud(self) -> float:
+        return max(self.ear.last_loud, self.over.last_loud)
 
     @property
     def doubtful(self) -> bool:
@@ -223,16 +244,19 @@ class CallerWait:
             return math.inf
         if self._probed_at is not None:
             return self._probed_at + self.silence / 2
+        over = None if self._is_heard else self.over.unanswered_from
+        doubt = math.inf if over is None else max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART)
+        return min(self._probe_due, doubt)
+
+    @property
+    def _probe_due(self) -> float:
+        """When the model is asked for the caller's words that it has said nothing to."""
         since = self._unended_since if self.ear.unanswered_since is None else self.ear.unanswered_since
-        due = math.inf if since is None else since + self.turn_ends + self.silence / 2
-        over = self.over.unanswered_from
-        return due if over is None else min(due, max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART))
+        return math.inf if since is None else since + self.turn_ends + self.silence / 2
 
     def _filler_due(self) -> float:
         """The caller hears nothing, and the silence must not last."""
-        if (
-            self._probed_at is not None and self._spoke_unnoticed and not self.fillers
-        ):  # it took no notice of their words
+        if self._probed_at is not None and not self._doubting and not self.fillers:  # it took no notice of their words
             return self._probed_at + PROBE_PATIENCE
         if not self.waits or self.desk.wish_blocked_by_caller or self.fillers >= FILLERS_AT_MOST:
             return math.inf

@@ -17,6 +17,7 @@ from actors.messages import (
     CallerWords,
     CommitTurn,
     Gravity,
+    Judged,
     ModelEvent,
     ModelTrouble,
     Probe,
@@ -405,6 +406,35 @@ async def test_what_is_loud_over_the_agent_makes_nobody_wait_but_a_model_that_sa
     assert fillers(desk) == []
 
 
+@pytest.mark.parametrize("speech", [0.1, 1.0])
+async def test_a_noise_that_outlasts_the_agents_speech_brings_no_filler_while_a_slow_model_has_not_answered_yet(
+    speech: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    began = trio.current_time()
+    desk.speech_until = began + speech
+    await desk.caller(2300)
+    session.push(SessionAgreed(agreed_to(SESSION)))
+    await wait_all_tasks_blocked()
+    assert [at - began for at in session.times(Probe)] == pytest.approx([NOTICED_WITHIN], abs=0.03)
+    assert fillers(desk) == []
+
+
+async def test_a_model_that_hears_the_caller_speak_over_the_agent_is_not_asked_whether_it_lives_as_long_as_they_do(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    desk.contested = True
+    desk.speech_until = trio.current_time() + 20
+    await desk.caller(300)
+    session.push(SpeechStarted("u1"))
+    await desk.caller(6000)
+    assert session.said(Probe) == fillers(desk) == []
+    await desk.lost(within=LOST_AFTER)  # it does not hear them fall silent
+
+
 async def test_what_is_loud_over_the_agent_on_a_line_that_echoes_is_no_question(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -572,6 +602,49 @@ async def test_what_a_deaf_model_took_no_notice_of_is_committed_and_answered_as_
     assert CallerSaid("u1", "When are you open?", None) in desk.flow.take_all()
     assert not desk.over.is_set()
     assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == 1
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["the turn is taken", "there is nothing to take"])
+async def test_a_turn_that_a_model_which_lives_hears_begin_and_never_end_is_ended_for_it(
+    committed: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    await desk.caller(300)
+    session.push(SpeechStarted("u1"))
+    await desk.caller(1000)
+    nothing = ModelTrouble("input_audio_buffer_commit_empty", "buffer too small", Gravity.BENIGN)
+    with trio.fail_after(SILENCE):
+        await session.told(Probe)
+        session.push(SessionAgreed(agreed_to(MANUAL)))
+        await session.told(CommitTurn)
+        session.push(TurnCommitted("u1") if committed else nothing)
+        await session.told(AskReply)
+    session.push(CallerWords("u1", "When are you open?", True))
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(100)
+    assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == len(session.said(Probe)) == 1
+    assert [event for event in desk.flow.take_all() if isinstance(event, CallerDone)] == [CallerDone("u1")] * committed
+    assert not desk.over.is_set()
+
+
+async def test_a_noise_over_the_agent_that_a_model_hears_begin_and_never_end_makes_nobody_wait(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    desk.contested = True
+    desk.speech_until = trio.current_time() + 2
+    await desk.caller(300)
+    session.push(SpeechStarted("u1"))
+    await desk.caller(200)
+    desk.link.inbox.post(Judged(taken=False))
+    with trio.move_on_after(30):
+        while True:
+            await session.told(Probe, len(session.said(Probe)) + 1)
+            session.push(SessionAgreed(agreed_to(MANUAL)))
+    assert session.said(CommitTurn) == session.said(AskReply) == fillers(desk) == []
+    assert not desk.over.is_set()
 
 
 async def test_the_wait_of_a_caller_whom_the_model_did_not_hear_counts_from_the_end_of_their_turn(
