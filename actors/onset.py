@@ -39,7 +39,7 @@ PAUSE = 0.25
 """Seconds without voice after which an utterance is over."""
 TOGETHER = 0.6
 """Seconds of a gap over which two utterances are listened to as one, when it is to be told whether they are speech."""
-STEADY, STEADY_TIMES = 25, 1.6
+STEADY, STEADY_TIMES = 33, 1.6
 """Frames, and how much they may vary: what does not dip in so long is no speech, but belongs to the line; syllables do."""
 TELLS, TELLS_ALL, KEPT = 37, 50, 75
 """Frames of an utterance from which on it can be told whether it falls as speech does, and from which on that is certain; and

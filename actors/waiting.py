@@ -170,8 +170,7 @@ class CallerWait:
     def climbed(self, rung: Rung, now: float) -> None:
         """`rung` was due, and its due is done."""
         if rung is Rung.PROBE:
-            noise = self.ear.unanswered_since is None and not self._is_heard
-            self._probed_at, self._doubting = now, noise or now < self._probe_due
+            self._probed_at, self._doubting = now, now < self._probe_due
             if self._doubting:
                 self._doubted_at = now
         elif rung is Rung.LIFELESS:
@@ -256,8 +255,11 @@ class CallerWait:
 
     def _filler_due(self) -> float:
         """The caller hears nothing, and the silence must not last."""
-        if self._probed_at is not None and not self._doubting and not self.fillers:  # it took no notice of their words
-            return self._probed_at + PROBE_PATIENCE
+        since = (
+            self._probed_at if self._probed_at is None or not self._doubting else max(self._probed_at, self._probe_due)
+        )
+        if since is not None and since < math.inf and not self.fillers:  # it took no notice of their words
+            return since + PROBE_PATIENCE
         if not self.waits or self.desk.wish_blocked_by_caller or self.fillers >= FILLERS_AT_MOST:
             return math.inf
         return self._quiet_since + self.silence * FILLER_SHARE

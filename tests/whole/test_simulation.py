@@ -33,10 +33,10 @@ LONG_SEEDS = range(8000, 8006)
 
 
 def a_plan(seed: int, *faults: Fault, flow: str = "appointment", bystanders: int = 0) -> Plan:
-    """The caller, who hisses, and the model of `seed`, with these faults."""
+    """The caller of `seed`, who hisses, and its model, with these faults."""
     plan = plan_of(seed)
     acts = tuple(attrs.evolve(act, voiced=False) for act in plan.acts)
-    return attrs.evolve(plan, flow=flow, acts=acts, faults=faults, bystanders=bystanders)
+    return attrs.evolve(plan, flow=flow, acts=acts, faults=faults, bystanders=bystanders, delta_ms=200)
 
 
 ONCE_WRONG = {
@@ -280,6 +280,7 @@ def test_who_speaks_while_there_is_no_session_and_is_left_in_silence_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(CallerWait, "spoke_to_nobody", lambda self, now: None)
+    monkeypatch.setattr(CallerWait, "_filler_due", lambda self: float("inf"))
     assert noticed(a_plan(65, Fault("model_away", 9.42, 8.87)), "s of silence after the caller spoke")
 
 

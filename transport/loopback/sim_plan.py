@@ -114,6 +114,8 @@ class Plan:
     faults: tuple[Fault, ...]
     bystanders: int = 0
     """Other calls in the same world, which have no faults of their own."""
+    delta_ms: int = 200
+    """Audio in one delta of the model's; it need not be whole frames."""
 
     def smaller(self) -> Iterator["Plan"]:
         """The same with one thing less, the largest things first."""
@@ -157,7 +159,9 @@ def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
         return Plan(seed, flow, tuple(acts), tuple(faults))
     bystanders = random.Random(f"bystanders {seed}").choices((0, 1, 2), (5, 2, 1))[0]
     speaks = random.Random(f"voice {seed}").random() < 0.5
-    return Plan(seed, flow, tuple(attrs.evolve(act, voiced=speaks) for act in acts), tuple(faults), bystanders)
+    said = tuple(attrs.evolve(act, voiced=speaks) for act in acts)
+    delta_ms = random.Random(f"delta {seed}").choice((200, 200, 187, 37))
+    return Plan(seed, flow, said, tuple(faults), bystanders, delta_ms)
 
 
 def bystander_of(seed: int, number: int) -> tuple[float, tuple[Act, ...]]:
@@ -184,20 +188,21 @@ def reply_of(plan: Plan, number: int, *, apart: bool, after_tools: bool) -> Repl
         return Reply((Text(json.dumps({"email": "a@example.com"} if chance.random() < 0.3 else {})),))
     words = chance.choice(AGENT)
     speech = Speech(words, murmur(words, seed=number))
+    size = plan.delta_ms
     delay, speed = chance.choice((100, 250, 600, 1500)), chance.choice((1.5, 5.0, 20.0))
     if after_tools or chance.random() < 0.55:
-        return Reply((speech,), delay, speed)
+        return Reply((speech,), delay, speed, size)
     last = chance.random()
     if last < 0.08:
-        return Reply((speech, Call("end_call", '{"reason": "done"}')), delay, speed)
+        return Reply((speech, Call("end_call", '{"reason": "done"}')), delay, speed, size)
     if last < 0.14:
-        return Reply((speech, Call("transfer_to_human", '{"reason": "asked"}')), delay, speed)
+        return Reply((speech, Call("transfer_to_human", '{"reason": "asked"}')), delay, speed, size)
     calls = [_call(chance) for _ in range(chance.choice((1, 1, 2)))]
     if slow := plan.fault("tool_slow"):
         calls[0] = Call("free_times", json.dumps({"takes": slow.size}))
     elif plan.fault("tool_fails"):
         calls[0] = Call("free_times", '{"fails": true}')
-    return Reply((speech, *calls) if chance.random() < 0.3 else tuple(calls), delay, speed)
+    return Reply((speech, *calls) if chance.random() < 0.3 else tuple(calls), delay, speed, size)
 
 
 def _call(chance: random.Random) -> Call:
