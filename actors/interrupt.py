@@ -317,14 +317,14 @@ class InterruptWatcher:
     def _conclude(self, speaker: Speaker, verdict: Verdict) -> None:
         suspicion, self._suspicion = self._suspicion, None
         began = suspicion.began if suspicion is not None else trio.current_time()
+        heard_from = began if suspicion is not None and suspicion.voice_ms > 0 else None
         self._note("judged", verdict=verdict.value, ms=round((trio.current_time() - began) * 1000))
         if verdict is not Verdict.TAKEN:
             speaker.go_on()
-            self._link.post(Judged(taken=False))
+            self._link.post(Judged(taken=False, heard_from=heard_from))
         elif not (speaker.audible() and self._keeps(speaker)):
             speaker.yield_floor(Floor.SPEECH)
-            heard = suspicion is not None and suspicion.voice_ms > 0
-            self._link.post(Judged(taken=True, heard_from=began if heard else None))
+            self._link.post(Judged(taken=True, heard_from=heard_from))
 
     def _keeps(self, speaker: Speaker) -> bool:
         """Whether what the caller said waits for the end of what is being said."""

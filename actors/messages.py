@@ -497,7 +497,8 @@ class SetFloor:
 class Judged:
     """Whether the caller, who was heard while the agent spoke, took the floor.
 
-    `words`: what is known of what they said; `heard_from`: since when we heard them ourselves, None if we did not.
+    `words`: what is known of what they said; `heard_from`: since when we heard them, or what was no caller, ourselves; None if
+    we did not.
     """
 
     taken: bool

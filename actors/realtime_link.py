@@ -10,7 +10,7 @@ import trio
 
 from actors.caller_lane import CallerLane, frames
 from actors.contested import ContestedTurns
-from actors.ear import SPEECH_MS, SYLLABLE_MS, Ear
+from actors.ear import Ear
 from actors.handover import Handover
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
@@ -194,14 +194,14 @@ class RealtimeLink:
         """Whether the caller's turn is over, and no reply was asked for or has begun since."""
         self._go_on_at = math.inf
         """When the model is to go on with what it owes, if it hears no turn in what the session before left unheard."""
-        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear(SYLLABLE_MS)
+        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
         self._wait = CallerWait(limits.silence, self._turns.silence_ms / 1000, self._desk, self._ear, self._over)
         self._fresh()
         self._left = self._handover
         """What the lost session leaves."""
         self._again: list[CallerAudio | CallerSilence] = []
         """What the next one is to hear once more."""
-        self._gap_ear, self._gap_over = self._new_ear(), self._new_ear(SYLLABLE_MS)
+        self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
         """They listen while there is no session."""
         self._patience = trio.CancelScope()
         """Cancelled when the caller has waited too long for a session."""
@@ -226,12 +226,12 @@ class RealtimeLink:
         turns = self._config.turn_detection
         return ReplyDesk(turns.create_response, turns.interrupt_response)
 
-    def _new_ear(self, least_ms: int = SPEECH_MS) -> Ear:
-        return Ear(self._turns.silence_ms / 1000 + PAUSE_MARGIN, least_ms)
+    def _new_ear(self, *, sharp: bool = True) -> Ear:
+        return Ear(self._turns.silence_ms / 1000 + PAUSE_MARGIN, sharp)
 
     def _fresh(self) -> None:
         """What is known of a session when it begins."""
-        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear(SYLLABLE_MS)
+        self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
         self._wait.session_begins(self._desk, self._ear, self._over)
         self._handover = Handover(frames(self._limits.hold_back))
         self._items: set[str] = set()
@@ -355,7 +355,7 @@ class RealtimeLink:
         self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished, self._renewed = self._handover, unfinished, True
         self._fresh()
-        self._gap_ear, self._gap_over = self._new_ear(), self._new_ear(SYLLABLE_MS)
+        self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
         if not waited and self._left.unheard():  # in the middle of what the caller was saying
             self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
         self._changed.set()
@@ -587,10 +587,13 @@ class RealtimeLink:
             nothing = self._contested.dismiss()
             if nothing:
                 self._wait.turn_was_none()
+            elif (
+                judged.heard_from is not None
+            ):  # by us alone: if the model says nothing more, it may have been more than that
+                self._over.heard(judged.heard_from, trio.current_time())
+                self._handover.unnoticed_since(judged.heard_from)
             for item, turn in nothing.items():
-                if (
-                    turn.words
-                ):  # else another session may have to listen to it once more, should this one be lost before
+                if turn.words:  # else another session may have to listen to it, should this one be lost before
                     self._handover.turn_written(item)
             return [DropItem(item) for item, turn in nothing.items() if turn.stopped and turn.words]
         turns = self._contested.take(judged.words)
@@ -668,6 +671,9 @@ class RealtimeLink:
 
     def _sign_of_life(self, event: ModelEvent) -> None:
         now = trio.current_time()
+        if isinstance(event, ReplyAudio | ReplyWords | ReplyEnded) and not self._desk.wanted(event.reply):
+            self._wait.life = now  # what was broken off already takes no notice of anybody
+            return
         if self._wait.sign_of_life(now, notices=not isinstance(event, LIFE_ONLY)):
             self._notebook.trouble("model", "it took no notice of what the caller said, and is told of it")
             if not self._desk.caller_speaks:
@@ -679,9 +685,12 @@ class RealtimeLink:
             self._handover.alive(now)
 
     def _on_audio(self, event: ReplyAudio) -> None:
+        announced = self._desk.knows(event.reply)
         self._desk.spoke(event.reply)
         if not self._desk.wanted(event.reply):
             return
+        if not announced and self._desk.knows(event.reply):
+            self._handover.reply_began(event.reply, trio.current_time() - CROSSING)
         self._notebook.first_audio()
         self._words_unanswered = False
         self._mute = 0

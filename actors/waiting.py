@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import attrs
 
-from actors.ear import Ear
+from actors.ear import STEADY_MS, Ear
 from actors.reply_desk import ReplyDesk
 
 FILLER_SHARE = 0.625
@@ -21,7 +21,9 @@ FILLER_SHARE = 0.625
 FILLERS_AT_MOST = 2
 """Times in one wait; the silence after the last one is the last."""
 PROBE_PATIENCE = 0.5
-"""Seconds in which a model that lives answers a probe."""
+"""Seconds in which a model that lives answers a probe, as a rule."""
+PROBE_PATIENCE_LEAST = 1.5
+"""Seconds after which one that has not answered it counts as dead, at the earliest."""
 NOTICED_WITHIN = 0.8
 """Seconds in which a model that lives says something of a voice that begins while the agent speaks."""
 BEFORE_NOTICED = 1.0
@@ -161,7 +163,7 @@ class CallerWait:
         if deaf:
             self.owed, self._heard_late_until = True, now + self.turn_ends + HEARD_LATE
             if not self.fillers:
-                self._since = min(now, (self._last_loud if since is None else since) + self.turn_ends)
+                self._since = min(now, (self._last_voice if since is None else since) + self.turn_ends)
         self.ear.sign_of_life()
         self.over.sign_of_life()
         self._probed_at = None
@@ -201,10 +203,12 @@ class CallerWait:
 
     @property
     def _unended_since(self) -> float | None:
-        """Since when nobody speaks though the model heard the caller begin, and has said nothing since; None if it is not so."""
-        if not self.desk.caller_speaks or self._last_loud < self._turn_began - BEFORE_NOTICED:
+        """Since when nobody speaks though the model heard the caller begin, and has said nothing since; None if it is not so. A
+        noise that does not dip may have a caller in it whom we do not hear."""
+        loud, voice = max(self.ear.last_loud, self.over.last_loud), self._last_voice
+        if not self.desk.caller_speaks or loud < self._turn_began - BEFORE_NOTICED:
             return None
-        return max(self._last_loud, self.life)
+        return max(voice, self.life, self._turn_began + STEADY_MS / 1000 if loud > voice else -math.inf)
 
     @property
     def _is_heard(self) -> bool:
@@ -212,8 +216,8 @@ class CallerWait:
         return self.desk.caller_speaks and not self._turn_is_none
 
     @property
-    def _last_loud(self) -> float:
-        return max(self.ear.last_loud, self.over.last_loud)
+    def _last_voice(self) -> float:
+        return max(self.ear.last_voice, self.over.last_voice)
 
     @property
     def doubtful(self) -> bool:
@@ -242,7 +246,7 @@ class CallerWait:
         if not self.up:
             return math.inf
         if self._probed_at is not None:
-            return self._probed_at + self.silence / 2
+            return self._probed_at + max(self.silence / 2, PROBE_PATIENCE_LEAST)
         over = None if self._is_heard else self.over.unanswered_from
         doubt = math.inf if over is None else max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART)
         return min(self._probe_due, doubt)

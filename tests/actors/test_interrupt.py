@@ -373,13 +373,16 @@ async def test_words_that_come_too_late_take_the_floor_all_the_same(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     stage = await a_stage(nursery)
+    began = trio.current_time()
     await stage.hears(syllables(0.24))
     stage.watcher.inbox.post(SpeechStarted("u1"))
     await stage.hears(b"", 3.0)
     stage.watcher.inbox.post(CallerWords("u1", "Stop!", True))
     await wait_all_tasks_blocked()
     assert stage.speaker.doings == ["holds", "goes on", "yields: SPEECH"]
-    assert stage.link.take_all() == [Judged(taken=False), Judged(taken=True, words="Stop!")]
+    nothing, words = stage.link.take_all()
+    assert nothing == Judged(taken=False, heard_from=pytest.approx(began, abs=0.1))
+    assert words == Judged(taken=True, words="Stop!")
 
 
 async def test_a_model_that_hears_what_was_judged_a_noise_does_not_silence_the_agent_again(

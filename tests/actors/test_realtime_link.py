@@ -182,7 +182,7 @@ async def test_the_next_place_is_tried_and_hears_what_was_held_back(
     name: str, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = LinkDesk(nursery, UNFIT[name][0], Place())
-    payloads = frames(5)
+    payloads = frames(4)
     for payload in payloads:
         desk.link.audio.post(CallerAudio(payload, 0))
     told = Tell(Role.AGENT, "Hello.", "prompt_greeting_1", first=True)

@@ -1,8 +1,5 @@
 """RealtimeLink replaces a lost session inside the call: the next one knows what was heard, greets nobody, loses no word."""
 
-import math
-from collections.abc import Sequence
-
 import attrs
 import pytest
 import trio
@@ -24,7 +21,6 @@ from actors.messages import (
     Guide,
     Interrupted,
     ItemEnded,
-    Judged,
     LinkLost,
     LinkUp,
     ModelTrouble,
@@ -35,7 +31,6 @@ from actors.messages import (
     ReplyWords,
     Retune,
     Role,
-    SessionConfig,
     SessionCreated,
     SetModel,
     SetPatience,
@@ -53,50 +48,25 @@ from actors.realtime_link import (
     LOSSES_AT_MOST,
     MUTE_AT_MOST,
     ONCE_PREFIX,
-    LinkLimits,
 )
-from actors.waiting import FILLER_SHARE, FILLERS_AT_MOST, HEARD_LATE, NOTICED_WITHIN
-from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, LinkDesk, ms
-from tests.kit.model import FakeModel, FakeSession, Place
+from actors.waiting import FILLER_SHARE
+from tests.kit.calls import LIMITS, LOUD, QUIET, REPLACING, SAID, ReplacingDesk, ms
+from tests.kit.model import FakeModel, Place
 
-REPLACING = attrs.evolve(LIMITS, replace=8.0)
 SILENCE = LIMITS.silence
-SAID = [(Role.AGENT, "Hello.", "prompt_greeting_1"), (Role.CALLER, "Hi, I am Anna.", "u0")]
-
-
-class Desk(LinkDesk):
-    """A link that replaces sessions, in a call in which SAID was heard."""
-
-    def __init__(
-        self,
-        nursery: trio.Nursery,
-        *places: Place,
-        config: SessionConfig = SESSION,
-        limits: LinkLimits = REPLACING,
-        model: FakeModel | None = None,
-    ) -> None:
-        self.said: Sequence[tuple[Role, str, str]] = SAID
-        super().__init__(nursery, *places, config=config, limits=limits, model=model)
-
-    def recall(self) -> Sequence[tuple[Role, str, str]]:
-        return self.said
-
-
-def told(session: FakeSession) -> list[str]:
-    return [tell.text for tell in session.said(Tell)]
 
 
 async def test_the_next_session_knows_what_was_heard_and_where_the_conversation_stands(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     desk.link.inbox.post(Guide("[Now: ask for the day.]"))
     desk.link.inbox.post(SetPatience(1100))
     await wait_all_tasks_blocked()
     first.lose()
     second = await desk.next()
-    assert told(second) == ["Hello.", "Hi, I am Anna.", "[Now: ask for the day.]"]
+    assert second.texts == ["Hello.", "Hi, I am Anna.", "[Now: ask for the day.]"]
     assert [tell.role for tell in second.said(Tell)] == [Role.AGENT, Role.CALLER, Role.OPERATOR]
     (configured,) = second.said(Configure)
     assert configured.config.turn_detection.silence_ms == 1100
@@ -111,7 +81,7 @@ async def test_the_next_session_knows_what_was_heard_and_where_the_conversation_
 async def test_a_reply_that_is_still_being_heard_is_told_to_the_next_session_and_what_is_cut_of_it_taken_back(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     words = "We are open from nine until five."
     first.push(ReplyBegan("r1"), ReplyWords("r1", "i1", words), ReplyAudio("r1", "i1", ms(2000)))
@@ -124,17 +94,17 @@ async def test_a_reply_that_is_still_being_heard_is_told_to_the_next_session_and
     desk.link.inbox.post(Interrupted(trio.current_time(), Floor.SPEECH, (Cut("i1", 8000, 16000),), 20))
     await wait_all_tasks_blocked()
     assert second.said(DropItem) == [DropItem(told_of.item)]
-    assert told(second)[-1] == "We are open from"
+    assert second.texts[-1] == "We are open from"
     assert second.said(Truncate) == []
     second.lose()
     third = await desk.next(3)
-    assert told(third).count(words) == 0
+    assert third.texts.count(words) == 0
 
 
 async def test_a_reply_that_was_heard_or_cut_before_the_loss_is_told_once_or_not_at_all(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     for number in (1, 2):
         first.push(ReplyBegan(f"r{number}"), ReplyWords(f"r{number}", f"i{number}", f"Words {number}."))
@@ -145,14 +115,14 @@ async def test_a_reply_that_was_heard_or_cut_before_the_loss_is_told_once_or_not
     await wait_all_tasks_blocked()
     first.lose()
     second = await desk.next()
-    assert told(second) == ["Hello.", "Hi, I am Anna.", "Words 1."]
+    assert second.texts == ["Hello.", "Hi, I am Anna.", "Words 1."]
 
 
 async def test_a_caller_who_speaks_while_there_is_no_session_hears_fillers_and_is_not_left_in_silence(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     limits = attrs.evolve(REPLACING, replace=60.0)
-    desk = Desk(nursery, limits=limits)
+    desk = ReplacingDesk(nursery, limits=limits)
     first = await desk.up()
     desk.model.places = (Place(refuses=ModelGone("too many")),)
     first.lose()
@@ -170,7 +140,7 @@ async def test_a_caller_who_keeps_silent_while_there_is_no_session_hears_nothing
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     limits = attrs.evolve(REPLACING, replace=60.0)
-    desk = Desk(nursery, limits=limits)
+    desk = ReplacingDesk(nursery, limits=limits)
     first = await desk.up()
     desk.model.places = (Place(refuses=ModelGone("too many")),)
     lost = trio.current_time()
@@ -183,7 +153,7 @@ async def test_a_caller_who_keeps_silent_while_there_is_no_session_hears_nothing
 async def test_what_the_caller_said_while_there_was_no_session_is_waited_for_from_then_on(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     desk.model.places = (Place(opens_after=1.5),)
     first.lose()
@@ -200,7 +170,7 @@ async def test_what_the_caller_said_while_there_was_no_session_is_waited_for_fro
 
 
 async def test_an_answer_that_was_due_is_asked_for_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Which day?", True), ReplyBegan("r1"))
     await wait_all_tasks_blocked()
@@ -217,7 +187,7 @@ async def test_an_answer_that_was_due_is_asked_for_again(autojump_clock: MockClo
 async def test_what_the_caller_was_saying_is_said_to_the_next_session(
     stopped: bool, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     for number in range(200):
         desk.link.audio.post(CallerAudio(f"{number:04}", number * 20))
@@ -241,7 +211,7 @@ async def test_what_the_caller_was_saying_is_said_to_the_next_session(
 async def test_what_the_caller_said_to_a_session_that_had_stopped_is_said_to_the_next_one(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     await desk.up()
     await desk.caller(2000, QUIET)
     await desk.caller(1000, LOUD)  # and the model takes no notice
@@ -255,7 +225,7 @@ async def test_what_the_caller_said_to_a_session_that_had_stopped_is_said_to_the
 async def test_a_reply_that_failed_is_asked_for_in_the_next_session(
     way: str, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
     for number in (1, 2):
@@ -267,7 +237,7 @@ async def test_a_reply_that_failed_is_asked_for_in_the_next_session(
 
 
 async def test_words_that_were_answered_are_not_said_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     for _ in range(50):
         desk.link.audio.post(CallerAudio("word", 0))
@@ -283,14 +253,14 @@ async def test_words_that_were_answered_are_not_said_again(autojump_clock: MockC
 async def test_a_reply_that_broke_off_is_gone_on_with_and_can_be_cut_where_it_was_heard(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hours?", True), ReplyBegan("r1"))
     first.push(ReplyWords("r1", "i1", "We are open from nine to five, and on"), ReplyAudio("r1", "i1", ms(2000)))
     await wait_all_tasks_blocked()
     first.lose()
     second = await desk.next()
-    assert told(second)[2:] == ["We are open from nine to five,", GO_ON]
+    assert second.texts[2:] == ["We are open from nine to five,", GO_ON]
     assert len(second.said(AskReply)) == 1
     assert ReplyEnded("r1", ReplyStatus.FAILED) in desk.framer.take_all(), "what there is may be heard"
     # The caller interrupts what is still being heard of it.
@@ -306,7 +276,7 @@ async def test_a_reply_that_broke_off_is_gone_on_with_and_can_be_cut_where_it_wa
 async def test_what_only_the_lost_session_knew_is_not_spoken_of(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.speak("r1", "i1", ms(400))
     await wait_all_tasks_blocked()
@@ -322,7 +292,7 @@ async def test_what_only_the_lost_session_knew_is_not_spoken_of(
 async def test_the_result_of_a_tool_that_was_called_before_is_told_as_text(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "When?", True), ReplyBegan("r1"))
     first.push(ReplyEnded("r1", ReplyStatus.COMPLETED, (ToolCall("c1", "free_times", {}),)))
@@ -333,8 +303,8 @@ async def test_the_result_of_a_tool_that_was_called_before_is_told_as_text(
     desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True, "times": ["nine"]}),), then_reply=True))
     await wait_all_tasks_blocked()
     assert second.said(ToolResult) == []
-    assert "free_times" in told(second)[-1]
-    assert "nine" in told(second)[-1]
+    assert "free_times" in second.texts[-1]
+    assert "nine" in second.texts[-1]
     assert len(second.said(AskReply)) == 1
 
 
@@ -346,7 +316,7 @@ async def test_a_session_that_is_lost_while_it_is_told_leaves_everything_to_the_
             self.places = (Place(opens_after=0.1),)
             return super().connect(endpoint)
 
-    desk = Desk(nursery, model=Fragile())
+    desk = ReplacingDesk(nursery, model=Fragile())
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Which day?", True))
     await wait_all_tasks_blocked()
@@ -357,7 +327,7 @@ async def test_a_session_that_is_lost_while_it_is_told_leaves_everything_to_the_
     second.lose()
     second.takes.set()
     third = await desk.next(3)
-    assert told(third) == ["Hello.", "Hi, I am Anna."]
+    assert third.texts == ["Hello.", "Hi, I am Anna."]
     assert len(third.said(AskReply)) == 1
     third.speak("r3", "i3", ms(200))
     await trio.sleep(60)
@@ -370,7 +340,7 @@ async def test_a_session_that_is_lost_while_it_is_told_leaves_everything_to_the_
 async def test_until_there_is_another_session_a_caller_who_waits_hears_fillers(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, Place(opens_after=0.1), Place(opens_after=3.5))
+    desk = ReplacingDesk(nursery, Place(opens_after=0.1), Place(opens_after=3.5))
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
     await trio.sleep(1)
@@ -399,7 +369,7 @@ class Closing(FakeModel):
 async def test_it_is_tried_again_with_growing_pauses_until_the_time_is_over(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, model=Closing(1e9))
+    desk = ReplacingDesk(nursery, model=Closing(1e9))
     first = await desk.up()
     await trio.sleep(5)
     lost_at = desk.now()
@@ -412,7 +382,7 @@ async def test_it_is_tried_again_with_growing_pauses_until_the_time_is_over(
 
 
 async def test_a_model_that_comes_back_in_time_is_taken(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery, model=Closing(4.0))
+    desk = ReplacingDesk(nursery, model=Closing(4.0))
     first = await desk.up()
     await trio.sleep(1)
     first.lose()
@@ -422,7 +392,7 @@ async def test_a_model_that_comes_back_in_time_is_taken(autojump_clock: MockCloc
 
 
 async def test_a_fatal_error_is_not_tried_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(ModelTrouble("invalid_api_key", "no", Gravity.FATAL))
     await desk.lost()
@@ -431,7 +401,7 @@ async def test_a_fatal_error_is_not_tried_again(autojump_clock: MockClock, nurse
 
 
 async def test_after_a_fatal_error_another_place_is_tried(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery, Place(), Place())
+    desk = ReplacingDesk(nursery, Place(), Place())
     first = await desk.up()
     first.push(ModelTrouble("insufficient_quota", "no", Gravity.FATAL))
     second = await desk.next()
@@ -445,7 +415,7 @@ async def test_after_a_fatal_error_another_place_is_tried(autojump_clock: MockCl
 async def test_sessions_that_never_speak_are_not_replaced_for_ever(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
     assert "silent" in (await desk.lost()).reason
@@ -457,7 +427,7 @@ async def test_sessions_that_never_speak_are_not_replaced_for_ever(
 async def test_sessions_that_are_lost_again_and_again_are_given_up(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     with trio.move_on_after(100):
         for number in range(1, 100):
             session = await desk.next(number)
@@ -483,7 +453,7 @@ def expiring(seconds: float) -> Place:
 async def test_a_session_near_its_end_is_replaced_in_a_quiet_moment(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, expiring(3600))
+    desk = ReplacingDesk(nursery, expiring(3600))
     await desk.up()
     desk.flow.take_all()
     desk.speech_until = trio.current_time() + 3600 - EARLY + 20  # the agent speaks just then
@@ -494,7 +464,7 @@ async def test_a_session_near_its_end_is_replaced_in_a_quiet_moment(
     assert desk.flow.take_all() == []
     await trio.sleep(2)
     assert desk.flow.take_all() == [LinkUp()]
-    assert told(desk.model.sessions[1]) == ["Hello.", "Hi, I am Anna."]
+    assert desk.model.sessions[1].texts == ["Hello.", "Hi, I am Anna."]
     assert [session.closed for session in desk.model.sessions] == [True, False]
     assert desk.notebook.record.errors == [], "what is planned is no trouble"
     assert [each.text for each in desk.notebook.record.replaced] == ["its time is nearly over"]
@@ -503,7 +473,7 @@ async def test_a_session_near_its_end_is_replaced_in_a_quiet_moment(
 async def test_a_session_that_never_has_a_quiet_moment_is_replaced_before_it_ends(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, expiring(3600))
+    desk = ReplacingDesk(nursery, expiring(3600))
     first = await desk.up()
     await trio.sleep(3600 - EARLY - 10)
     first.push(SpeechStarted("u1"))  # a caller who does not stop
@@ -518,7 +488,7 @@ async def test_a_session_that_never_has_a_quiet_moment_is_replaced_before_it_end
 async def test_while_no_other_session_can_be_had_the_one_that_is_up_lasts_to_its_end(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, expiring(3600))
+    desk = ReplacingDesk(nursery, expiring(3600))
     first = await desk.up()
     desk.model.places = (Place(refuses=ModelGone("HTTP 503")),)
     await trio.sleep(3600 - 1)
@@ -528,13 +498,13 @@ async def test_while_no_other_session_can_be_had_the_one_that_is_up_lasts_to_its
     await trio.sleep(0.9)
     first.lose()
     second = await desk.next()
-    assert told(second) == ["Hello.", "Hi, I am Anna."]
+    assert second.texts == ["Hello.", "Hi, I am Anna."]
 
 
 async def test_sessions_that_are_over_as_soon_as_they_are_up_are_given_up(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, expiring(1))
+    desk = ReplacingDesk(nursery, expiring(1))
     await desk.up()
     with trio.fail_after(60):
         await desk.over.wait()
@@ -544,22 +514,22 @@ async def test_sessions_that_are_over_as_soon_as_they_are_up_are_given_up(
 async def test_a_place_that_is_refused_for_good_while_the_next_session_is_prepared_does_not_break_the_call(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, expiring(3600), expiring(3600))
+    desk = ReplacingDesk(nursery, expiring(3600), expiring(3600))
     first = await desk.up()
     desk.model.places = (Place(refuses=ModelGone("HTTP 401", fatal=True)), Place())
     await trio.sleep(3600 - EARLY + 1)
     assert [place for _, place in desk.model.tried][:2] == [0, 0]
     first.lose()
     second = await desk.next()
-    assert told(second) == ["Hello.", "Hi, I am Anna."]
+    assert second.texts == ["Hello.", "Hi, I am Anna."]
     assert [place for _, place in desk.model.tried].count(0) == 2, "what is refused for good is not asked again"
 
 
 # ---------------------------------------------------------------- a session that is kept ready
 
 
-def standing_by(nursery: trio.Nursery, *places: Place) -> Desk:
-    return Desk(nursery, *places, limits=attrs.evolve(REPLACING, standby=True))
+def standing_by(nursery: trio.Nursery, *places: Place) -> ReplacingDesk:
+    return ReplacingDesk(nursery, *places, limits=attrs.evolve(REPLACING, standby=True))
 
 
 async def test_a_session_that_is_kept_ready_takes_over_at_once(
@@ -575,7 +545,7 @@ async def test_a_session_that_is_kept_ready_takes_over_at_once(
     first.lose()
     await trio.sleep(0.01)
     second = desk.model.sessions[1]
-    assert told(second) == ["Hello.", "Hi, I am Anna."]
+    assert second.texts == ["Hello.", "Hi, I am Anna."]
     assert len(second.said(AskReply)) == 1
     assert [each.turn_detection.silence_ms for each in second.said(Retune)] == [1100]
     await trio.sleep(10)
@@ -596,7 +566,7 @@ async def test_a_spare_that_is_lost_or_old_is_replaced_and_the_call_does_not_not
     assert [session.closed for session in desk.model.sessions] == [False, True, True, False]
     first.lose()
     await trio.sleep(0.1)
-    assert told(desk.model.sessions[3]) == ["Hello.", "Hi, I am Anna."]
+    assert desk.model.sessions[3].texts == ["Hello.", "Hi, I am Anna."]
 
 
 async def test_a_spare_that_can_never_be_had_is_not_asked_for_again(
@@ -621,7 +591,7 @@ async def test_a_spare_closes_with_the_call(autojump_clock: MockClock, nursery: 
 
 
 async def test_another_model_takes_over_in_a_quiet_moment(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery, Place(opens_after=0.3))
+    desk = ReplacingDesk(nursery, Place(opens_after=0.3))
     first = await desk.up()
     first.push(SpeechStarted("u1"))
     desk.link.inbox.post(SetModel("gpt-realtime-hard"))
@@ -636,7 +606,7 @@ async def test_another_model_takes_over_in_a_quiet_moment(autojump_clock: MockCl
     await trio.sleep(0.2)
     assert first.closed
     second = desk.model.sessions[1]
-    assert told(second) == ["Hello.", "Hi, I am Anna."]
+    assert second.texts == ["Hello.", "Hi, I am Anna."]
     assert second.said(AskReply) == []
     assert desk.notebook.record.errors == []
     second.lose()
@@ -647,7 +617,7 @@ async def test_another_model_takes_over_in_a_quiet_moment(autojump_clock: MockCl
 async def test_a_change_of_mind_about_the_model_changes_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, Place(opens_after=0.3))
+    desk = ReplacingDesk(nursery, Place(opens_after=0.3))
     first = await desk.up()
     desk.link.inbox.post(SetModel("gpt-realtime-hard"))
     await trio.sleep(0.1)
@@ -660,222 +630,12 @@ async def test_a_change_of_mind_about_the_model_changes_nothing(
 async def test_a_session_that_takes_long_to_close_does_not_keep_the_next_one_waiting(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery, Place(closes_after=2.0))
+    desk = ReplacingDesk(nursery, Place(closes_after=2.0))
     first = await desk.up()
     at = trio.current_time()
     first.lose()
     await desk.next()
     assert desk.model.tried[1][0] == at
-
-
-async def test_a_word_over_the_agents_speech_that_a_dead_session_took_is_heard_by_the_next(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    first = await desk.up()
-    first.speak("r1", "i1", ms(5000))
-    desk.speech_until = trio.current_time() + 5.0
-    await trio.sleep(2)
-    await desk.caller(400)
-    await wait_all_tasks_blocked()
-    first.lose()
-    second = await desk.next()
-    await wait_all_tasks_blocked()
-    assert second.heard == [LOUD] * 20
-
-
-async def test_a_word_over_the_agents_speech_that_is_being_judged_when_the_session_dies_is_heard_by_the_next(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    first = await desk.up()
-    first.speak("r1", "i1", ms(5000))
-    desk.speech_until = trio.current_time() + 5.0
-    await trio.sleep(2)
-    desk.suspected = trio.current_time()
-    await desk.caller(600)
-    first.push(ReplyWords("r1", "i1", "and"))  # it lives, and takes no notice of the caller
-    await wait_all_tasks_blocked()
-    first.lose()
-    second = await desk.next()
-    assert second.heard == [LOUD] * 30
-
-
-async def test_a_word_over_the_agents_speech_that_a_dead_session_did_not_hear_is_heard_by_the_next(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    first = await desk.up()
-    first.speak("r1", "i1", ms(5000))
-    desk.speech_until = trio.current_time() + 5.0
-    await trio.sleep(2)
-    await desk.caller(600)
-    began = trio.current_time() - 0.6
-    await desk.caller(2000, QUIET)
-    second = await desk.next()
-    assert trio.current_time() - began == pytest.approx(NOTICED_WITHIN + SILENCE / 2, abs=0.05)
-    assert [payload for payload in second.heard if payload == LOUD] == [LOUD] * 30
-    assert second.said(AskReply) == [], "nobody knows yet whether it was a word"
-
-
-async def test_a_single_short_word_over_the_agents_speech_that_a_dead_session_did_not_hear_is_heard_by_the_next(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    first = await desk.up()
-    first.speak("r1", "i1", ms(5000))
-    desk.speech_until = trio.current_time() + 5.0
-    await trio.sleep(2)
-    await desk.caller(220)  # as long as the vowel of "Stop"
-    await desk.caller(3000, QUIET)
-    second = await desk.next()
-    assert [payload for payload in second.heard if payload == LOUD] == [LOUD] * 11
-
-
-async def test_who_spoke_over_the_agent_to_a_dead_session_waits_from_the_end_of_its_speech_if_there_is_no_other_session(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    first = await desk.up()
-    desk.model.places = (Place(opens_after=math.inf),)
-    first.speak("r1", "i1", ms(2000))
-    desk.speech_until = trio.current_time() + 2.0
-    await trio.sleep(1.3)
-    await desk.caller(600)
-    turn_ends = SESSION.turn_detection.silence_ms / 1000
-    await trio.sleep(0.1 + turn_ends + FILLER_SHARE * SILENCE)
-    assert [event.times for event in desk.flow.take_all() if isinstance(event, CallerWaits)] == [1]
-
-
-@pytest.mark.parametrize("over", [0.0, 1.0])
-async def test_who_spoke_to_a_dead_session_and_waits_is_not_kept_waiting_anew_by_the_next_one(
-    over: float, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery, config=MANUAL)
-    first = await desk.up()
-    first.speak("r1", "i1", ms(2000))
-    desk.speech_until = trio.current_time() + over
-    await trio.sleep(0.4)
-    await desk.caller(600)
-    silent_from = trio.current_time()
-    second = await desk.next()
-    second.push(SpeechStarted("u1"))
-    await desk.caller(500, QUIET)
-    second.push(SpeechStopped("u1"))
-    await second.told(AskReply)
-    while not any(isinstance(event, CallerWaits) for event in desk.flow.take_all()):
-        await trio.sleep(0.05)
-        assert trio.current_time() < silent_from + SILENCE
-
-
-async def test_a_session_that_is_given_up_leaves_no_caller_in_silence_until_there_is_another(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    await desk.up()
-    desk.model.places = (Place(opens_after=math.inf),)
-    await desk.caller(600)
-    heard = [trio.current_time()]
-    while not desk.over.is_set():
-        with trio.move_on_after(SILENCE):
-            while not isinstance(event := await desk.flow.receive(), CallerWaits | LinkLost):
-                pass
-        heard.append(trio.current_time())
-        assert isinstance(event, CallerWaits | LinkLost), f"silence for {SILENCE} s"
-        await wait_all_tasks_blocked()
-    assert len(heard) == 1 + FILLERS_AT_MOST + 1, "fillers, and then the link is lost"
-
-
-@pytest.mark.parametrize("heard", ["nothing", "a noise", "a turn"])
-async def test_a_reply_that_broke_off_is_gone_on_with_unless_what_came_meanwhile_was_a_turn(
-    heard: str, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery, config=MANUAL)
-    first = await desk.up()
-    desk.contested = True
-    first.speak("r1", "i1", ms(1000), end=False)
-    desk.speech_until = trio.current_time() + 1.0
-    await trio.sleep(0.1)
-    desk.suspected = trio.current_time()
-    await desk.caller(400)
-    first.lose()
-    second = await desk.next()
-    desk.suspected = None
-    assert second.said(AskReply) == [], "it may have been the caller"
-    if heard != "nothing":
-        second.push(SpeechStarted("u1"), SpeechStopped("u1"))
-        await wait_all_tasks_blocked()
-        desk.link.inbox.post(Judged(taken=heard == "a turn"))
-    await trio.sleep(desk.link._wait.turn_ends + HEARD_LATE)
-    went_on = GO_ON in told(second)
-    assert went_on is (heard != "a turn")
-    assert len(second.said(AskReply)) == 1
-    second.speak("r2", "i2", ms(200))
-    await trio.sleep(1)
-    assert second.said(DropItem).count(DropItem("once_back_1")) == went_on
-
-
-@pytest.mark.parametrize("third_after", [0.0, 2.0])
-async def test_a_reply_that_broke_off_is_gone_on_with_although_the_next_session_is_lost_before_it_could(
-    third_after: float, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery, config=MANUAL)
-    first = await desk.up()
-    first.speak("r1", "i1", ms(1000), "Well, you", end=False)
-    desk.speech_until = trio.current_time() + 1.0
-    await trio.sleep(0.1)
-    desk.suspected = trio.current_time()
-    await desk.caller(400)
-    first.lose()
-    second = await desk.next()
-    desk.suspected = None
-    desk.model.places = (Place(opens_after=third_after),)
-    second.lose()
-    third = await desk.next(3)
-    assert third.said(AskReply) == []
-    await trio.sleep(desk.link._wait.turn_ends + HEARD_LATE)
-    assert told(third).count(GO_ON) == len(third.said(AskReply)) == 1
-
-
-async def test_who_took_the_floor_and_was_heard_by_no_session_is_answered_all_the_same(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery, config=MANUAL)
-    first = await desk.up()
-    first.speak("r1", "i1", ms(5000))
-    await trio.sleep(1)
-    desk.speech_until = trio.current_time() + 4
-    await desk.caller(160)
-    desk.speech_until = trio.current_time()
-    desk.link.inbox.post(Judged(taken=True, heard_from=trio.current_time() - 0.16))
-    await wait_all_tasks_blocked()
-    first.lose()
-    second = await desk.next()
-    assert second.said(AskReply) == [], "the model may hear it yet"
-    with trio.fail_after(SILENCE):
-        await second.told(AskReply)
-    second.speak("r2", "i2", ms(200))
-    await trio.sleep(30)
-    assert len(second.said(AskReply)) == 1
-
-
-@pytest.mark.parametrize(("echoing", "milliseconds"), [(False, 800), (False, 220), (True, 800)])
-async def test_who_speaks_over_the_agents_last_words_while_there_is_no_session_waits_from_the_end_of_them(
-    echoing: bool, milliseconds: int, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery, config=MANUAL)
-    first = await desk.up()
-    desk.model.places = (Place(opens_after=math.inf),)
-    desk.echoing = echoing  # then it may be the agent
-    first.speak("r1", "i1", ms(2500))
-    desk.speech_until = trio.current_time() + 2.5
-    await trio.sleep(1.0)
-    first.lose()
-    await trio.sleep(0.5)
-    await desk.caller(milliseconds)
-    await trio.sleep_until(desk.speech_until + FILLER_SHARE * SILENCE + 0.1)
-    waits = [event for event in desk.flow.take_all() if isinstance(event, CallerWaits)]
-    assert [event.times for event in waits] == [1] * (not echoing)
 
 
 KEYS = Tell(Role.CALLER, "[The caller pressed these keys on the telephone: 1]")
@@ -885,7 +645,7 @@ RESULT = "[The result of a tool, which you asked for earlier: ok: True, time: ni
 async def test_keys_results_and_what_to_say_that_a_lost_session_did_not_answer_are_told_to_the_next(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     once = Tell(Role.OPERATOR, "[Say now: nobody took the call.]", f"{ONCE_PREFIX}1")
     desk.link._calls.add("c1")
@@ -898,7 +658,7 @@ async def test_keys_results_and_what_to_say_that_a_lost_session_did_not_answer_a
     await wait_all_tasks_blocked()
     first.lose()
     second = await desk.next()
-    assert told(second)[-3:] == [KEYS.text, RESULT, once.text]
+    assert second.texts[-3:] == [KEYS.text, RESULT, once.text]
     assert len(second.said(AskReply)) == 1
     second.speak("r2", "i2", ms(200))
     await trio.sleep(1)
@@ -906,7 +666,7 @@ async def test_keys_results_and_what_to_say_that_a_lost_session_did_not_answer_a
 
 
 async def test_keys_that_were_answered_are_not_told_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     desk.link.inbox.post(KEYS)
     desk.link.inbox.post(AskReply())
@@ -915,11 +675,11 @@ async def test_keys_that_were_answered_are_not_told_again(autojump_clock: MockCl
     await wait_all_tasks_blocked()
     first.lose()
     second = await desk.next()
-    assert KEYS.text not in told(second)
+    assert KEYS.text not in second.texts
 
 
 async def test_a_loud_line_is_heard_by_every_session(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery)
+    desk = ReplacingDesk(nursery)
     first = await desk.up()
     await desk.caller(1000)
     first.push(SpeechStarted("u1"), SpeechStopped("u1"))

@@ -5,16 +5,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.ear import REST_MS
+from actors.ear import SYLLABLE_MS
 from actors.messages import (
     AnswerTools,
     AskReply,
     CallerAudio,
-    CallerDone,
-    CallerSaid,
-    CallerSpoke,
-    CallerWaits,
     CallerWords,
+    CancelReply,
     CommitTurn,
     Gravity,
     Judged,
@@ -27,7 +24,6 @@ from actors.messages import (
     ReplyOver,
     ReplyStatus,
     SessionAgreed,
-    SessionConfig,
     SetPatience,
     SpeechStarted,
     SpeechStopped,
@@ -38,7 +34,7 @@ from actors.messages import (
 )
 from actors.waiting import CALLER_TURN_AT_MOST, DOUBTS_APART, FILLER_SHARE, NOTICED_WITHIN, PROBE_PATIENCE
 from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, LinkDesk, ms
-from tests.kit.model import FakeSession, Place, agreed_to
+from tests.kit.model import Place, agreed_to
 
 SILENCE = LIMITS.silence
 TURN_END = SESSION.turn_detection.silence_ms / 1000
@@ -112,7 +108,7 @@ async def test_a_model_that_calls_tools_for_ever_is_not_waited_for_for_ever(
             await trio.sleep(0.05)
             if desk.over.is_set():
                 break
-    assert fillers(desk) == [1, 2]
+    assert desk.fillers() == [1, 2]
     assert desk.ended_at == pytest.approx(2 * FILLER_AFTER + SILENCE, abs=0.5)
 
 
@@ -256,11 +252,6 @@ async def test_a_wish_is_insisted_on_when_the_caller_does_not_stop_speaking(
 # ---------------------------------------------------------------- a caller who waits hears that somebody is there
 
 
-def fillers(desk: LinkDesk) -> list[int]:
-    """What the flow was told of the caller's waiting."""
-    return [event.times for event in desk.flow.take_all() if isinstance(event, CallerWaits)]
-
-
 async def test_a_caller_who_waits_for_a_slow_reply_hears_a_filler_in_time(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -268,13 +259,13 @@ async def test_a_caller_who_waits_for_a_slow_reply_hears_a_filler_in_time(
     session = await desk.up()
     session.push(SpeechStarted("u1"), SpeechStopped("u1"))
     await trio.sleep(FILLER_AFTER - 0.1)
-    assert fillers(desk) == []
+    assert desk.fillers() == []
     await trio.sleep(0.2)
-    assert fillers(desk) == [1]
+    assert desk.fillers() == [1]
     session.push(ReplyBegan("r1"))
     session.speak("r1", "i1", ms(200))
     await trio.sleep(100)
-    assert fillers(desk) == []
+    assert desk.fillers() == []
     assert not desk.over.is_set()
 
 
@@ -286,7 +277,7 @@ async def test_while_tools_are_carried_out_the_caller_hears_fillers_and_the_mode
     session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
     session.push(ReplyEnded("r1", ReplyStatus.COMPLETED, (ToolCall("c1", "look_up", {}),)))
     await trio.sleep(2 * FILLER_AFTER + 0.5)
-    assert fillers(desk) == [1, 2]
+    assert desk.fillers() == [1, 2]
     desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True}),), then_reply=True))
     await trio.sleep(1)
     session.speak("r2", "i2", ms(200))
@@ -307,7 +298,7 @@ async def test_results_of_tools_and_a_second_try_do_not_restart_the_wait(
     await trio.sleep(0.5)
     session.push(ReplyBegan("r2"), ReplyEnded("r2", ReplyStatus.FAILED, gravity=Gravity.RETRY))
     await trio.sleep(FILLER_AFTER - 1.5 + 0.1)
-    assert fillers(desk) == [1]
+    assert desk.fillers() == [1]
 
 
 async def test_each_wait_has_its_own_fillers_and_silence_counts_from_the_end_of_the_last_one(
@@ -321,7 +312,7 @@ async def test_each_wait_has_its_own_fillers_and_silence_counts_from_the_end_of_
         desk.speech_until = trio.current_time() + 1.4  # the filler is heard
         session.push(CallerWords(f"u{turn}", "well", False))  # a sign of life, but no voice
         await trio.sleep(1.4 + FILLER_AFTER - 0.1)
-        assert fillers(desk) == [1]
+        assert desk.fillers() == [1]
         session.speak(f"r{turn}", f"i{turn}", ms(200))
         await trio.sleep(1)
 
@@ -351,7 +342,7 @@ async def test_nothing_is_said_to_a_turn_without_words(autojump_clock: MockClock
     session.push(ReplyEnded("r1", ReplyStatus.COMPLETED), CallerWords("u1", " ", True))
     await trio.sleep(100)
     assert session.said(AskReply) == []
-    assert fillers(desk) == []
+    assert desk.fillers() == []
 
 
 # ---------------------------------------------------------------- a model that has stopped
@@ -379,7 +370,7 @@ async def test_a_caller_whom_the_model_does_not_hear_hears_a_filler_before_the_s
     last_word = trio.current_time() - FRAME
     await session.told(Probe)
     await trio.sleep(PROBE_PATIENCE + 0.01)
-    assert fillers(desk) == [1]
+    assert desk.fillers() == [1]
     assert trio.current_time() - last_word < SILENCE
     await desk.lost()
     assert desk.ended_at == pytest.approx(1 - FRAME + LOST_AFTER)
@@ -398,12 +389,12 @@ async def test_what_is_loud_over_the_agent_makes_nobody_wait_but_a_model_that_sa
     await trio.sleep(100)
     asked = [at - began for at in session.times(Probe)]
     assert asked == pytest.approx([NOTICED_WITHIN + n * DOUBTS_APART for n in range(3)], abs=0.03)
-    assert session.said(CommitTurn) == session.said(AskReply) == fillers(desk) == []
+    assert session.said(CommitTurn) == session.said(AskReply) == desk.fillers() == []
     assert not desk.over.is_set()
     desk.speech_until = trio.current_time() + 20
     await desk.caller(400)
     await desk.lost(within=NOTICED_WITHIN + SILENCE / 2)
-    assert fillers(desk) == []
+    assert desk.fillers() == []
 
 
 @pytest.mark.parametrize("speech", [0.1, 1.0])
@@ -418,7 +409,7 @@ async def test_a_noise_that_outlasts_the_agents_speech_brings_no_filler_while_a_
     session.push(SessionAgreed(agreed_to(SESSION)))
     await wait_all_tasks_blocked()
     assert [at - began for at in session.times(Probe)] == pytest.approx([NOTICED_WITHIN], abs=0.03)
-    assert fillers(desk) == []
+    assert desk.fillers() == []
 
 
 async def test_a_model_that_hears_the_caller_speak_over_the_agent_is_not_asked_whether_it_lives_as_long_as_they_do(
@@ -431,7 +422,7 @@ async def test_a_model_that_hears_the_caller_speak_over_the_agent_is_not_asked_w
     await desk.caller(300)
     session.push(SpeechStarted("u1"))
     await desk.caller(6000)
-    assert session.said(Probe) == fillers(desk) == []
+    assert session.said(Probe) == desk.fillers() == []
     await desk.lost(within=LOST_AFTER)  # it does not hear them fall silent
 
 
@@ -469,7 +460,7 @@ async def test_any_answer_to_the_probe_keeps_the_link_and_the_next_utterance_is_
     assert session.said(AskReply) == session.said(CommitTurn) == []  # that it keeps silent on a noise is its right
 
 
-@pytest.mark.parametrize(("payload", "milliseconds"), [(QUIET, 60_000), (LOUD, 280)])
+@pytest.mark.parametrize(("payload", "milliseconds"), [(QUIET, 60_000), (LOUD, SYLLABLE_MS - 20)])
 async def test_a_quiet_line_and_a_click_are_no_question(
     payload: str, milliseconds: int, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -529,7 +520,7 @@ async def test_a_model_that_heard_the_caller_begin_and_never_says_that_they_ende
     last_word = desk.now() - FRAME
     await desk.caller(10_000, QUIET)
     assert [at - desk.began for at in session.times(Probe)] == pytest.approx([last_word + PROBE_AFTER])
-    assert fillers(desk) == [1]
+    assert desk.fillers() == [1]
     assert desk.ended_at == pytest.approx(last_word + LOST_AFTER)
 
 
@@ -542,7 +533,68 @@ async def test_a_caller_whose_words_the_model_does_not_take_waits_from_their_end
     desk.model.places = (Place(opens_after=7.0),)
     await desk.caller(1000)
     await trio.sleep(SILENCE - 2 * FRAME)
-    assert fillers(desk)
+    assert desk.fillers()
+
+
+async def test_a_short_word_into_a_dead_line_is_heard_by_the_next_session(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=attrs.evolve(LIMITS, replace=8.0))
+    await desk.up()
+    await desk.caller(160)
+    last_word = desk.now() - FRAME
+    second = await desk.next()
+    assert desk.now() - last_word == pytest.approx(LOST_AFTER, abs=0.1)
+    assert second.heard.count(LOUD) == 8
+
+
+@pytest.mark.parametrize("lives", [True, False], ids=["it lives", "it is dead"])
+async def test_what_was_judged_a_noise_on_a_line_that_echoes_is_heard_by_the_next_session_if_this_one_is_dead(
+    lives: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL, limits=attrs.evolve(LIMITS, replace=8.0))
+    session = await desk.up()
+    desk.echoing = desk.contested = True
+    began = trio.current_time()
+    desk.speech_until = began + 20
+    await desk.caller(240)
+    await desk.caller(260, QUIET)
+    desk.link.inbox.post(Judged(taken=False, heard_from=began))
+    with trio.fail_after(NOTICED_WITHIN):
+        await session.told(Probe)
+    if lives:
+        session.push(SessionAgreed(agreed_to(MANUAL)))
+        await trio.sleep(100)
+        assert len(desk.model.sessions) == len(session.said(Probe)) == 1
+        assert session.said(CommitTurn) == session.said(AskReply) == desk.fillers() == []
+    else:
+        assert (await desk.next()).heard.count(LOUD) == 12
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["it lives", "it is lost"])
+async def test_after_a_noise_that_broke_off_a_reply_somebody_speaks_again(
+    lost: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, Place(lives_after=0), config=MANUAL, limits=attrs.evolve(LIMITS, replace=8.0))
+    session = await desk.up()
+    desk.contested = True
+    session.speak("r1", "i1", ms(2000), end=False)
+    desk.speech_until = trio.current_time() + 2
+    await desk.caller(100)
+    desk.link.inbox.post(Judged(taken=True, heard_from=trio.current_time() - 0.1))
+    with trio.fail_after(1):
+        await session.told(CancelReply)
+    desk.speech_until = trio.current_time()
+    session.push(ReplyAudio("r1", "i1", ms(200)), ReplyEnded("r1", ReplyStatus.CANCELLED))
+    await wait_all_tasks_blocked()
+    if lost:
+        session.lose()
+        session = await desk.next()
+    with trio.fail_after(SILENCE):
+        if not lost:
+            await session.told(CommitTurn)
+            session.push(TurnCommitted("u1"))
+        await session.told(AskReply)
 
 
 @pytest.mark.parametrize("pause", [2.0, 4.0])
@@ -557,223 +609,6 @@ async def test_a_caller_who_asks_again_and_again_does_not_put_the_loss_off(
             await desk.caller(400)
             await trio.sleep(pause)
     assert desk.over.is_set(), f"after 60 s of calls into the silence, and {len(session.said(Probe))} probes"
-
-
-# ---------------------------------------------------------------- a model that lives, and does not hear the caller
-
-LIVES = SessionAgreed(agreed_to(SESSION))
-
-
-async def answer_turn(session: FakeSession, number: int) -> None:
-    """The model takes what was committed for a turn, is asked, and answers."""
-    session.push(TurnCommitted(f"u{number}"))
-    with trio.fail_after(1):
-        await session.told(AskReply, number)
-    session.speak(f"r{number}", f"i{number}", ms(20))
-
-
-async def not_heard(desk: LinkDesk, session: FakeSession, milliseconds: int = 1000) -> None:
-    """The caller speaks, the model takes no notice, and answers the probe."""
-    probes = len(session.said(Probe))
-    await desk.caller(milliseconds)
-    with trio.fail_after(10):
-        await session.told(Probe, probes + 1)
-    session.push(LIVES)
-    await desk.caller(100, QUIET)
-
-
-@pytest.mark.parametrize("config", [SESSION, MANUAL], ids=["the model answers by itself", "it is asked"])
-async def test_what_a_deaf_model_took_no_notice_of_is_committed_and_answered_as_any_turn(
-    config: SessionConfig, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, config=config)
-    session = await desk.up()
-    await not_heard(desk, session)
-    assert [at - desk.began for at in session.times(CommitTurn)] == pytest.approx([1 - FRAME + PROBE_AFTER])
-    assert session.said(AskReply) == []
-    session.push(TurnCommitted("u1"))
-    with trio.fail_after(1):
-        await session.told(AskReply)
-    told = desk.flow.take_all()
-    assert [event for event in told if isinstance(event, CallerSpoke | CallerDone)] == [CallerSpoke(), CallerDone("u1")]
-    session.push(ReplyBegan("r1"), CallerWords("u1", "When are you open?", True))
-    session.speak("r1", "i1", ms(200))
-    await trio.sleep(100)
-    assert CallerSaid("u1", "When are you open?", None) in desk.flow.take_all()
-    assert not desk.over.is_set()
-    assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == 1
-
-
-@pytest.mark.parametrize("committed", [True, False], ids=["the turn is taken", "there is nothing to take"])
-async def test_a_turn_that_a_model_which_lives_hears_begin_and_never_end_is_ended_for_it(
-    committed: bool, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, config=MANUAL)
-    session = await desk.up()
-    await desk.caller(300)
-    session.push(SpeechStarted("u1"))
-    await desk.caller(1000)
-    nothing = ModelTrouble("input_audio_buffer_commit_empty", "buffer too small", Gravity.BENIGN)
-    with trio.fail_after(SILENCE):
-        await session.told(Probe)
-        session.push(SessionAgreed(agreed_to(MANUAL)))
-        await session.told(CommitTurn)
-        session.push(TurnCommitted("u1") if committed else nothing)
-        await session.told(AskReply)
-    session.push(CallerWords("u1", "When are you open?", True))
-    session.speak("r1", "i1", ms(200))
-    await trio.sleep(100)
-    assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == len(session.said(Probe)) == 1
-    assert [event for event in desk.flow.take_all() if isinstance(event, CallerDone)] == [CallerDone("u1")] * committed
-    assert not desk.over.is_set()
-
-
-async def test_a_noise_over_the_agent_that_a_model_hears_begin_and_never_end_makes_nobody_wait(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, config=MANUAL)
-    session = await desk.up()
-    desk.contested = True
-    desk.speech_until = trio.current_time() + 2
-    await desk.caller(300)
-    session.push(SpeechStarted("u1"))
-    await desk.caller(200)
-    desk.link.inbox.post(Judged(taken=False))
-    with trio.move_on_after(30):
-        while True:
-            await session.told(Probe, len(session.said(Probe)) + 1)
-            session.push(SessionAgreed(agreed_to(MANUAL)))
-    assert session.said(CommitTurn) == session.said(AskReply) == fillers(desk) == []
-    assert not desk.over.is_set()
-
-
-async def test_the_wait_of_a_caller_whom_the_model_did_not_hear_counts_from_the_end_of_their_turn(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    await not_heard(desk, session)
-    session.push(TurnCommitted("u1"), ReplyBegan("r1"))
-    filler_due = 1 - FRAME + TURN_END + FILLER_AFTER
-    await trio.sleep(filler_due - desk.now() - 0.01)
-    assert fillers(desk) == []
-    await trio.sleep(0.02)
-    assert fillers(desk) == [1]
-    assert desk.now() < 1 - FRAME + SILENCE
-
-
-async def test_a_model_that_has_nothing_to_commit_is_asked_to_speak_all_the_same(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    await not_heard(desk, session)
-    session.push(ModelTrouble("input_audio_buffer_commit_empty", "buffer too small", Gravity.BENIGN))
-    with trio.fail_after(1):
-        await session.told(AskReply)
-    session.speak("r1", "i1", ms(200))
-    await trio.sleep(100)
-    assert not desk.over.is_set()
-    assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == 1
-
-
-async def test_a_model_that_does_not_say_that_it_committed_is_given_up_in_time(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    await not_heard(desk, await desk.up())
-    assert "silent" in (await desk.lost(20)).reason
-
-
-async def test_a_turn_that_the_model_hears_begin_when_it_is_told_of_it_is_over_when_it_is_committed(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    await not_heard(desk, session)
-    session.push(SpeechStarted("u1"), TurnCommitted("u1"))
-    with trio.fail_after(1):
-        await session.told(AskReply)
-    told = desk.flow.take_all()
-    assert [event for event in told if isinstance(event, CallerSpoke | CallerDone)] == [CallerSpoke(), CallerDone("u1")]
-
-
-async def test_a_turn_that_the_model_detected_itself_meanwhile_is_answered_once(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, config=MANUAL)
-    session = await desk.up()
-    await not_heard(desk, session)
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"), TurnCommitted("u1"))
-    session.push(ModelTrouble("input_audio_buffer_commit_empty", "buffer too small", Gravity.BENIGN))
-    with trio.fail_after(1):
-        await session.told(AskReply)
-    session.speak("r1", "i1", ms(200))
-    await trio.sleep(100)
-    assert len(session.said(AskReply)) == 1
-    assert [event for event in desk.flow.take_all() if isinstance(event, CallerDone)] == [CallerDone("u1")]
-
-
-async def test_a_noisy_line_does_not_make_the_agent_talk_to_itself(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    for number in range(20):  # a machine that runs now and then
-        await not_heard(desk, session)
-        if not number:
-            await answer_turn(session, 1)
-        await desk.caller(1000, QUIET)
-    assert len(session.said(CommitTurn)) == 1
-    await desk.caller(REST_MS, QUIET)
-    await not_heard(desk, session)
-    assert len(session.said(CommitTurn)) == 2
-
-
-@pytest.mark.parametrize("by", ["words", "another turn"])
-async def test_a_caller_of_whom_the_model_heard_something_is_spoken_for_again(
-    by: str, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    for number in (1, 2, 3):
-        await not_heard(desk, session)
-        assert len(session.said(CommitTurn)) == number
-        await answer_turn(session, number)
-        if by == "words":
-            session.push(CallerWords(f"u{number}", "Hello?", True))
-        else:
-            session.push(SpeechStarted(f"v{number}"), SpeechStopped(f"v{number}"))
-            session.speak(f"s{number}", f"j{number}", ms(20))
-        await trio.sleep(1)
-
-
-async def test_a_model_that_says_something_else_in_between_is_asked_all_the_same_whether_it_hears_the_caller(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    await desk.caller(1000)
-    session.push(CallerWords("u0", "what was said before", True))
-    await desk.caller(100, QUIET)
-    await not_heard(desk, session, 0)
-    assert len(session.said(CommitTurn)) == 1
-
-
-async def test_what_was_committed_and_not_answered_is_heard_by_the_next_session(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, limits=attrs.evolve(LIMITS, replace=8.0))
-    session = await desk.up()
-    await not_heard(desk, session)
-    session.push(TurnCommitted("u1"))
-    await wait_all_tasks_blocked()
-    session.lose()
-    with trio.fail_after(5):
-        second = await desk.model.session(2)
-    await trio.sleep(1)
-    assert second.heard.count(LOUD) == 50
-    assert second.said(CommitTurn) == []
 
 
 # ---------------------------------------------------------------- patience

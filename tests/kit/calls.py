@@ -14,7 +14,17 @@ from actors.call import Call, CallPlan
 from actors.flow import Words
 from actors.framer import Pace
 from actors.mailbox import Mailbox, WhenFull
-from actors.messages import CallBegan, CallerAudio, Disposition, LinkLost, Role, SessionConfig, ToolCall, TurnDetection
+from actors.messages import (
+    CallBegan,
+    CallerAudio,
+    CallerWaits,
+    Disposition,
+    LinkLost,
+    Role,
+    SessionConfig,
+    ToolCall,
+    TurnDetection,
+)
 from actors.mulaw import silence, to_base64
 from actors.notebook import CallRecord, Listener, Notebook
 from actors.realtime_link import FlowInput, FramerInput, LinkLimits, RealtimeLink, WatcherInput
@@ -32,6 +42,7 @@ WALL = datetime.datetime(2026, 11, 24, 14, 30, tzinfo=datetime.UTC)
 """When a call begins, by the wall clock."""
 PACE = Pace(frame_ms=20, lead_ms=200, mark_ms=240)
 LIMITS = LinkLimits(connect=4.0, session=3.0, silence=4.0, hold_back=15.0)
+REPLACING = attrs.evolve(LIMITS, replace=8.0)
 SESSION = SessionConfig(
     voice="marin",
     instructions="Be brief.",
@@ -46,6 +57,8 @@ MANUAL = attrs.evolve(
     SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False, interrupt_response=False)
 )
 """Of a model that neither answers nor breaks off by itself."""
+SAID = [(Role.AGENT, "Hello.", "prompt_greeting_1"), (Role.CALLER, "Hi, I am Anna.", "u0")]
+"""What was heard in a call before its session is replaced."""
 
 
 def ms(milliseconds: float, fill: bytes = b"\x11") -> bytes:
@@ -152,6 +165,10 @@ class LinkDesk:
         """Seconds since the link began."""
         return trio.current_time() - self.began
 
+    def fillers(self) -> list[int]:
+        """Which fillers the caller's waiting called for since the flow was last looked at."""
+        return [event.times for event in self.flow.take_all() if isinstance(event, CallerWaits)]
+
     @property
     def troubles(self) -> list[str]:
         """What the record has of errors."""
@@ -169,6 +186,32 @@ class LinkDesk:
     def recall(self) -> Sequence[tuple[Role, str, str]]:
         """What was heard in the call so far."""
         return ()
+
+
+class ReplacingDesk(LinkDesk):
+    """A link that replaces sessions, in a call in which SAID was heard."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *places: Place,
+        config: SessionConfig = SESSION,
+        limits: LinkLimits = REPLACING,
+        model: FakeModel | None = None,
+    ) -> None:
+        self.said: Sequence[tuple[Role, str, str]] = SAID
+        super().__init__(nursery, *places, config=config, limits=limits, model=model)
+
+    async def speaking(self, seconds: float, *, heard: float, end: bool = True) -> FakeSession:
+        """The first session, up; so many seconds of its reply "r1" came, `end`: all of it, and `heard` of them were heard."""
+        session = await self.up()
+        session.speak("r1", "i1", ms(1000 * seconds), end=end)
+        self.speech_until = trio.current_time() + seconds
+        await trio.sleep(heard)
+        return session
+
+    def recall(self) -> Sequence[tuple[Role, str, str]]:
+        return self.said
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ from actors.messages import (
     ItemEnded,
     ModelCommand,
     ModelEvent,
+    Probe,
     ReplyAudio,
     ReplyBegan,
     ReplyEnded,
@@ -23,6 +24,7 @@ from actors.messages import (
     SessionAgreed,
     SessionConfig,
     SessionCreated,
+    Tell,
     ToolCall,
 )
 from actors.ports import ModelGone
@@ -46,6 +48,8 @@ class Place:
     agreed_after: float = 0.0
     agrees_with: ModelEvent | None = None
     """None: to what was asked."""
+    lives_after: float = math.inf
+    """Until it answers a probe."""
     closes_after: float = 0.0
 
 
@@ -62,6 +66,7 @@ class FakeSession:
         self.takes.set()
         self._events: deque[tuple[float, ModelEvent]] = deque()
         self._gone: ModelGone | None = None
+        self._agrees: ModelEvent | None = None
         self._news = trio.Event()
         self._told = trio.Event()
         self._later(place.created_after, place.greets_with)
@@ -109,9 +114,15 @@ class FakeSession:
     async def told(self, kind: type[C], count: int = 1) -> C:
         """Waits until `count` commands of one kind were sent; the last of them."""
         while len(self.said(kind)) < count:
-            self._told = trio.Event()
+            if self._told.is_set():  # there may be others who wait
+                self._told = trio.Event()
             await self._told.wait()
         return self.said(kind)[count - 1]
+
+    @property
+    def texts(self) -> list[str]:
+        """What it was told as text, in order."""
+        return [tell.text for tell in self.said(Tell)]
 
     @property
     def heard(self) -> list[str]:
@@ -138,8 +149,10 @@ class FakeSession:
         await self._writing()
         self.commands.append((trio.current_time(), command))
         if isinstance(command, Configure):
-            answer = self.place.agrees_with or SessionAgreed(agreed_to(command.config))
-            self._later(self.place.agreed_after, answer)
+            self._agrees = self.place.agrees_with or SessionAgreed(agreed_to(command.config))
+            self._later(self.place.agreed_after, self._agrees)
+        if isinstance(command, Probe) and self._agrees and self.place.lives_after < math.inf:
+            self._later(self.place.lives_after, self._agrees)
         self._told.set()
 
     def append_now(self, payload: str) -> bool:
