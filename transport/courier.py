@@ -66,6 +66,8 @@ class Courier:
         self._metrics = metrics
         self._clock = clock
         self._news = trio.Event()
+        self._unwritten: dict[str, Delivery] = {}
+        """Delivered, while the store was down: written down first of all when it is back, before a lease runs out."""
 
     def hurry(self) -> None:
         """Something has become due earlier."""
@@ -120,6 +122,8 @@ class Courier:
 
     async def _round(self) -> None:
         """Delivers all that is due now. Raises StoreDown."""
+        for delivery in list(self._unwritten.values()):
+            await self._settle(delivery, "delivered", 0.0, "")
         while due := await self._store.take_deliveries(self._clock(), LEASE, AT_ONCE):
             async with trio.open_nursery() as nursery:
                 for delivery in due:
@@ -134,17 +138,21 @@ class Courier:
                 return
             error = "nothing is known of this call" if call is None else await self._post(delivery, payload(call))
             if not error:
+                self._unwritten[delivery.call_sid] = delivery
                 await self._settle(delivery, "delivered", 0.0, "")
             elif delivery.tries >= TRIES_AT_MOST or call is None:
                 await self._settle(delivery, "dead", 0.0, error)
             else:
                 await self._settle(delivery, "open", self._clock() + back_off(delivery.tries, random.random()), error)
-        except StoreDown as down:  # the lease runs out, and it is tried again: the backend knows it by its id
+        except StoreDown as down:
+            # If it was not delivered it is tried again when the lease runs out; if this process dies before it can say that it
+            # was, somebody else tries again, and the backend knows it by its id.
             self._metrics.store_failures.labels("delivery").inc()
             log.error("store_failed", what="delivery", error=str(down)[:300])
 
     async def _settle(self, delivery: Delivery, state: str, due: float, error: str) -> None:
         await self._store.settle_delivery(delivery.call_sid, state, due, error, self._clock())
+        self._unwritten.pop(delivery.call_sid, None)
         self._metrics.deliveries.labels("failed" if state == "open" else state).inc()
         level = log.info if state == "delivered" else log.warning
         level("delivery", call_sid=delivery.call_sid, state=state, tries=delivery.tries, error=error)

@@ -354,7 +354,7 @@ async def test_a_store_that_falls_and_rises_loses_no_call(autojump_clock: MockCl
         assert desk.ids == ["CA1"]
 
 
-async def test_a_store_that_falls_after_the_delivery_leads_to_one_more_and_no_third(autojump_clock: MockClock) -> None:
+async def test_a_store_that_falls_after_the_delivery_is_told_of_it_when_it_is_back(autojump_clock: MockClock) -> None:
     async with a_desk(BackendFaults(slow=1)) as desk:
         await desk.due("CA1")
         await trio.sleep(0.5)
@@ -362,9 +362,26 @@ async def test_a_store_that_falls_after_the_delivery_leads_to_one_more_and_no_th
         await trio.sleep(5)
         assert desk.ids == ["CA1"]
         desk.store.down = False
-        await trio.sleep(10 * HOUR)
-        assert desk.ids == ["CA1", "CA1"]
+        await trio.sleep(PAUSE)
         assert desk.states == {"CA1": "delivered"}
+        await trio.sleep(10 * HOUR)
+        assert desk.ids == ["CA1"]
+
+
+async def test_what_died_before_it_could_write_its_delivery_down_leads_to_one_more_and_no_third(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_desk(BackendFaults(slow=1)) as dies:
+        await dies.due("CA1")
+        await trio.sleep(0.5)
+        dies.store.down = True
+        await trio.sleep(1)
+        assert dies.ids == ["CA1"]
+    dies.store.down = False
+    async with a_desk(store=dies.store) as lives:
+        await trio.sleep(10 * HOUR)
+        assert lives.ids == ["CA1"]
+        assert lives.states == {"CA1": "delivered"}
 
 
 # ---------------------------------------------------------------- reconciling

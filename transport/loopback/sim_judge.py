@@ -480,7 +480,8 @@ def _told_again(case: Case, party: Party) -> Iterator[str]:
             result = item.get("type") == "function_call_output"
             if not (key or result) or _answered(party, session, at):
                 continue
-            stream = next((s for s in party.call.streams if s.opened <= at <= s.closed), None)
+            began = session.events[0][0]  # what it was told last may have been on its way when its stream was over
+            stream = next((s for s in party.call.streams if s.opened <= began <= s.closed), None)
             after = (s for s in sessions[number + 1 :] if stream and at + 1 < s.audio_until <= stream.closed + case.lag)
             follows = next(after, None)
             text = item["content"][0]["text"] if key else "[The result of "
