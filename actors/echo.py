@@ -101,7 +101,7 @@ class Echo:
     _quiet: int = 0
     loudest: float = 0.0
     """What came of late at most while nothing came back."""
-    _noise: float = 0.0
+    _noise: float = math.inf
     """How loud the line itself is: what it falls to now and then."""
     foreign_at: float = -math.inf
     """When something last came that was no echo of what was played."""
@@ -110,9 +110,10 @@ class Echo:
         """A frame of that loudness is heard by the caller at `at`."""
         self._played.put(level, at)
 
-    def rests(self) -> None:
+    def rests(self, level: float) -> None:
         """A frame that came is left out: the agent was silent, and what it says next comes back no sooner than its delay."""
         self._came.last = -1
+        self._noise = min(level, self._noise + NOISE_UP)
         if not self.settled:
             self._quiet, self.loudest = 0, 0.0
 
@@ -125,7 +126,7 @@ class Echo:
         self._came.put(level, at)
         self._noise = min(level, self._noise + NOISE_UP)
         if self._quiet < QUIET_LINE and agent_heard:
-            quiet = not voice and level <= max(QUIET, NOISE_TIMES * self._noise)
+            quiet = not voice and level <= self._hush
             self._quiet = self._quiet + 1 if quiet else 0
             self.loudest = max(self.loudest, level) if quiet else 0.0
         if level > MARGIN and not self.explains(level):
@@ -160,8 +161,13 @@ class Echo:
         return True
 
     def sounds(self) -> int:
-        """In how many of the slots of the shortest window something came."""
-        return sum(level > QUIET for level in self._came.window(self._came.last + 1, WINDOW_LEAST))
+        """In how many of the slots of the shortest window something came that is louder than the line itself."""
+        return sum(level > self._hush for level in self._came.window(self._came.last + 1, WINDOW_LEAST))
+
+    @property
+    def _hush(self) -> float:
+        """What is softer is the line itself, and nothing that comes back."""
+        return max(QUIET, NOISE_TIMES * self._noise)
 
     def is_louder(self) -> bool:
         """Whether what came of late is the echo that is known, only louder; if it is, it is known as that."""

@@ -117,8 +117,8 @@ class LineEar:
 
     def rests(self, audio: bytes, now: float) -> None:
         """See `LinePort`."""
-        self._echo.rests()
         self._onset.hear(audio, now)
+        self._echo.rests(self._onset.level)
 
     def misses(self, seconds: float) -> None:
         """See `LinePort`."""

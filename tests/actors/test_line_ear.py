@@ -1,6 +1,7 @@
 """The ear on the line: how it is told what the agent says, and what it learns of a line that echoes late or is quiet."""
 
 import functools
+import random
 
 import pytest
 
@@ -72,3 +73,32 @@ def test_quiet_frames_leave_what_is_known_as_it_was() -> None:
     for number, payload in enumerate(frames(syllables(0.4))):
         ear.rests(from_base64(payload), 1.04 + number * 0.02)
     assert ear.hears(quiet, 3.0).until > 1.04, "a voice was heard while the agent was silent"
+
+
+@pytest.mark.parametrize("rests", [False, True], ids=["from the first word on", "in a later reply"])
+def test_a_line_as_loud_as_it_always_is_is_no_echo_however_short_the_agent_has_been_heard(rests: bool) -> None:
+    # Otherwise it would be waited for what comes back, and a short reply be over before the caller could stop it.
+    ear, now, chance = LineEar(), 5.0, random.Random(1)
+    said = syllables(0.3, seed=1)
+    if rests:
+        for _ in range(100):
+            now += 0.02
+            ear.rests(chance.randbytes(FRAME), now)
+    for at in range(0, len(said) - FRAME, FRAME):
+        now += 0.02
+        ear.plays(said[at : at + FRAME], now)
+        ear.hears(chance.randbytes(FRAME), now)
+    assert ear.only_echo(now) is False
+
+
+def test_of_what_is_louder_than_the_line_it_is_not_told_at_once_whether_it_is_an_echo() -> None:
+    ear, now = LineEar(), 5.0
+    said, back = syllables(0.3, seed=1), syllables(0.3, seed=2)
+    for _ in range(100):
+        now += 0.02
+        ear.rests(silence(20), now)
+    for at in range(0, len(said) - FRAME, FRAME):
+        now += 0.02
+        ear.plays(said[at : at + FRAME], now)
+        ear.hears(back[at : at + FRAME], now)
+    assert ear.only_echo(now) is None
