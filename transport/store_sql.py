@@ -103,6 +103,8 @@ stories = sa.Table(
     sa.Column("over", sa.Boolean),
     sa.Column("story", sa.JSON),
 )
+_NEWER_STORY = stories.update().where(stories.c.call_sid == sa.bindparam("its_call"))
+"""Written after every turn of every call: made once, and the only statement where the call has a story already."""
 errands = sa.Table(
     "errands",
     _tables,
@@ -258,13 +260,13 @@ class SqlStore:
         """See `store.Store`."""
 
         def keep(db: sa.Connection) -> None:
+            values = {"caller": caller, "called": called, "story": dict(story), "over": over, "updated": now}
+            if db.execute(_NEWER_STORY, {"its_call": call_sid, **values}).rowcount:
+                return
             _ensure(db, call_sid)  # so that it is found again, and forgotten, with its call
             unknown = (calls.c.call_sid == call_sid, calls.c.answered.is_(None))
             db.execute(calls.update().where(*unknown).values(caller=caller, called=called, answered=_now()))
-            values = {"caller": caller, "called": called, "story": dict(story), "over": over, "updated": now}
-            changed = db.execute(stories.update().where(stories.c.call_sid == call_sid).values(values))
-            if not changed.rowcount:
-                db.execute(stories.insert().values(call_sid=call_sid, **values))
+            db.execute(stories.insert().values(call_sid=call_sid, **values))
 
         await self._do(keep)
 
