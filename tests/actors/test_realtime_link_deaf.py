@@ -24,15 +24,21 @@ from actors.messages import (
     SpeechStopped,
     TurnCommitted,
 )
-from actors.waiting import FILLER_SHARE
-from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, LinkDesk, ms
+from tests.kit.calls import (
+    FILLER_AFTER,
+    LIMITS,
+    LOUD,
+    MANUAL,
+    PROBE_AFTER,
+    QUIET,
+    SESSION,
+    SILENCE,
+    TURN_END,
+    LinkDesk,
+    ms,
+)
 from tests.kit.model import FakeSession, Place, agreed_to
 
-SILENCE = LIMITS.silence
-TURN_END = SESSION.turn_detection.silence_ms / 1000
-PROBE_AFTER = TURN_END + SILENCE / 2
-LOST_AFTER = TURN_END + SILENCE
-FILLER_AFTER = FILLER_SHARE * SILENCE
 FRAME = 0.02
 
 LIVES = SessionAgreed(agreed_to(SESSION))

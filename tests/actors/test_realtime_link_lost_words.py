@@ -21,10 +21,8 @@ from actors.messages import (
 )
 from actors.realtime_link import GO_ON
 from actors.waiting import FILLER_SHARE, FILLERS_AT_MOST, HEARD_LATE, NOTICED_WITHIN
-from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, ReplacingDesk, ms
+from tests.kit.calls import LOUD, MANUAL, QUIET, SESSION, SILENCE, ReplacingDesk, ms
 from tests.kit.model import Place
-
-SILENCE = LIMITS.silence
 
 
 async def test_an_answer_that_was_never_announced_is_one_all_the_same(

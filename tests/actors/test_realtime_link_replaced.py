@@ -53,8 +53,6 @@ from actors.waiting import FILLER_SHARE
 from tests.kit.calls import LIMITS, LOUD, QUIET, REPLACING, SAID, ReplacingDesk, ms
 from tests.kit.model import FakeModel, Place
 
-SILENCE = LIMITS.silence
-
 
 async def test_the_next_session_knows_what_was_heard_and_where_the_conversation_stands(
     autojump_clock: MockClock, nursery: trio.Nursery

@@ -32,15 +32,22 @@ from actors.messages import (
     ToolResult,
     TurnCommitted,
 )
-from actors.waiting import CALLER_TURN_AT_MOST, DOUBTS_APART, FILLER_SHARE, NOTICED_WITHIN, PROBE_PATIENCE
-from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, SESSION, LinkDesk, ms
+from actors.waiting import CALLER_TURN_AT_MOST, DOUBTS_APART, NOTICED_WITHIN, PROBE_PATIENCE
+from tests.kit.calls import (
+    FILLER_AFTER,
+    LIMITS,
+    LOST_AFTER,
+    LOUD,
+    MANUAL,
+    PROBE_AFTER,
+    QUIET,
+    SESSION,
+    SILENCE,
+    LinkDesk,
+    ms,
+)
 from tests.kit.model import Place, agreed_to
 
-SILENCE = LIMITS.silence
-TURN_END = SESSION.turn_detection.silence_ms / 1000
-PROBE_AFTER = TURN_END + SILENCE / 2
-LOST_AFTER = TURN_END + SILENCE
-FILLER_AFTER = FILLER_SHARE * SILENCE
 FRAME = 0.02
 
 # ---------------------------------------------------------------- a voice that is due

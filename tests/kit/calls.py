@@ -28,6 +28,7 @@ from actors.messages import (
 from actors.mulaw import silence, to_base64
 from actors.notebook import CallRecord, Listener, Notebook
 from actors.realtime_link import FlowInput, FramerInput, LinkLimits, RealtimeLink, WatcherInput
+from actors.waiting import FILLER_SHARE
 from conf.flow import Flow
 from tests.kit.carrier import FakeCarrier
 from tests.kit.model import FakeModel, FakeSession, Place
@@ -57,6 +58,13 @@ MANUAL = attrs.evolve(
     SESSION, turn_detection=attrs.evolve(SESSION.turn_detection, create_response=False, interrupt_response=False)
 )
 """Of a model that neither answers nor breaks off by itself."""
+SILENCE = LIMITS.silence
+TURN_END = SESSION.turn_detection.silence_ms / 1000
+PROBE_AFTER = TURN_END + SILENCE / 2
+LOST_AFTER = TURN_END + SILENCE
+"""Seconds from the last of what a caller says to the end of their turn, to the probe, to the loss of a session that is silent."""
+FILLER_AFTER = FILLER_SHARE * SILENCE
+"""Seconds from the end of their turn to the filler."""
 SAID = [(Role.AGENT, "Hello.", "prompt_greeting_1"), (Role.CALLER, "Hi, I am Anna.", "u0")]
 """What was heard in a call before its session is replaced."""
 
