@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from actors import call_state, fsm
+from actors.briefing import ONCE_PREFIX, PROMPT_PREFIX
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
     BYTES_PER_MS,
@@ -31,7 +32,6 @@ from actors.messages import (
     TellWhenQuiet,
     TimerRang,
 )
-from actors.realtime_link import ONCE_PREFIX, PROMPT_PREFIX
 
 QUEUE = 64
 """A silent dialogue is worse than a dead call: a full mailbox ends the call."""

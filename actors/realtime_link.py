@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
+from actors.briefing import Briefing
 from actors.caller_lane import CallerLane, frames
 from actors.contested import ContestedTurns
 from actors.ear import Ear
@@ -27,7 +28,6 @@ from actors.messages import (
     CancelReply,
     CommitTurn,
     DropItem,
-    Extract,
     Extracted,
     Floor,
     FloorTaken,
@@ -66,7 +66,7 @@ from actors.messages import (
 from actors.model_line import ModelLine, joined
 from actors.model_lines import ModelLines
 from actors.mulaw import BYTES_PER_MS
-from actors.notebook import Notebook, heard_words
+from actors.notebook import Notebook
 from actors.ports import ModelGone, ModelPort, ModelSession
 from actors.reply_desk import ReplyDesk
 from actors.waiting import HEARD_LATE, CallerWait, Rung
@@ -94,26 +94,6 @@ CROSSING = 0.5
 """Seconds that an item may be on its way to the model."""
 PAUSE_MARGIN = 0.3
 """Seconds past the model's own limit of a turn after which the caller's words count as over."""
-
-PROMPT_PREFIX = "prompt_"
-"""Items of recorded prompts begin so; the model's own never do."""
-
-HEARD_PREFIX = "heard_"
-"""What was heard of a prompt that was cut begins so: it is in the record, and no other session has to be told twice."""
-
-GUIDE_PREFIX = "guide_"
-"""The item that says where the conversation stands begins so."""
-
-LATE_PREFIX = "late_"
-"""Words of the caller's that came after their turn was forgotten begin so; they too are in the record."""
-
-ONCE_PREFIX = "once_"
-"""Items that are meant for the next reply begin so; they are taken out of the conversation when it is over."""
-
-RECORDED = (PROMPT_PREFIX, GUIDE_PREFIX, HEARD_PREFIX, LATE_PREFIX)
-"""What begins so is told to the next session anyway."""
-
-GO_ON = "[You were cut off in the middle of what you said last. Go on from there; repeat nothing and do not greet.]"
 
 
 @attrs.frozen
@@ -177,19 +157,12 @@ class RealtimeLink:
         self._limits = limits
         self._notebook = notebook
         self._turns = config.turn_detection
-        self._told: dict[str, Tell] = {}
-        """Speech that the model was told of as text, by the item that is played."""
-        self._retold = 0
-        self._guided = ""
-        """What the model is to know of where the conversation stands."""
+        self._briefing = Briefing()
         self._losses: deque[float] = deque(maxlen=LOSSES_AT_MOST)
         self._mute = 0
         """Sessions lost since the model last spoke."""
         self._unfinished: dict[str, str] = {}
         """What the lost session was saying."""
-        self._tool_names: dict[str, str] = {}
-        self._renewed = False
-        """Whether the session is not the first one."""
         self._answer_due = False
         """Whether the caller's turn is over, and no reply was asked for or has begun since."""
         self._go_on_at = math.inf
@@ -234,15 +207,7 @@ class RealtimeLink:
         self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
         self._wait.session_begins(self._desk, self._ear, self._over)
         self._handover = Handover(frames(self._limits.hold_back))
-        self._items: set[str] = set()
-        """Items of the conversation that this session knows; others can be neither cut nor taken out."""
-        self._calls: set[str] = set()
-        """Tool calls of this session; results of others are told as text."""
-        self._once: list[tuple[str, float]] = []
-        """Items for the next reply that no reply has seen yet, and when each was sent."""
-        self._seen_by: dict[str, list[tuple[str, float]]] = {}
-        """Those that a reply being made has seen."""
-        self._guides = 0
+        self._briefing.session_begins()
         self._spoken: dict[str, int] = {}
         """Speech of the replies that are being made, in µ-law bytes."""
         self._broken_off: set[str] = set()
@@ -353,7 +318,8 @@ class RealtimeLink:
         for reply in self._desk.abandon():  # nothing more will come; what there is may be heard
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         self._wait.owed = (waited or owes) and not self._wait.tools_out
-        self._left, self._unfinished, self._renewed = self._handover, unfinished, True
+        self._left, self._unfinished = self._handover, unfinished
+        self._briefing.session_lost()
         self._fresh()
         self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
         if not waited and self._left.unheard():  # in the middle of what the caller was saying
@@ -393,22 +359,7 @@ class RealtimeLink:
 
     async def _brief(self, session: ModelSession) -> None:
         """A session that takes the place of another is told what that one knew. It never greets again."""
-        known = self._recall()
-        over = {item for _, _, item in known}
-        tells = [Tell(role, words) for role, words, _ in known]
-        playing = {item: tell for item, tell in self._told.items() if item not in over}
-        self._told = {}
-        for item, tell in playing.items():
-            tells.append(attrs.evolve(tell, first=False))
-            self._told[item] = tells[-1]
-        for item, words in (self._left.finished() | self._unfinished).items():
-            if words and item not in over and item not in self._told:
-                self._retold += 1
-                tells.append(Tell(Role.AGENT, words, f"{PROMPT_PREFIX}told_{self._retold}"))
-                self._told[item] = tells[-1]
-        if self._guided:
-            self._guides += 1
-            tells.append(Tell(Role.OPERATOR, self._guided, f"{GUIDE_PREFIX}{self._guides}"))
+        tells = self._briefing.of_before(self._recall(), self._left.finished() | self._unfinished)
         again = self._left.unanswered()
         self._note_told(again)
         tells += again
@@ -419,10 +370,9 @@ class RealtimeLink:
         self._go_on_at = heard if owed and unheard else math.inf
         if asks:
             tells += self._owed()
-        self._once += [(tell.item, trio.current_time()) for tell in tells if tell.item.startswith(ONCE_PREFIX)]
         for tell in tells:
+            self._briefing.sent(tell, trio.current_time())
             await session.send(tell)
-            self._items.add(tell.item)
         commands = self._ask() if asks else []
         self._wait.called = self._wait.called or (self._wait.owed and not asks)
         self._wait.owed = asks  # until it is asked for; if that fails, the next session has to
@@ -432,10 +382,7 @@ class RealtimeLink:
 
     def _owed(self) -> list[Tell]:
         """What the model is told before it goes on with what the session before was saying."""
-        if not self._unfinished:
-            return []
-        self._retold += 1
-        return [Tell(Role.OPERATOR, GO_ON, f"{ONCE_PREFIX}back_{self._retold}")]
+        return [self._briefing.go_on()] if self._unfinished else []
 
     # ------------------------------------------------------------ to the model
 
@@ -481,52 +428,18 @@ class RealtimeLink:
 
     async def _send_commands(self, session: ModelSession) -> None:
         while True:
-            commands = self._known(self._commands(await self.inbox.receive()))
+            commands = self._commands(await self.inbox.receive())
+            commands = self._briefing.known(commands, self._desk.knows, committing=self._committing)
             self._note_told(commands)
             for command in commands:
                 if isinstance(command, Tell):
-                    self._items.add(command.item)
-                if isinstance(command, Tell) and command.item.startswith(PROMPT_PREFIX):
-                    self._told[command.item] = command
-                elif isinstance(command, Tell) and command.item.startswith(ONCE_PREFIX):
-                    self._once.append((command.item, trio.current_time()))
+                    self._briefing.sent(command, trio.current_time())
                 await session.send(command)
 
     def _note_told(self, commands: Sequence[ModelCommand]) -> None:
-        """Should the session be lost before it answers, the next one is told again: the caller's keys, results, what to say."""
-        for command in commands:
-            if isinstance(command, ToolResult):
-                self._handover.told(self._as_text(command), trio.current_time())
-            elif isinstance(command, Tell) and not command.item.startswith(RECORDED):
-                self._handover.told(command, trio.current_time())
-
-    def _as_text(self, result: ToolResult) -> Tell:
-        """The result of a tool for a session that did not call it."""
-        told = ", ".join(f"{name}: {value}" for name, value in result.output.items())
-        tool = self._tool_names.get(result.call_id, "a tool")
-        return Tell(Role.OPERATOR, f"[The result of {tool}, which you asked for earlier: {told}]")
-
-    def _known(self, commands: list[ModelCommand]) -> list[ModelCommand]:
-        """Those that mean something to this session: of what another one knew it would only complain."""
-        if not self._renewed:
-            return commands
-        kept: list[ModelCommand] = []
-        for command in commands:
-            if isinstance(command, Truncate | DropItem) and command.item not in self._items:
-                continue
-            if isinstance(command, CancelReply) and not self._desk.knows(command.reply):
-                continue
-            if isinstance(command, CommitTurn) and not self._committing:
-                continue
-            if isinstance(command, ToolResult) and command.call_id not in self._calls:
-                kept.append(self._as_text(command))
-                continue
-            if isinstance(command, Extract):
-                command = attrs.evolve(command, items=tuple(item for item in command.items if item in self._items))
-                if not command.items:
-                    continue
-            kept.append(command)
-        return kept
+        """Should the session be lost before it answers, the next one is told again."""
+        for tell in self._briefing.again(commands):
+            self._handover.told(tell, trio.current_time())
 
     def _commands(self, message: LinkMessage) -> list[ModelCommand]:
         """What `message` means on the wire."""
@@ -540,7 +453,7 @@ class RealtimeLink:
         if isinstance(message, AskReply):
             return self._ask()
         if isinstance(message, Guide):
-            return self._guide(message.text)
+            return self._briefing.guide(message.text)
         if isinstance(message, SetPatience):
             return self._retune(message.silence_ms)
         if isinstance(message, Judged):
@@ -552,13 +465,6 @@ class RealtimeLink:
             self._lines.want(message.name)
             return []
         return [message]
-
-    def _guide(self, text: str) -> list[ModelCommand]:
-        """One item at the tail says where the conversation stands; the one before is taken away."""
-        self._guided = text
-        before = [DropItem(f"{GUIDE_PREFIX}{self._guides}")] if self._guides else []
-        self._guides += 1
-        return [*before, Tell(Role.OPERATOR, text, f"{GUIDE_PREFIX}{self._guides}")]
 
     def _retune(self, silence_ms: int) -> list[ModelCommand]:
         """Patience is no part of the prompt: changing it costs nothing."""
@@ -602,9 +508,7 @@ class RealtimeLink:
             commands += [CancelReply(reply) for reply in self._desk.mute()]
         if judged.words and not turns:  # and the model has forgotten it
             self._flow.post(CallerSpoke())
-            self._retold += 1
-            told = Tell(Role.CALLER, judged.words, f"{LATE_PREFIX}{self._retold}")
-            self._items.add(told.item)
+            told = self._briefing.late_words(judged.words)
             self._notebook.caller_words(told.item, judged.words, final=True)
             self._flow.post(CallerDone(told.item))
             self._flow.post(CallerSaid(told.item, judged.words, None))
@@ -626,18 +530,7 @@ class RealtimeLink:
         commands: list[ModelCommand] = []
         for cut in interrupted.cuts:
             self._handover.cut(cut.item, began=cut.began)
-            told = self._told.pop(cut.item, None)
-            if told is not None:  # a recorded prompt, told as text: tell it again, as far as it was heard
-                commands.append(DropItem(told.item))
-                if words := heard_words(told.text, cut.heard, cut.received, complete=True):
-                    self._retold += 1
-                    commands.append(Tell(told.role, words, f"{HEARD_PREFIX}{self._retold}", told.first))
-            elif cut.item.startswith(PROMPT_PREFIX):
-                pass  # a prompt that the model was not told of
-            elif cut.began:
-                commands.append(Truncate(cut.item, cut.heard_ms))
-            else:
-                commands.append(DropItem(cut.item))
+            commands += self._briefing.cut(cut)
         if audible := next((cut for cut in interrupted.cuts if cut.began), None):
             truncate = next((c for c in commands if isinstance(c, Truncate) and c.item == audible.item), None)
             self._notebook.interrupted(
@@ -671,7 +564,7 @@ class RealtimeLink:
 
     def _sign_of_life(self, event: ModelEvent) -> None:
         now = trio.current_time()
-        if isinstance(event, ReplyAudio | ReplyWords | ReplyEnded) and not self._desk.wanted(event.reply):
+        if isinstance(event, FramerInput) and not self._desk.wanted(event.reply):
             self._wait.life = now  # what was broken off already takes no notice of anybody
             return
         if self._wait.sign_of_life(now, notices=not isinstance(event, LIFE_ONLY)):
@@ -694,7 +587,7 @@ class RealtimeLink:
         self._notebook.first_audio()
         self._words_unanswered = False
         self._mute = 0
-        self._items.add(event.item)
+        self._briefing.learns(event.item)
         self._handover.spoken(event.reply, event.item, audio=len(event.audio))
         self._handover.turn_answered(event.reply)
         self._wait.begins(trio.current_time())
@@ -726,7 +619,7 @@ class RealtimeLink:
 
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
-            self._items.add(event.item)
+            self._briefing.learns(event.item)
             self._ear.confirmed()
             self._wait.turn_began(trio.current_time())
             self._changed.set()
@@ -752,7 +645,7 @@ class RealtimeLink:
         elif isinstance(event, TurnCommitted):
             if self._contested.concerns(event.item):
                 return
-            if self._committing and (event.item not in self._items or self._desk.caller_speaks):
+            if self._committing and (not self._briefing.knows(event.item) or self._desk.caller_speaks):
                 self._turn_committed(event.item)
             else:
                 self._notebook.caller_turn(event.item)
@@ -781,8 +674,7 @@ class RealtimeLink:
             # A reply that we did not ask for may have begun before it could know of what crossed it on the way.
             known = math.inf if self._desk.was_asked(event.reply) else trio.current_time() - CROSSING
             self._handover.reply_began(event.reply, known)
-            self._seen_by[event.reply] = [one for one in self._once if one[1] <= known]
-            self._once = [one for one in self._once if one[1] > known]
+            self._briefing.reply_began(event.reply, known)
             self._notebook.reply_began()
             self._changed.set()
 
@@ -796,8 +688,8 @@ class RealtimeLink:
         """The model was told that this is a turn. It may have heard it begin at the last moment; it will not hear it end."""
         self._committing = False
         self._desk.insist()
-        if item not in self._items:
-            self._items.add(item)
+        if not self._briefing.knows(item):
+            self._briefing.learns(item)
             self._handover.turn_began(item, trio.current_time())
             self._turn_begins(item)
         self._handover.turn_over(trio.current_time())
@@ -826,20 +718,16 @@ class RealtimeLink:
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
         self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)
-        self._calls |= {call.call_id for call in event.calls}
-        self._tool_names |= {call.call_id: call.name for call in event.calls}
+        self._briefing.called(event.calls)
         asked = self._desk.was_asked(event.reply)
         muted, spoke = self._desk.ended(event.reply, event.status)
         self._notebook.record.tokens += event.tokens
         if spoken := self._spoken.pop(event.reply, 0):
             self._notebook.reply_seconds(spoken / (BYTES_PER_MS * 1000))
         self._framer.post(event)
-        seen = self._seen_by.pop(event.reply, [])
-        if event.status is ReplyStatus.FAILED or not (spoke or event.status is ReplyStatus.CANCELLED):
-            self._once = [*seen, *self._once]  # it is still to be said
-        else:
-            for item, _ in seen:
-                self.inbox.post(DropItem(item))
+        said = event.status is ReplyStatus.CANCELLED or (spoke and event.status is not ReplyStatus.FAILED)
+        for drop in self._briefing.reply_over(event.reply, said=said):
+            self.inbox.post(drop)
         done = [call for call in event.calls if call.state is CallState.COMPLETED]
         ours = event.reply in self._broken_off
         self._broken_off.discard(event.reply)

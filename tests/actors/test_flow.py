@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import call_state
+from actors.briefing import PROMPT_PREFIX
 from actors.call_state import DIGITS_PAUSE, FAREWELL_AT_MOST
 from actors.dialogue import Dialogue as Talk
 from actors.flow import PROMPT_LATE, FlowActor, FlowOutput, Neighbours, Words
@@ -49,7 +50,6 @@ from actors.messages import (
     ToolResult,
     ToolsCalled,
 )
-from actors.realtime_link import PROMPT_PREFIX
 from actors.story import Said, Story, to_plain
 from conf.flow import Condition, Effect, Slot, State, Transition
 from tests.kit.calls import FLOW, PROMPTS, RULES, a_tool_call

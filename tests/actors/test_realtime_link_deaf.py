@@ -12,12 +12,17 @@ from actors.messages import (
     CallerSaid,
     CallerSpoke,
     CallerWords,
+    CancelReply,
     CommitTurn,
     Gravity,
+    ItemEnded,
     Judged,
     ModelTrouble,
     Probe,
+    ReplyAudio,
     ReplyBegan,
+    ReplyEnded,
+    ReplyStatus,
     SessionAgreed,
     SessionConfig,
     SpeechStarted,
@@ -283,3 +288,22 @@ async def test_a_model_is_given_more_than_a_second_to_show_that_it_lives_however
     with trio.fail_after(10):
         await session.told(CommitTurn)
     assert not desk.over.is_set()
+
+
+async def test_what_still_comes_of_a_reply_that_was_broken_off_is_no_answer_to_who_broke_it_off(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, Place(lives_after=0), config=MANUAL)
+    session = await desk.up()
+    desk.contested = True
+    session.speak("r1", "i1", ms(2000), end=False)
+    desk.speech_until = trio.current_time() + 2
+    await desk.caller(800)
+    desk.link.inbox.post(Judged(taken=True, heard_from=trio.current_time() - 0.8))
+    desk.speech_until = trio.current_time()
+    with trio.fail_after(1):
+        await session.told(CancelReply)
+    session.push(ReplyAudio("r1", "i1", ms(200)), ItemEnded("r1", "i1"), ReplyEnded("r1", ReplyStatus.CANCELLED))
+    await desk.caller(300)
+    with trio.fail_after(SILENCE):
+        await session.told(CommitTurn)

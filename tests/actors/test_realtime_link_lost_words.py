@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.briefing import GO_ON
 from actors.messages import (
     AskReply,
     CallerWaits,
@@ -19,7 +20,6 @@ from actors.messages import (
     SpeechStarted,
     SpeechStopped,
 )
-from actors.realtime_link import GO_ON
 from actors.waiting import FILLER_SHARE, FILLERS_AT_MOST, HEARD_LATE, NOTICED_WITHIN
 from tests.kit.calls import LOUD, MANUAL, QUIET, SESSION, SILENCE, ReplacingDesk, ms
 from tests.kit.model import Place

@@ -5,6 +5,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.briefing import GO_ON, ONCE_PREFIX
 from actors.messages import (
     AnswerTools,
     AskReply,
@@ -44,10 +45,8 @@ from actors.messages import (
 from actors.model_lines import ROLL_OVER_AT_LAST, ROLL_OVER_EARLY
 from actors.ports import ModelGone
 from actors.realtime_link import (
-    GO_ON,
     LOSSES_AT_MOST,
     MUTE_AT_MOST,
-    ONCE_PREFIX,
 )
 from actors.waiting import FILLER_SHARE
 from tests.kit.calls import LIMITS, LOUD, QUIET, REPLACING, SAID, ReplacingDesk, ms
@@ -646,7 +645,8 @@ async def test_keys_results_and_what_to_say_that_a_lost_session_did_not_answer_a
     desk = ReplacingDesk(nursery)
     first = await desk.up()
     once = Tell(Role.OPERATOR, "[Say now: nobody took the call.]", f"{ONCE_PREFIX}1")
-    desk.link._calls.add("c1")
+    first.push(ReplyBegan("r0"), ReplyEnded("r0", ReplyStatus.COMPLETED, (ToolCall("c1", "a tool", {}),)))
+    await wait_all_tasks_blocked()
     results = AnswerTools((ToolResult("c1", {"ok": True, "time": "nine"}),), then_reply=False)
     for message in (KEYS, results, once, AskReply()):
         desk.link.inbox.post(message)
