@@ -221,15 +221,14 @@ async def test_what_the_caller_said_to_a_session_that_had_stopped_is_said_to_the
     assert second.said(AskReply) == []
 
 
-@pytest.mark.parametrize("way", ["failed", "without a voice"])
-async def test_a_reply_that_failed_is_asked_for_in_the_next_session(
-    way: str, autojump_clock: MockClock, nursery: trio.Nursery
+@pytest.mark.parametrize("status", [ReplyStatus.FAILED, ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE])
+async def test_a_reply_that_failed_or_had_no_voice_twice_is_asked_for_in_the_next_session(
+    status: ReplyStatus, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
     for number in (1, 2):
-        status = ReplyStatus.FAILED if way == "failed" else ReplyStatus.COMPLETED
         first.push(ReplyBegan(f"r{number}"), ReplyEnded(f"r{number}", status, gravity=Gravity.RETRY))
         await trio.sleep(1)
     second = await desk.next()
