@@ -664,6 +664,22 @@ async def test_keys_results_and_what_to_say_that_a_lost_session_did_not_answer_a
     assert second.said(DropItem) == [DropItem(once.item)], "what is meant for one reply is taken away after it"
 
 
+async def test_who_goes_on_with_a_reply_that_broke_off_is_told_the_keys_and_results_that_it_answers(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    first = await desk.up()
+    desk.link._calls.add("c1")
+    desk.link.inbox.post(KEYS)
+    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True, "time": "nine"}),), then_reply=True))
+    await wait_all_tasks_blocked()
+    first.speak("r1", "i1", ms(200), "There is a place at", end=False)
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert second.texts[-3:] == [KEYS.text, RESULT, GO_ON]
+
+
 async def test_keys_that_were_answered_are_not_told_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     desk = ReplacingDesk(nursery)
     first = await desk.up()
