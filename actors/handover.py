@@ -170,8 +170,9 @@ class Handover:
         return [event for at, event in self._sent if at >= self._turn_from]
 
     def unanswered(self) -> list[Tell]:
-        """What was told that no voice has answered."""
-        return [tell for _, tell in self._told]
+        """What was told that no voice has answered, or one that broke off with the loss: who is to go on must know it too."""
+        begun = [told for item in self.unfinished() for told in self._answers.get(item, ())]
+        return [tell for _, tell in (*begun, *self._told)]
 
     def onset(self) -> list[CallerAudio | CallerSilence]:
         """The beginning of what the caller is saying, if the session had no time to notice; of it there is no turn yet."""

@@ -745,19 +745,17 @@ class RealtimeLink:
             return
         elif event.status is ReplyStatus.INCOMPLETE:
             self._notebook.trouble("reply", f"incomplete: {event.reason}")
-            if not self._retries and not done:
-                self._try_again(nursery, 0)
+            if not done and (not self._retries or not spoke):
+                self._once_more(nursery)
                 return
+            self._retries = 0
         elif spoke or done or ours:
             self._retries = self._voiceless = 0
         else:
             self._voiceless += 1
             if asked or self._voiceless >= VOICELESS_AT_MOST or self._words_unanswered:
                 self._notebook.trouble("reply", "there was no voice in it")
-                if self._retries:
-                    self._wait.owed = True
-                    raise ModelGone("replies without a voice")
-                self._try_again(nursery, 0)
+                self._once_more(nursery)
                 return
         if done and not muted and event.status in {ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE}:
             self._wait.tools_out = True
@@ -771,6 +769,13 @@ class RealtimeLink:
         self._notebook.trouble("reply", "there was no voice in it, and the caller had said something")
         self._words_unanswered = False
         self.inbox.post(AskReply())
+
+    def _once_more(self, nursery: trio.Nursery) -> None:
+        """What should have been said is asked for once more; if that has no voice either, of another session."""
+        if self._retries:
+            self._wait.owed = True
+            raise ModelGone("replies without a voice")
+        self._try_again(nursery, 0)
 
     def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
         """Asks once more; until that reply is over, none is. The caller's wait goes on."""

@@ -147,6 +147,7 @@ def test_what_an_answer_was_for_that_never_began_to_be_heard_is_unanswered_again
     handover.reply_began("r1", 2.0)
     handover.spoken("r1", "i1", audio=8)
     handover.told(later, 3.0)
+    handover.reply_over("r1", whole=True)
     assert handover.unanswered() == [later]
     handover.cut("i1", began=False)
     assert handover.unanswered() == [keys, later]

@@ -218,15 +218,14 @@ async def test_what_the_caller_said_to_a_session_that_had_stopped_is_said_to_the
     assert second.said(AskReply) == []
 
 
-@pytest.mark.parametrize("way", ["failed", "without a voice"])
-async def test_a_reply_that_failed_is_asked_for_in_the_next_session(
-    way: str, autojump_clock: MockClock, nursery: trio.Nursery
+@pytest.mark.parametrize("status", [ReplyStatus.FAILED, ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE])
+async def test_a_reply_that_failed_or_had_no_voice_twice_is_asked_for_in_the_next_session(
+    status: ReplyStatus, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
     for number in (1, 2):
-        status = ReplyStatus.FAILED if way == "failed" else ReplyStatus.COMPLETED
         first.push(ReplyBegan(f"r{number}"), ReplyEnded(f"r{number}", status, gravity=Gravity.RETRY))
         await trio.sleep(1)
     second = await desk.next()
@@ -661,6 +660,22 @@ async def test_keys_results_and_what_to_say_that_a_lost_session_did_not_answer_a
     second.speak("r2", "i2", ms(200))
     await trio.sleep(1)
     assert second.said(DropItem) == [DropItem(once.item)], "what is meant for one reply is taken away after it"
+
+
+async def test_who_goes_on_with_a_reply_that_broke_off_is_told_the_keys_and_results_that_it_answers(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    first = await desk.up()
+    desk.link._calls.add("c1")
+    desk.link.inbox.post(KEYS)
+    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True, "time": "nine"}),), then_reply=True))
+    await wait_all_tasks_blocked()
+    first.speak("r1", "i1", ms(200), "There is a place at", end=False)
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert second.texts[-3:] == [KEYS.text, RESULT, GO_ON]
 
 
 async def test_keys_that_were_answered_are_not_told_again(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
