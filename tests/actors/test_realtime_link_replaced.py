@@ -667,7 +667,8 @@ async def test_who_goes_on_with_a_reply_that_broke_off_is_told_the_keys_and_resu
 ) -> None:
     desk = ReplacingDesk(nursery)
     first = await desk.up()
-    desk.link._calls.add("c1")
+    first.push(ReplyBegan("r0"), ReplyEnded("r0", ReplyStatus.COMPLETED, (ToolCall("c1", "a tool", {}),)))
+    await wait_all_tasks_blocked()
     desk.link.inbox.post(KEYS)
     desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True, "time": "nine"}),), then_reply=True))
     await wait_all_tasks_blocked()
