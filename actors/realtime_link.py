@@ -69,7 +69,7 @@ from actors.mulaw import BYTES_PER_MS
 from actors.notebook import Notebook
 from actors.ports import ModelGone, ModelPort, ModelSession
 from actors.reply_desk import ReplyDesk
-from actors.waiting import HEARD_LATE, CallerWait, Rung
+from actors.waiting import HEARD_LATE, NOTICED_WITHIN, CallerWait, Rung
 
 COMMANDS = 64
 """Commands that may wait for a session: a few a turn. A full one means that the flow has gone mad."""
@@ -838,8 +838,11 @@ class RealtimeLink:
 
     @property
     def _quiet_from(self) -> float:
-        """From when on nobody speaks or waits; infinity if that is not known."""
-        return math.inf if self._wait.waits or self._desk.caller_speaks else self._speech_until()
+        """From when on nobody speaks or waits; infinity if that is not known. Who silences the agent is heard before the model
+        tells of them."""
+        if self._wait.waits or self._desk.caller_speaks:
+            return math.inf
+        return max(self._speech_until(), self._wait.last_voice + NOTICED_WITHIN)
 
     def _go_on_due(self) -> float:
         """What the session before left unheard may have been a turn, a noise, or a word of a listener's."""

@@ -163,7 +163,7 @@ class CallerWait:
         if deaf:
             self.owed, self._heard_late_until = True, now + self.turn_ends + HEARD_LATE
             if not self.fillers:
-                self._since = min(now, (self._last_voice if since is None else since) + self.turn_ends)
+                self._since = min(now, (self.last_voice if since is None else since) + self.turn_ends)
         self.ear.sign_of_life()
         self.over.sign_of_life()
         self._probed_at = None
@@ -205,7 +205,7 @@ class CallerWait:
     def _unended_since(self) -> float | None:
         """Since when nobody speaks though the model heard the caller begin, and has said nothing since; None if it is not so. A
         noise that does not dip may have a caller in it whom we do not hear."""
-        loud, voice = max(self.ear.last_loud, self.over.last_loud), self._last_voice
+        loud, voice = max(self.ear.last_loud, self.over.last_loud), self.last_voice
         if not self.desk.caller_speaks or loud < self._turn_began - BEFORE_NOTICED:
             return None
         return max(voice, self.life, self._turn_began + STEADY_MS / 1000 if loud > voice else -math.inf)
@@ -216,7 +216,8 @@ class CallerWait:
         return self.desk.caller_speaks and not self._turn_is_none
 
     @property
-    def _last_voice(self) -> float:
+    def last_voice(self) -> float:
+        """When the line was last loud with what may have been the caller's voice."""
         return max(self.ear.last_voice, self.over.last_voice)
 
     @property

@@ -610,6 +610,26 @@ async def test_another_model_takes_over_in_a_quiet_moment(autojump_clock: MockCl
     assert desk.model.names == ["", "gpt-realtime-hard", "gpt-realtime-hard"]
 
 
+async def test_the_moment_in_which_the_caller_silences_the_agent_is_no_quiet_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    first = await desk.speaking(10.0, heard=3.0)
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(1.0)
+    await desk.caller(100)
+    desk.speech_until = float("-inf")  # the agent yields
+    desk.link.inbox.post(Interrupted(trio.current_time(), Floor.SPEECH, (Cut("i1", 32_000, 80_000),), 20))
+    await desk.caller(200)
+    first.push(SpeechStarted("u1"))  # the model takes its time
+    await desk.caller(2000)
+    assert not first.closed
+    first.push(SpeechStopped("u1"), CallerWords("u1", "Stop.", True))
+    first.speak("r2", "i2", ms(200))
+    await trio.sleep(2)
+    assert first.closed
+
+
 async def test_a_change_of_mind_about_the_model_changes_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
