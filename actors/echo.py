@@ -113,8 +113,9 @@ class Echo:
         self._played.put(level, at)
 
     def rests(self, level: float) -> None:
-        """A frame that came is left out: the agent was silent, and what it says next comes back no sooner than its delay."""
-        self._came.last = -1
+        """A frame that came is left out: the agent was silent, and what it says next comes back no sooner than its delay. It has
+        its place all the same: if the next one is late, as the first of a reply may be, it is known by how much."""
+        self._came.skip(1)
         self._noise = min(level, self._noise + NOISE_UP)
         if not self.settled:
             self._quiet, self.loudest = 0, 0.0

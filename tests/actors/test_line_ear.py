@@ -131,3 +131,18 @@ def test_an_agent_that_comes_back_on_a_line_that_was_quiet_does_not_stop_itself_
     stopped = [is_stopped(ear, 5.0 + 6 * reply, delay, gain) for reply, gain in enumerate((0.0, 0.3, 0.3, 0.3))]
     assert stopped == [False, True, False, False]
     assert ear.line.echoes
+
+
+def test_an_echo_is_known_again_when_the_network_is_late_as_the_agent_begins_to_speak() -> None:
+    delay, pause = 20, 100
+    ear, begins = heard_with(1, delay), 7.4
+    said = syllables(2.4, seed=8)
+    back = silence(20 * (pause + delay)) + encode(round(sample * 0.3) for sample in decode(said))
+    for number in range(len(back) // FRAME):
+        late = max(number, pause + 5) if number > pause - 3 else number  # so many come at once, then all in time
+        now = begins + late * 0.02
+        if number == pause:
+            ear.plays(said, begins + number * 0.02)
+        (ear.hears if late > pause else ear.rests)(back[number * FRAME : (number + 1) * FRAME], now)
+        assert not (ear.line.foreign and ear.line.began > begins)
+    assert ear.line.until > begins, "nothing came back"
