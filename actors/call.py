@@ -180,7 +180,7 @@ class Call:
             judge = self._watcher
             told = (self._framer.speech_until, self._recall, judge.contested, judge.suspected_from, judge.line_echoes)
             conversation.start_soon(self._link.run, *outlets, *told)
-            conversation.start_soon(self._watcher.run, self._framer, self._link.inbox)
+            conversation.start_soon(self._watcher.run, self._framer, self._link.inbox, self._link.turn_ends)
             neighbours = Neighbours(
                 framer,
                 self._link.inbox,

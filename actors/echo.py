@@ -22,6 +22,8 @@ WINDOW_LEAST, WINDOW_MOST = 40, 60
 """Slots that are compared. In less than 0.8 s any two people who speak are alike at one delay or another."""
 SOUNDS_LEAST = 20
 """Slots of a window in which something must be heard."""
+DOUBTS_LEAST = 6
+"""The same where a likeness only makes doubt: an agent that interrupts itself says hardly a syllable."""
 ALIKE_LEAST, ALIKE_MOST = 0.88, 0.80
 """Correlation of the two loudnesses from which on what comes in is an echo, in the shortest window and in the longest."""
 ALIKE_AGAIN = 0.93
@@ -111,8 +113,9 @@ class Echo:
         self._played.put(level, at)
 
     def rests(self, level: float) -> None:
-        """A frame that came is left out: the agent was silent, and what it says next comes back no sooner than its delay."""
-        self._came.last = -1
+        """A frame that came is left out: the agent was silent, and what it says next comes back no sooner than its delay. It has
+        its place all the same: if the next one is late, as the first of a reply may be, it is known by how much."""
+        self._came.skip(1)
         self._noise = min(level, self._noise + NOISE_UP)
         if not self.settled:
             self._quiet, self.loudest = 0, 0.0
@@ -168,6 +171,19 @@ class Echo:
     def _hush(self) -> float:
         """What is softer is the line itself, and nothing that comes back."""
         return max(QUIET, NOISE_TIMES * self._noise)
+
+    def doubt(self, silent_from: float) -> bool:
+        """Whether what came of late, on a line that was held for quiet, is so like what was played until `silent_from` that it
+        must be found out anew if the line echoes: somebody may have put the telephone on the table. In so short a time two people
+        may be alike too."""
+        end, size = self._came.last + 1, WINDOW_LEAST + DELAY_MOST - DELAY_LEAST
+        came = self._came.window(end, WINDOW_LEAST)
+        heard = min(max(size - (end - DELAY_LEAST) + round(silent_from / SLOT), 0), size)
+        played = self._played.window(end - DELAY_LEAST, size)[:heard] + [0.0] * (size - heard)
+        if _most_alike(came, played, DOUBTS_LEAST)[0] < ALIKE_LEAST:
+            return False
+        self._quiet, self.loudest = 0, 0.0
+        return True
 
     def is_louder(self) -> bool:
         """Whether what came of late is the echo that is known, only louder; if it is, it is known as that."""

@@ -13,7 +13,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from actors.judgement import LONG, Suspicion, Verdict, echoes, only_listens
+from actors.judgement import LONG, USUAL_PAUSE, Suspicion, Verdict, echoes, only_listens
 from actors.line_ear import LineEar, LinePort
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
@@ -142,9 +142,11 @@ class InterruptWatcher:
         self._model_waits = False
         """Whether the model heard something of which it is not yet known whether it is an echo."""
 
-    async def run(self, speaker: Speaker, link: Outbox[Judged]) -> None:
-        """Until cancelled."""
-        self._speaker, self._link = speaker, link
+    async def run(
+        self, speaker: Speaker, link: Outbox[Judged], turn_ends: Callable[[], float] = lambda: USUAL_PAUSE
+    ) -> None:
+        """Until cancelled. `turn_ends`: seconds of silence after which the model holds a caller's turn for over."""
+        self._speaker, self._link, self._turn_ends = speaker, link, turn_ends
         try:
             while True:
                 event: Heard | None = None
@@ -211,7 +213,8 @@ class InterruptWatcher:
         if self._kept:
             return
         question = not speaker.audible() or speaker.ends_within(ANSWERS_AT) or "?" in speaker.saying()[-LAST_SENTENCE:]
-        self._suspicion = Suspicion(began, self._language, question, self._transcribed, model_heard=model)
+        pause = self._turn_ends()
+        self._suspicion = Suspicion(began, self._language, question, self._transcribed, pause, model_heard=model)
         self._suspicion.hears(self._ear.line)
         self._note("suspected", by="model" if model else "voice", ms=round((trio.current_time() - began) * 1000))
         if rule is FloorRule.OPEN and hold:

@@ -33,6 +33,10 @@ ECHOED = 0.8
 """Share of the words that must be the agent's."""
 DECIDE_WITHIN = 1.5
 """Seconds of a suspicion; then it is decided by what there is, or, if words are due, `WORDS_WITHIN` later at most."""
+USUAL_PAUSE = 0.5
+"""Seconds of silence that end a caller's turn, if nothing else is known."""
+PATIENT_AT_MOST = 0.7
+"""Seconds longer that it may take where callers are given time, as to spell: there their turn ends, and is written, later."""
 
 _SOUNDS = """
 uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok
@@ -78,6 +82,8 @@ class Suspicion:
     open_question: bool = False
     transcribed: bool = True
     """Whether words are to be expected at all."""
+    turn_ends: float = USUAL_PAUSE
+    """Seconds of silence after which the model holds the caller's turn for over; then its words are written down."""
     voice_ms: int = 0
     voice_began: float = -math.inf
     """When the voice began that was last heard by us: there may have been another before."""
@@ -134,8 +140,11 @@ class Suspicion:
 
     @property
     def _at_last(self) -> float:
-        """When it is decided by what there is: words that are due are waited for a little longer, once."""
+        """When it is decided by what there is: the turn that the model hears ends before that, and words that are due are
+        waited for a little longer, once."""
         due = self.began + DECIDE_WITHIN
+        if self.transcribed and self.model_heard and not self.voice_goes_on:
+            due += min(max(self.turn_ends - USUAL_PAUSE, 0.0), PATIENT_AT_MOST)
         return due if self.stopped is None or not self.transcribed else max(due, min(self.stopped, due) + WORDS_WITHIN)
 
     def _nothing_more(self) -> bool:

@@ -83,6 +83,8 @@ class LineEar:
         """Of the last frames of the present voice, when they came, and whether they are no echo."""
         self._foreign = self._foreign_from = -math.inf
         """The beginning of the voice that was found to be no echo, and from when on it was none."""
+        self._found_at = -math.inf
+        """When that was found: the agent falls silent then, if it may."""
 
     def plays(self, audio: bytes, at: float) -> None:
         """See `LinePort`."""
@@ -102,6 +104,8 @@ class LineEar:
             self._unexplained.append((now, not echo.explains(onset.level)))
             if onset.began != self._foreign and (began or self._is_unexplained):
                 self._whose(now)
+        if self._is_doubtful(before, now, goes_on=goes_on) and echo.doubt(self._found_at):
+            onset.least = LOUD_LEAST
         settled, echoes = echo.settled, echo.delay is not None
         known = before.until == onset.last_voice and before.settled == settled and before.echoes == echoes
         if known and not goes_on and not before.goes_on:
@@ -151,9 +155,16 @@ class LineEar:
         if echoes:
             self._unexplained.clear()
             return
-        self._foreign = self._foreign_from = began
+        self._foreign, self._found_at = began, now
+        self._foreign_from = began
         if self._echo.delay is not None:
             self._foreign_from = next(at for at, is_foreign in self._unexplained if is_foreign)
+
+    def _is_doubtful(self, before: Line, now: float, *, goes_on: bool) -> bool:
+        """Whether it is time to look again if a line that was held for quiet is: a voice is over, or there is enough of it."""
+        if self._echo.delay is not None or not (before.settled and before.foreign and before.goes_on):
+            return False
+        return not goes_on or before.until - before.began < UNSETTLED <= now - before.began
 
     @property
     def _is_unexplained(self) -> bool:

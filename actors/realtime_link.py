@@ -397,6 +397,10 @@ class RealtimeLink:
     def _audio_sent(self, events: Sequence[CallerAudio | CallerSilence]) -> None:
         self._handover.sent(events, trio.current_time())
 
+    def turn_ends(self) -> float:
+        """Seconds of silence after which the model holds the caller's turn for over."""
+        return self._wait.turn_ends
+
     def overhear(self, event: CallerAudio) -> None:
         """A frame of the caller's as it arrives, whether the model takes it or not: who speaks while there is no session waits
         from then on."""

@@ -94,11 +94,16 @@ class Stage:
 
 
 async def a_stage(
-    nursery: trio.Nursery, manner: BargeIn = BargeIn.UNDO, *, settled: bool = True, transcribed: bool = True
+    nursery: trio.Nursery,
+    manner: BargeIn = BargeIn.UNDO,
+    *,
+    settled: bool = True,
+    transcribed: bool = True,
+    turn_ends: float = 0.5,
 ) -> Stage:
     watcher = InterruptWatcher(manner, transcribed=transcribed)
     stage = Stage(watcher, FakeSpeaker(), Mailbox("link", 100, WhenFull.FATAL))
-    nursery.start_soon(watcher.run, stage.speaker, stage.link)
+    nursery.start_soon(watcher.run, stage.speaker, stage.link, lambda: turn_ends)
     await wait_all_tasks_blocked()
     if settled:
         await stage.hears(b"", 2.0)
@@ -272,6 +277,24 @@ async def test_after_a_listeners_word_the_agent_goes_on(
     assert stage.speaker.doings == ["holds", "goes on"]
     assert stage.judged == [False]
     assert stage.speaker.did[-1][0] - began < 1.0
+
+
+@pytest.mark.parametrize("turn_ends", [0.5, 0.9, 1.2])
+@pytest.mark.parametrize(("words", "taken"), [("Uh-huh.", False), ("Stop.", True)])
+async def test_where_callers_are_given_time_a_short_word_is_judged_by_what_it_says_all_the_same(
+    turn_ends: float, words: str, taken: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, turn_ends=turn_ends)
+    word = syllables(0.45)
+    await stage.hears(word[:2400])
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(word[2400:], 0.15 + turn_ends + 0.1)
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    await stage.hears(b"", 0.4)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(CallerWords("u1", words, final=True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [taken]
 
 
 @pytest.mark.parametrize(

@@ -102,3 +102,47 @@ def test_of_what_is_louder_than_the_line_it_is_not_told_at_once_whether_it_is_an
         ear.plays(said[at : at + FRAME], now)
         ear.hears(back[at : at + FRAME], now)
     assert ear.only_echo(now) is None
+
+
+def is_stopped(ear: LineEar, begins: float, delay: int, gain: float) -> bool:
+    """Whether the agent stops itself in a reply, if the line sends back what it says; what it had handed on is not heard then."""
+    said, lead = syllables(2.4, seed=3), 15
+    out = [said[at : at + FRAME] for at in range(0, len(said), FRAME)]
+    ear.plays(b"".join(out[:lead]), begins)
+    heard = [silence(20)] * delay
+    until = len(out)
+    for number in range(len(out) + delay + 20):
+        now = begins + number * 0.02
+        if number + lead < until:
+            ear.plays(out[number + lead], now + lead * 0.02)
+        heard.append(out[number] if number < until else silence(20))
+        back = encode(round(sample * gain) for sample in decode(heard[number]))
+        if number > until + 60:  # it is judged by then
+            ear.rests(back, now)
+        elif (line := ear.hears(back, now)).foreign and line.goes_on:
+            until = min(until, number)
+    return until < len(out)
+
+
+@pytest.mark.parametrize("delay", [8, 15, 35, 60])
+def test_an_agent_that_comes_back_on_a_line_that_was_quiet_does_not_stop_itself_in_every_reply(delay: int) -> None:
+    # Somebody switched their telephone to its loudspeaker, or laid it on the table.
+    ear = LineEar()
+    stopped = [is_stopped(ear, 5.0 + 6 * reply, delay, gain) for reply, gain in enumerate((0.0, 0.3, 0.3, 0.3))]
+    assert stopped == [False, True, False, False]
+    assert ear.line.echoes
+
+
+def test_an_echo_is_known_again_when_the_network_is_late_as_the_agent_begins_to_speak() -> None:
+    delay, pause = 20, 100
+    ear, begins = heard_with(1, delay), 7.4
+    said = syllables(2.4, seed=8)
+    back = silence(20 * (pause + delay)) + encode(round(sample * 0.3) for sample in decode(said))
+    for number in range(len(back) // FRAME):
+        late = max(number, pause + 5) if number > pause - 3 else number  # so many come at once, then all in time
+        now = begins + late * 0.02
+        if number == pause:
+            ear.plays(said, begins + number * 0.02)
+        (ear.hears if late > pause else ear.rests)(back[number * FRAME : (number + 1) * FRAME], now)
+        assert not (ear.line.foreign and ear.line.began > begins)
+    assert ear.line.until > begins, "nothing came back"
