@@ -126,6 +126,10 @@ class Switchboard:
     _calls: dict[str, Call] = attrs.field(factory=dict)
     _expected: dict[str, float] = attrs.field(factory=dict)
     """Calls that were sent a stream and have not opened it yet, by CallSid: until when a place is kept for each."""
+    _streams: int = 0
+    """Streams that are open, also those of which it is not known yet whose they are: any unit may have given them their token."""
+    _stream_left: float = -math.inf
+    """When a stream was over last."""
     _cut_off: int = 0
     """Calls that the server cut off while it was draining."""
     _changed: trio.Event = attrs.field(factory=trio.Event)
@@ -162,6 +166,15 @@ class Switchboard:
 
     async def serve(self, socket: Socket) -> None:
         """One media stream, from the open WebSocket to the record of the call."""
+        self._streams += 1
+        try:
+            await self._serve(socket)
+        finally:
+            self._streams -= 1
+            self._stream_left = trio.current_time()
+            self._changed.set()
+
+    async def _serve(self, socket: Socket) -> None:
         try:
             media, token = await self._welcome(socket)
         except Refused as refused:
@@ -201,13 +214,12 @@ class Switchboard:
         cut = self.active + self._cut_off
         moved = moving - (cut - cut_before)
         log.log(logging.WARNING if cut else logging.INFO, "drain_over", calls=calls, moved=moved, cut=cut)
-        if calls:
-            await trio.sleep(ASKS_WITHIN)
+        await trio.sleep_until(self._stream_left + ASKS_WITHIN)
         return cut
 
     async def _until_empty(self) -> None:
-        """Until no call is up, and none is expected that was promised a place."""
-        while self._calls or self._promised():
+        """Until no stream is open, and none is expected that was promised a place."""
+        while self._streams or self._promised():
             self._changed = trio.Event()
             with trio.move_on_at(min(self._expected.values(), default=float("inf"))):
                 await self._changed.wait()
@@ -296,7 +308,6 @@ class Switchboard:
             if self.draining and trio.current_effective_deadline() == -math.inf:
                 self._cut_off += 1  # the server did not wait for the drain
             self._calls.pop(started.stream_sid, None)
-            self._changed.set()
             self.stream_over(self.active)
 
     def _listener_for(self, call_sid: str) -> Listener:
