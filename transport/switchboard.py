@@ -121,6 +121,8 @@ class Switchboard:
     stream_over: Callable[[int], None] = lambda left: None
     """Told whenever a call has left its stream, and how many are still up."""
     draining: bool = False
+    _moving: int | None = None
+    """How many calls were told to go to another server, once that has begun."""
     flights: FlightFolder | None = attrs.field(init=False)
     """Where calls are recorded, if they are."""
     _calls: dict[str, Call] = attrs.field(factory=dict)
@@ -204,18 +206,23 @@ class Switchboard:
         log.info("drain_began", calls=calls, seconds=self.settings.server.drain_seconds)
         with trio.move_on_after(self.settings.server.drain_seconds):
             await self._until_empty()
-        moving, cut_before = self.active, self._cut_off
-        if moving:
-            log.info("moving_calls", calls=moving)
-            for call in list(self._calls.values()):
-                call.move_away()
-            with trio.move_on_after(MOVE_WITHIN):
-                await self._until_empty()
+        self._moving, cut_before = 0, self._cut_off
+        if self.active:
+            log.info("moving_calls", calls=self.active)
+        for call in list(self._calls.values()):
+            self._move(call)
+        with trio.move_on_after(MOVE_WITHIN):
+            await self._until_empty()
         cut = self.active + self._cut_off
-        moved = moving - (cut - cut_before)
+        moved = self._moving - (cut - cut_before)
+        calls = max(calls, moved + cut)  # some may have come meanwhile
         log.log(logging.WARNING if cut else logging.INFO, "drain_over", calls=calls, moved=moved, cut=cut)
         await trio.sleep_until(self._stream_left + ASKS_WITHIN)
         return cut
+
+    def _move(self, call: Call) -> None:
+        self._moving = (self._moving or 0) + 1
+        call.move_away()
 
     async def _until_empty(self) -> None:
         """Until no stream is open, and none is expected that was promised a place."""
@@ -286,6 +293,8 @@ class Switchboard:
         self._end_streams(started.call_sid, "the call opened another stream", lost=True)
         self._calls[started.stream_sid] = call
         log.info("call_began", before=token.before.value, known=story is not None, calls=self.active)
+        if self._moving is not None:  # a stream that another unit sent here, while nobody knew yet that this one goes
+            self._move(call)
         try:
             async with trio.open_nursery() as handler:
                 # The server cancels this handler when the peer is gone: for the call that is a hang-up, and not its end.

@@ -69,3 +69,24 @@ async def test_a_drain_waits_for_a_stream_that_another_unit_gave_its_token_and_t
         assert house.store.dispositions["CA1"] is Disposition.RESUME
         await until(lambda: cut)
         assert cut == [0]
+
+
+async def test_who_opens_a_stream_while_calls_are_moved_is_greeted_and_moved_too(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=0.0)) as house:
+        first = await house.call("CA1")
+        await first.hear()
+        cut: list[int] = []
+
+        async def drain() -> None:
+            cut.append(await house.app.extensions["triode"].switchboard.drain())
+
+        house.nursery.start_soon(drain)
+        await trio.sleep(1)
+        second = await house.call("CA2")  # another unit gave it its token
+        assert [await phone.closing() for phone in (first, second)] == [1000, 1000]
+        assert any(message["event"] == "media" for message in second.heard)
+        assert [house.store.dispositions[sid] for sid in ("CA1", "CA2")] == [Disposition.RESUME] * 2
+        await until(lambda: cut)
+        assert cut == [0]
