@@ -4,13 +4,14 @@ Real processes and real sockets, so nothing here is on the mock clock but the wr
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -306,3 +307,26 @@ async def test_a_bug_keeps_its_traceback(caplog: pytest.LogCaptureFixture):
         await logger.exception("Error in ASGI Framework")
     (record,) = caplog.records
     assert record.exc_info is not None
+
+
+@pytest.mark.parametrize(("drained_after", "left"), [(0.0, 300.0), (263.0, 37.0), (300.0, 0.0)])
+async def test_drain_and_what_is_open_after_it_have_one_time_together(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, drained_after: float, left: float
+):
+    shutdown, config = server_guard.Shutdown(), Config()
+    config.graceful_timeout = 300.0
+
+    async def told() -> None:
+        await trio.sleep(5)
+
+    async def worker_serve(app: object, config: Config, shutdown_trigger: Callable[[], Awaitable[None]]) -> None:
+        await shutdown_trigger()
+
+    monkeypatch.setattr(server_guard, "_worker_serve", worker_serve)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            functools.partial(server_guard._serve_until_told, shutdown, None, config, shutdown_trigger=told)
+        )
+        await trio.sleep(5 + drained_after)
+        shutdown.over(0)
+    assert config.graceful_timeout == pytest.approx(left)
