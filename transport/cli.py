@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -77,9 +78,16 @@ def _parser() -> argparse.ArgumentParser:
     outbox.add_argument("--retry", metavar="CALLSID", help="try a dead one again; `all` for every one")
     outbox.set_defaults(run=_outbox)
     forget = commands.add_parser("forget", help="delete all that is kept of the calls of one number")
-    forget.add_argument("number", help="as +15551234567")
+    forget.add_argument("number", type=_number, help="as +15551234567")
     forget.set_defaults(run=_forget)
     return parser
+
+
+def _number(text: str) -> str:
+    """A caller as the store knows them. No call is kept under a number that is written otherwise: none would be deleted."""
+    if re.fullmatch(r"[\d\s()./+-]*", text) and not re.fullmatch(r"\+\d{3,15}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number with its country, without blanks, as +15551234567")
+    return text
 
 
 def _demo(arguments: argparse.Namespace) -> int:

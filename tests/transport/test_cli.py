@@ -357,6 +357,14 @@ def test_a_number_is_forgotten_and_no_other(run: Run, url: str) -> None:
     with_store(url, look)
 
 
+@pytest.mark.parametrize("number", ["", "15551110001", "+1 555 111 0001", "(555) 111-0001", "+"])
+def test_a_number_under_which_no_call_is_kept_is_not_said_to_be_forgotten(run: Run, number: str):
+    ran = run("forget", number)
+    assert (ran.status, ran.out) == (2, "")
+    assert repr(number) in ran.err
+    assert "+15551234567" in ran.err
+
+
 def test_forgetting_a_number_deletes_the_recordings_of_its_calls_too(
     run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
