@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--crash", action="store_true", help="two servers; the one that has the caller is killed")
     demo.set_defaults(run=_demo)
     sim = commands.add_parser("sim", help="simulate whole calls from seeds, with faults; status 1 if one goes wrong")
-    sim.add_argument("--seeds", type=int, default=100, metavar="N", help="how many (100)")
+    sim.add_argument("--seeds", type=_positive, default=100, metavar="N", help="how many (100)")
     sim.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of them (0)")
     sim.add_argument("--faults", default="", metavar="KIND,…", help="only these kinds of fault; `list` names them")
     sim.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (one a processor)")
@@ -81,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("number", type=_number, help="as +15551234567")
     forget.set_defaults(run=_forget)
     return parser
+
+
+def _positive(text: str) -> int:
+    """A check of nothing would find nothing wrong."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of calls: allowed is 1 or more")
+    return int(text)
 
 
 def _number(text: str) -> str:

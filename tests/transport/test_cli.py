@@ -442,6 +442,13 @@ def test_a_command_that_does_not_exist_is_refused_with_its_usage(run: Run, words
     assert "usage: triode" in ran.err
 
 
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--seeds", "-5"], ["--seeds", "x"], ["--faults", ","]])
+def test_a_simulation_of_nothing_is_no_success(run: Run, words: list[str]) -> None:
+    ran = run("sim", *words)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err
+
+
 def test_an_interrupt_from_the_keyboard_ends_it_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> int:
         raise KeyboardInterrupt
