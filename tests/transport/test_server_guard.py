@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -142,6 +143,26 @@ async def test_a_wrong_setting_refuses_the_start_with_one_sentence(
     (sentence,) = done.stderr.decode().splitlines()
     for part in says:
         assert part in sentence
+
+
+@pytest.mark.parametrize("kind", ["redis", "sqlite"])
+async def test_a_store_that_is_away_is_no_wrong_setting_and_the_start_is_worth_another_try(tmp_path: Path, kind: str):
+    file = tmp_path / "held.db"
+    url = f"sqlite:///{file}" if kind == "sqlite" else "redis://127.0.0.1:1"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with trio.fail_after(30):
+            done = await trio.run_process(
+                COMMAND,
+                cwd=ROOT,
+                env=environment(tmp_path, TRIODE_STORE_URL=url),
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+    assert done.returncode == 69
+    (sentence,) = done.stderr.decode().splitlines()
+    assert url in sentence
 
 
 UPGRADE = (
