@@ -19,4 +19,5 @@ try:
     store.check(settings.store.url)
 except (conf.SettingsError, store.StoreDown) as error:
     print(f"triode cannot start: {error}", file=sys.stderr)
-    sys.exit(78)  # EX_CONFIG
+    # EX_UNAVAILABLE: whoever supervises the process tries again. EX_CONFIG: it is in vain.
+    sys.exit(69 if isinstance(error, store.StoreAway) else 78)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--crash", action="store_true", help="two servers; the one that has the caller is killed")
     demo.set_defaults(run=_demo)
     sim = commands.add_parser("sim", help="simulate whole calls from seeds, with faults; status 1 if one goes wrong")
-    sim.add_argument("--seeds", type=int, default=100, metavar="N", help="how many (100)")
+    sim.add_argument("--seeds", type=_positive, default=100, metavar="N", help="how many (100)")
     sim.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of them (0)")
     sim.add_argument("--faults", default="", metavar="KIND,…", help="only these kinds of fault; `list` names them")
     sim.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (one a processor)")
@@ -77,9 +78,23 @@ def _parser() -> argparse.ArgumentParser:
     outbox.add_argument("--retry", metavar="CALLSID", help="try a dead one again; `all` for every one")
     outbox.set_defaults(run=_outbox)
     forget = commands.add_parser("forget", help="delete all that is kept of the calls of one number")
-    forget.add_argument("number", help="as +15551234567")
+    forget.add_argument("number", type=_number, help="as +15551234567")
     forget.set_defaults(run=_forget)
     return parser
+
+
+def _positive(text: str) -> int:
+    """A check of nothing would find nothing wrong."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of calls: allowed is 1 or more")
+    return int(text)
+
+
+def _number(text: str) -> str:
+    """A caller as the store knows them. No call is kept under a number that is written otherwise: none would be deleted."""
+    if re.fullmatch(r"[\d\s()./+-]*", text) and not re.fullmatch(r"\+\d{3,15}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number with its country, without blanks, as +15551234567")
+    return text
 
 
 def _demo(arguments: argparse.Namespace) -> int:

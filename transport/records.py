@@ -78,10 +78,10 @@ class Records:
                 if self._later.get(key) is write:  # else there is something newer to be written there
                     del self._later[key]
 
-    async def _write(self, what: str, key: str, write: Write, *, after: str = "") -> None:
-        """Makes a write, now or later; later too if the write `after` has not been made yet, without which it means nothing."""
+    async def _write(self, what: str, key: str, write: Write, *, last: bool = False) -> None:
+        """Makes a write, now or later. `last`: later too if others wait, and behind them all: without them it would do harm."""
         try:
-            if after not in self._later:
+            if not (last and self._later):
                 await write()
                 return
         except StoreDown as error:
@@ -89,6 +89,8 @@ class Records:
             if isinstance(error, Unkeepable):
                 return
         self._later[f"{what} {key}"] = write
+        if last:
+            self._later.move_to_end(f"{what} {key}")
         while len(self._later) > LATER_AT_MOST:
             self._later.popitem(last=False)
         self._news.set()
@@ -183,13 +185,12 @@ class Records:
             return {}
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
-        """The call is to be delivered, at `due` at the latest."""
-        await self._write("delivery", call_sid, lambda: self._store.promise_delivery(call_sid, due))
+        """The call is to be delivered, at `due` at the latest; with all that is known of it, so that is written first."""
+        await self._write("delivery", call_sid, lambda: self._store.promise_delivery(call_sid, due), last=True)
 
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
         """The call is over."""
-        promise = f"delivery {call_sid}"
-        await self._write("haste", call_sid, lambda: self._store.hasten_delivery(call_sid, due), after=promise)
+        await self._write("haste", call_sid, lambda: self._store.hasten_delivery(call_sid, due), last=True)
 
     async def disposition(self, call_sid: str) -> Disposition | None:
         """What was decided for the caller, here or by another worker."""

@@ -188,9 +188,12 @@ async def _serve_until_told(
         began.set()
 
     async def down() -> None:
+        """Until the drain is over. hypercorn waits for what is open then no longer than what is left of the time for all."""
         await began.wait()
-        with trio.move_on_after(config.graceful_timeout):
+        ends = trio.current_time() + config.graceful_timeout
+        with trio.move_on_at(ends):
             await shutdown.drained.wait()
+        config.graceful_timeout = max(ends - trio.current_time(), 0.0)
 
     with trio.open_signal_receiver(*signals) as received:
         async with trio.open_nursery() as nursery:

@@ -24,6 +24,10 @@ class StoreDown(Exception):
     """The store could not be used."""
 
 
+class StoreAway(StoreDown):
+    """The store could not be opened, though nothing says that its address is wrong: it may be there in a moment."""
+
+
 class Unkeepable(StoreDown):
     """What was to be kept cannot be, however often it is tried: a number or a text beyond all bounds."""
 
@@ -193,7 +197,7 @@ class Store(Protocol):
 
 
 def check(url: str) -> None:
-    """Opens the store at `url` and closes it again, before there is a server. Raises StoreDown."""
+    """Opens the store at `url` and closes it again, before there is a server. Raises StoreDown (StoreAway: it may come back)."""
 
     async def once() -> None:
         async with open_store(url):

@@ -17,12 +17,12 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 from coredis.connection import TCPConnection, TCPLocation
-from coredis.exceptions import RedisError
+from coredis.exceptions import RedisError, ResponseError
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport import store_redis_scripts as scripts
-from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, Store, StoreDown, disposition_kept
+from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, Store, StoreAway, StoreDown, disposition_kept
 from transport.store_rules import finished_stream, settled, status_change, turn_rows
 
 SECONDS = 3.0
@@ -366,7 +366,10 @@ async def _greet(store: RedisStore, shown: str) -> None:
     try:
         await store.ping()
     except StoreDown as error:
-        raise StoreDown(f"store.url = {shown!r} cannot be opened: {error}; it must be a Redis that answers") from error
+        refused = isinstance(error.__cause__, ResponseError)  # it is there, and wants another password or database
+        raise (StoreDown if refused else StoreAway)(
+            f"store.url = {shown!r} cannot be opened: {error}; it must be a Redis that answers"
+        ) from error
 
 
 def _connector(url: str, shown: str) -> Callable[[], TCPConnection]:

@@ -16,7 +16,7 @@ from sqlalchemy import event, exc
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
-from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, Unkeepable, disposition_kept
+from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, StoreAway, StoreDown, Unkeepable, disposition_kept
 from transport.store_rules import finished_stream, settled, status_change, turn_rows
 
 SECONDS = 3.0
@@ -445,12 +445,12 @@ class SqlStore:
 
 
 def open_engine(url: str) -> sa.Engine:
-    """The database at `url` (sqlite:///path), its tables made if they are missing. Raises StoreDown."""
+    """The database at `url` (sqlite:///path), its tables made if they are missing. Raises StoreDown (StoreAway: it is locked)."""
     try:
         return _make_engine(url)
     except (exc.SQLAlchemyError, OSError) as error:
         why = str(error).splitlines()[0]
-        raise StoreDown(
+        raise (StoreAway if "database is locked" in why else StoreDown)(
             f"store.url = {url!r} cannot be opened: {why}; it must be a file that can be written"
         ) from error
 

@@ -121,11 +121,17 @@ class Switchboard:
     stream_over: Callable[[int], None] = lambda left: None
     """Told whenever a call has left its stream, and how many are still up."""
     draining: bool = False
+    _moving: int | None = None
+    """How many calls were told to go to another server, once that has begun."""
     flights: FlightFolder | None = attrs.field(init=False)
     """Where calls are recorded, if they are."""
     _calls: dict[str, Call] = attrs.field(factory=dict)
     _expected: dict[str, float] = attrs.field(factory=dict)
     """Calls that were sent a stream and have not opened it yet, by CallSid: until when a place is kept for each."""
+    _streams: int = 0
+    """Streams that are open, also those of which it is not known yet whose they are: any unit may have given them their token."""
+    _stream_left: float = -math.inf
+    """When a stream was over last."""
     _cut_off: int = 0
     """Calls that the server cut off while it was draining."""
     _changed: trio.Event = attrs.field(factory=trio.Event)
@@ -162,6 +168,15 @@ class Switchboard:
 
     async def serve(self, socket: Socket) -> None:
         """One media stream, from the open WebSocket to the record of the call."""
+        self._streams += 1
+        try:
+            await self._serve(socket)
+        finally:
+            self._streams -= 1
+            self._stream_left = trio.current_time()
+            self._changed.set()
+
+    async def _serve(self, socket: Socket) -> None:
         try:
             media, token = await self._welcome(socket)
         except Refused as refused:
@@ -191,23 +206,27 @@ class Switchboard:
         log.info("drain_began", calls=calls, seconds=self.settings.server.drain_seconds)
         with trio.move_on_after(self.settings.server.drain_seconds):
             await self._until_empty()
-        moving, cut_before = self.active, self._cut_off
-        if moving:
-            log.info("moving_calls", calls=moving)
-            for call in list(self._calls.values()):
-                call.move_away()
-            with trio.move_on_after(MOVE_WITHIN):
-                await self._until_empty()
+        self._moving, cut_before = 0, self._cut_off
+        if self.active:
+            log.info("moving_calls", calls=self.active)
+        for call in list(self._calls.values()):
+            self._move(call)
+        with trio.move_on_after(MOVE_WITHIN):
+            await self._until_empty()
         cut = self.active + self._cut_off
-        moved = moving - (cut - cut_before)
+        moved = self._moving - (cut - cut_before)
+        calls = max(calls, moved + cut)  # some may have come meanwhile
         log.log(logging.WARNING if cut else logging.INFO, "drain_over", calls=calls, moved=moved, cut=cut)
-        if calls:
-            await trio.sleep(ASKS_WITHIN)
+        await trio.sleep_until(self._stream_left + ASKS_WITHIN)
         return cut
 
+    def _move(self, call: Call) -> None:
+        self._moving = (self._moving or 0) + 1
+        call.move_away()
+
     async def _until_empty(self) -> None:
-        """Until no call is up, and none is expected that was promised a place."""
-        while self._calls or self._promised():
+        """Until no stream is open, and none is expected that was promised a place."""
+        while self._streams or self._promised():
             self._changed = trio.Event()
             with trio.move_on_at(min(self._expected.values(), default=float("inf"))):
                 await self._changed.wait()
@@ -274,6 +293,8 @@ class Switchboard:
         self._end_streams(started.call_sid, "the call opened another stream", lost=True)
         self._calls[started.stream_sid] = call
         log.info("call_began", before=token.before.value, known=story is not None, calls=self.active)
+        if self._moving is not None:  # a stream that another unit sent here, while nobody knew yet that this one goes
+            self._move(call)
         try:
             async with trio.open_nursery() as handler:
                 # The server cancels this handler when the peer is gone: for the call that is a hang-up, and not its end.
@@ -296,7 +317,6 @@ class Switchboard:
             if self.draining and trio.current_effective_deadline() == -math.inf:
                 self._cut_off += 1  # the server did not wait for the drain
             self._calls.pop(started.stream_sid, None)
-            self._changed.set()
             self.stream_over(self.active)
 
     def _listener_for(self, call_sid: str) -> Listener:

@@ -357,6 +357,14 @@ def test_a_number_is_forgotten_and_no_other(run: Run, url: str) -> None:
     with_store(url, look)
 
 
+@pytest.mark.parametrize("number", ["", "15551110001", "+1 555 111 0001", "(555) 111-0001", "+"])
+def test_a_number_under_which_no_call_is_kept_is_not_said_to_be_forgotten(run: Run, number: str):
+    ran = run("forget", number)
+    assert (ran.status, ran.out) == (2, "")
+    assert repr(number) in ran.err
+    assert "+15551234567" in ran.err
+
+
 def test_forgetting_a_number_deletes_the_recordings_of_its_calls_too(
     run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,6 +440,13 @@ def test_a_command_that_does_not_exist_is_refused_with_its_usage(run: Run, words
     ran = run(*words)
     assert (ran.status, ran.out) == (2, "")
     assert "usage: triode" in ran.err
+
+
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--seeds", "-5"], ["--seeds", "x"], ["--faults", ","]])
+def test_a_simulation_of_nothing_is_no_success(run: Run, words: list[str]) -> None:
+    ran = run("sim", *words)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err
 
 
 def test_an_interrupt_from_the_keyboard_ends_it_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,15 @@ Real processes and real sockets, so nothing here is on the mock clock but the wr
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -141,6 +143,26 @@ async def test_a_wrong_setting_refuses_the_start_with_one_sentence(
     (sentence,) = done.stderr.decode().splitlines()
     for part in says:
         assert part in sentence
+
+
+@pytest.mark.parametrize("kind", ["redis", "sqlite"])
+async def test_a_store_that_is_away_is_no_wrong_setting_and_the_start_is_worth_another_try(tmp_path: Path, kind: str):
+    file = tmp_path / "held.db"
+    url = f"sqlite:///{file}" if kind == "sqlite" else "redis://127.0.0.1:1"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with trio.fail_after(30):
+            done = await trio.run_process(
+                COMMAND,
+                cwd=ROOT,
+                env=environment(tmp_path, TRIODE_STORE_URL=url),
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+    assert done.returncode == 69
+    (sentence,) = done.stderr.decode().splitlines()
+    assert url in sentence
 
 
 UPGRADE = (
@@ -306,3 +328,26 @@ async def test_a_bug_keeps_its_traceback(caplog: pytest.LogCaptureFixture):
         await logger.exception("Error in ASGI Framework")
     (record,) = caplog.records
     assert record.exc_info is not None
+
+
+@pytest.mark.parametrize(("drained_after", "left"), [(0.0, 300.0), (263.0, 37.0), (300.0, 0.0)])
+async def test_drain_and_what_is_open_after_it_have_one_time_together(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, drained_after: float, left: float
+):
+    shutdown, config = server_guard.Shutdown(), Config()
+    config.graceful_timeout = 300.0
+
+    async def told() -> None:
+        await trio.sleep(5)
+
+    async def worker_serve(app: object, config: Config, shutdown_trigger: Callable[[], Awaitable[None]]) -> None:
+        await shutdown_trigger()
+
+    monkeypatch.setattr(server_guard, "_worker_serve", worker_serve)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            functools.partial(server_guard._serve_until_told, shutdown, None, config, shutdown_trigger=told)
+        )
+        await trio.sleep(5 + drained_after)
+        shutdown.over(0)
+    assert config.graceful_timeout == pytest.approx(left)

@@ -1,11 +1,12 @@
-"""The ceiling of calls holds also for those that ring at once."""
+"""The ceiling of calls holds also for those that ring at once, and a drain is over when nobody is left."""
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.messages import Disposition
 from tests.transport.test_web import ask, form
-from tests.transport.wire_kit import house_in_memory, settings_for
+from tests.transport.wire_kit import Phone, house_in_memory, settings_for, sid, until
 from transport.loopback.twiml_reader import Connect
 
 
@@ -46,3 +47,46 @@ async def test_an_open_stream_takes_the_place_that_was_kept_for_it(
         token = (await ask(house.app, "/twilio/voice", form("CA1"))).token
         await (await house.call("CA1", token=token)).hear()
         assert await answers(house, "CA2", "CA3") == [True, False]
+
+
+async def test_a_drain_waits_for_a_stream_that_another_unit_gave_its_token_and_that_is_being_opened(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=20.0)) as house:
+        phone = Phone(await house.upgrade(), house.last_stream, "CA1", sid("MZ"))
+        cut: list[int] = []
+
+        async def drain() -> None:
+            cut.append(await house.app.extensions["triode"].switchboard.drain())
+
+        house.nursery.start_soon(drain)
+        await trio.sleep(1)
+        await phone.connected()
+        await phone.start(token=house.token("CA1"))
+        await phone.hear()
+        assert cut == []
+        assert await phone.closing() == 1000
+        assert house.store.dispositions["CA1"] is Disposition.RESUME
+        await until(lambda: cut)
+        assert cut == [0]
+
+
+async def test_who_opens_a_stream_while_calls_are_moved_is_greeted_and_moved_too(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=0.0)) as house:
+        first = await house.call("CA1")
+        await first.hear()
+        cut: list[int] = []
+
+        async def drain() -> None:
+            cut.append(await house.app.extensions["triode"].switchboard.drain())
+
+        house.nursery.start_soon(drain)
+        await trio.sleep(1)
+        second = await house.call("CA2")  # another unit gave it its token
+        assert [await phone.closing() for phone in (first, second)] == [1000, 1000]
+        assert any(message["event"] == "media" for message in second.heard)
+        assert [house.store.dispositions[sid] for sid in ("CA1", "CA2")] == [Disposition.RESUME] * 2
+        await until(lambda: cut)
+        assert cut == [0]

@@ -17,7 +17,7 @@ SHOWN_AT_MOST = 3
 def run(first: int, seeds: int, faults: str, jobs: int) -> int:
     """Simulates the calls of `seeds` seeds from `first` on and prints the report; 1 if one of them went wrong, 2 for a kind of
     fault that does not exist."""
-    kinds = tuple(kind for kind in faults.split(",") if kind) or tuple(KINDS)
+    kinds = tuple(faults.split(",")) if faults else tuple(KINDS)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         asked = unknown == ["list"]
         print("\n".join(f"{kind:<18} {what}" for kind, what in KINDS.items()), file=sys.stdout if asked else sys.stderr)
