@@ -257,6 +257,8 @@ class Gravity(enum.Enum):
     """Log it and go on."""
     RETRY = "retry"
     """The same may work a moment later."""
+    BUSY = "busy"
+    """The same may work in some seconds; in another session at the same place no sooner."""
     LOST = "lost"
     """This session is over; another may work."""
     FATAL = "fatal"

@@ -81,6 +81,8 @@ VOICELESS_AT_MOST = 2
 """Replies to turns that may follow each other without a word: one is how a model keeps silent on a noise."""
 RETRY_SECONDS = 0.4
 """Pause before a reply that failed for a passing reason is asked for again, once."""
+BUSY_SECONDS = (0.4, 1.2, 3.0)
+"""The same, with jitter, before each further try for which the only model there is is too busy."""
 ECHO_TAIL = 0.3
 """Seconds that the agent's echo may still come back after its last frame."""
 BACK_OFF = (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -215,6 +217,8 @@ class RealtimeLink:
         self._heard_of: dict[str, int] = {}
         """Speech of the item that came last, in µ-law bytes."""
         self._retries = 0
+        self._retry: trio.CancelScope | None = None
+        """A reply that failed is to be asked for again in here, after a pause."""
         self._voiceless = 0
         """Replies in a row that had neither voice nor wish."""
         self._words_unanswered = False
@@ -450,6 +454,7 @@ class RealtimeLink:
         if isinstance(message, Interrupted):
             return self._truncations(message)
         if isinstance(message, StopTalking):
+            self._no_retry()
             return [CancelReply(reply) for reply in self._desk.hush()]
         if isinstance(message, AnswerTools):
             self._wait.tools_answered(trio.current_time())
@@ -483,6 +488,7 @@ class RealtimeLink:
 
     def _ask(self, *, turn: bool = False) -> list[ModelCommand]:
         self._wait.asked(trio.current_time())
+        self._no_retry()
         self._changed.set()
         return [*self._forget(), AskReply()] if self._desk.wish(turn=turn) else []
 
@@ -704,6 +710,7 @@ class RealtimeLink:
         self._notebook.caller_stopped(item)
         self._flow.post(CallerDone(item))
         self._wait.turn_over(trio.current_time())
+        self._no_retry()
         self._changed.set()
         if by_us or not self._config.turn_detection.create_response:
             self._answer_due = True
@@ -742,10 +749,11 @@ class RealtimeLink:
                 self.inbox.post(ToolResult(call.call_id, {"ok": False, "error": "not done: the caller interrupted"}))
         elif event.status is ReplyStatus.FAILED:
             self._notebook.trouble("reply", f"failed: {event.reason}")
-            if event.gravity is not Gravity.RETRY or self._retries:
+            pauses = self._pauses(event.gravity)
+            if self._retries >= len(pauses):
                 self._wait.owed = True
                 raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
-            self._try_again(nursery, RETRY_SECONDS)
+            self._try_again(nursery, pauses[self._retries])
             return
         elif event.status is ReplyStatus.INCOMPLETE:
             self._notebook.trouble("reply", f"incomplete: {event.reason}")
@@ -774,6 +782,12 @@ class RealtimeLink:
         self._words_unanswered = False
         self.inbox.post(AskReply())
 
+    def _pauses(self, gravity: Gravity) -> Sequence[float]:
+        """Seconds before each try after one that failed so."""
+        if gravity is Gravity.BUSY and len(self._lines.places) == 1:
+            return [seconds * self._jitter(tried) for tried, seconds in enumerate(BUSY_SECONDS)]
+        return [RETRY_SECONDS] if gravity in {Gravity.RETRY, Gravity.BUSY} else []
+
     def _once_more(self, nursery: trio.Nursery) -> None:
         """What should have been said is asked for once more; if that has no voice either, of another session."""
         if self._retries:
@@ -787,11 +801,20 @@ class RealtimeLink:
         self._wait.owed = True
         self._changed.set()
 
+        self._retry = retry = trio.CancelScope()
+
         async def ask_later() -> None:
-            await trio.sleep(pause)
-            self.inbox.post(AskReply())
+            with retry:
+                await trio.sleep(pause)
+                self.inbox.post(AskReply())
 
         nursery.start_soon(ask_later)
+
+    def _no_retry(self) -> None:
+        """What is asked for by now says it all, or nobody wants to hear it any more."""
+        if self._retry is not None:
+            self._retry.cancel("it is not to be asked for again")
+            self._retry, self._wait.owed = None, False
 
     def _on_trouble(self, trouble: ModelTrouble) -> None:
         self._notebook.trouble("model", f"{trouble.code}: {trouble.text}")

@@ -86,7 +86,7 @@ FATAL_CODES = frozenset(
     }
 )
 LOST_CODES = frozenset({"session_expired"})
-RETRY_CODES = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded", "server_error"})
+BUSY_CODES = frozenset({"rate_limit_exceeded", "inference_rate_limit_exceeded"})
 
 
 def gravity(code: str, kind: str = "") -> Gravity:
@@ -96,7 +96,9 @@ def gravity(code: str, kind: str = "") -> Gravity:
         return Gravity.FATAL
     if code in LOST_CODES:
         return Gravity.LOST
-    if code in RETRY_CODES or kind == "server_error":
+    if code in BUSY_CODES:
+        return Gravity.BUSY
+    if "server_error" in {code, kind}:
         return Gravity.RETRY
     return Gravity.BENIGN
 

@@ -46,9 +46,9 @@ from actors.messages import (
     ToolsCalled,
     Truncate,
 )
-from actors.realtime_link import RETRY_SECONDS
-from tests.kit.calls import LIMITS, MANUAL, SESSION, LinkDesk, a_tool_call, ms
-from tests.kit.model import FakeSession, agreed_to
+from actors.realtime_link import BUSY_SECONDS, RETRY_SECONDS
+from tests.kit.calls import LIMITS, MANUAL, REPLACING, SESSION, LinkDesk, a_tool_call, ms
+from tests.kit.model import FakeSession, Place, agreed_to
 
 COLLISION = ModelTrouble("conversation_already_has_active_response", "wait until it is finished", Gravity.BENIGN)
 
@@ -198,6 +198,41 @@ async def test_a_reply_that_failed_is_asked_for_once_more_and_then_the_model_is_
     session.push(ReplyBegan("r2"), failed("r2"))
     assert "server_error" in (await desk.lost(within=0.1)).reason
     assert len(session.said(AskReply)) == 1
+
+
+@pytest.mark.parametrize("places", [1, 2])
+async def test_a_model_that_is_too_busy_is_asked_again_for_some_seconds_unless_there_is_another(
+    places: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, *[Place() for _ in range(places)], limits=REPLACING)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    for number in range(1 + len(BUSY_SECONDS)):
+        session.push(ReplyBegan(f"r{number}"), failed(f"r{number}", Gravity.BUSY))
+        if places > 1 and number:
+            break
+        assert len(desk.model.sessions) == 1
+        await trio.sleep(1.6 * BUSY_SECONDS[min(number, len(BUSY_SECONDS) - 1)])
+    await trio.sleep(1)
+    assert len(desk.model.sessions) == 2
+    assert len(session.said(AskReply)) == (len(BUSY_SECONDS) if places == 1 else 1)
+    assert 1 in desk.fillers() or places > 1, "the caller does not wait in silence"
+
+
+async def test_who_speaks_before_a_busy_model_is_asked_again_is_answered_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    for number in range(len(BUSY_SECONDS)):  # the last pause is the longest
+        session.push(ReplyBegan(f"r{number}"), failed(f"r{number}", Gravity.BUSY))
+        await trio.sleep(0 if number == len(BUSY_SECONDS) - 1 else 2)
+    desk.fillers()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    session.speak("r9", "i9", ms(200))
+    await trio.sleep(10)
+    assert len(session.said(AskReply)) == len(BUSY_SECONDS) - 1
+    assert desk.fillers() == []
 
 
 async def test_after_a_reply_that_worked_another_one_may_fail(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
