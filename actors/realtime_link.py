@@ -882,7 +882,7 @@ class RealtimeLink:
         if rung is Rung.PROBE:
             self.inbox.post(Probe())  # not a reply: that it keeps silent on a noise is its right
         elif rung is Rung.LIFELESS:
-            self._end_session(f"the model gave no sign of life for {seconds} after the caller spoke")
+            self._end_session(f"the model gave no sign of life for {seconds} when it should have")
             await self._changed.wait()
         elif rung is Rung.SILENT and not self._wait.up:
             self._patience.cancel("the caller has waited too long for a session")

@@ -242,15 +242,23 @@ class CallerWait:
         return max(self._since, self.speech_until())
 
     def _sign_of_life_due(self) -> float:
-        """The caller spoke, is silent, and nothing came from the model: half the time is waited for a word, half for the
-        answer to a probe."""
+        """The caller spoke, is silent, and nothing came from the model, neither a word nor the voice that is due: half the time is
+        waited for that, half for the answer to a probe. One that answers may be slow."""
         if not self.up:
             return math.inf
         if self._probed_at is not None:
             return self._probed_at + max(self.silence / 2, PROBE_PATIENCE_LEAST)
         over = None if self._is_heard else self.over.unanswered_from
         doubt = math.inf if over is None else max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART)
-        return min(self._probe_due, doubt)
+        return min(self._probe_due, doubt, self._lifeless_since + self.silence / 2)
+
+    @property
+    def _lifeless_since(self) -> float:
+        """Since when, or from when on, the caller waits in silence for a voice of the model's, and it gives no sign of life."""
+        if not self.desk.waiting or self.desk.wish_blocked_by_caller:
+            return math.inf
+        # A filler is no sign of the model's life.
+        return max(self.life, self._silent_since if self.fillers else self._quiet_since)
 
     @property
     def _probe_due(self) -> float:
@@ -277,10 +285,4 @@ class CallerWait:
         """The model's voice will not come any more."""
         if not self.waits or self.desk.wish_blocked_by_caller:
             return math.inf
-        at_last = self._quiet_since if self.fillers >= FILLERS_AT_MOST else math.inf
-        # A filler is no sign of the model's life; while tools are carried out the model has nothing to say.
-        if not self.up:
-            return at_last + self.silence
-        silent = self._silent_since if self.fillers else self._quiet_since
-        lifeless = max(self.life, silent) if self.desk.waiting else math.inf
-        return min(at_last, lifeless) + self.silence
+        return self._quiet_since + self.silence if self.fillers >= FILLERS_AT_MOST else math.inf

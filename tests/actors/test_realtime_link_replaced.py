@@ -414,7 +414,7 @@ async def test_sessions_that_never_speak_are_not_replaced_for_ever(
     desk = ReplacingDesk(nursery)
     first = await desk.up()
     first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
-    assert "silent" in (await desk.lost()).reason
+    assert "no sign of life" in (await desk.lost()).reason
     assert len(desk.model.sessions) == 1 + MUTE_AT_MOST
     assert desk.ended_at is not None
     assert desk.ended_at <= (1 + MUTE_AT_MOST) * (LIMITS.silence + 1)

@@ -60,8 +60,33 @@ async def test_a_reply_that_was_asked_for_and_does_not_begin_is_not_waited_for_l
     await desk.up()
     await trio.sleep(5)
     desk.link.inbox.post(AskReply())
-    assert "silent" in (await desk.lost()).reason
+    assert "no sign of life" in (await desk.lost()).reason
     assert desk.ended_at == pytest.approx(5 + SILENCE)
+
+
+@pytest.mark.parametrize("seconds", [5, 8])
+async def test_a_model_that_lives_and_is_slow_is_waited_for_as_long_as_there_are_fillers(
+    seconds: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, Place(lives_after=0.1))
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
+    await trio.sleep(seconds)
+    session.push(ReplyAudio("r1", "i1", ms(200)), ReplyEnded("r1", ReplyStatus.COMPLETED))
+    await trio.sleep(60)
+    assert desk.fillers() == [1, 2][: int(seconds / FILLER_AFTER)]
+    assert len(desk.model.sessions) == 1
+    assert not desk.over.is_set()
+
+
+async def test_a_model_that_lives_and_never_speaks_is_given_up_after_the_last_filler(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, Place(lives_after=0.1))
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
+    assert "silent" in (await desk.lost()).reason
+    assert desk.ended_at == pytest.approx(2 * FILLER_AFTER + SILENCE)
 
 
 @pytest.mark.parametrize("automatic", [True, False], ids=["the model answers by itself", "it is asked"])
