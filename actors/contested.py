@@ -33,6 +33,8 @@ class ContestedTurns:
     """Turns that were none."""
     _late: deque[CallerWords] = attrs.field(factory=lambda: deque[CallerWords](maxlen=DISMISSED_KEPT))
     """The words of those of them that had any after all."""
+    _unended: str = ""
+    """The turn that was none and that the model hears go on; empty if there is no such turn."""
     _to_drop: list[str] = attrs.field(factory=list[str])
     """Those of them that the model still knows of, and must forget before it speaks."""
 
@@ -54,6 +56,7 @@ class ContestedTurns:
     def began(self, item: str) -> None:
         """The model heard a turn begin, and somebody else judges. Of too many the oldest was none."""
         self._open[item] = ContestedTurn()
+        self._unended = ""
         if len(self._open) > OPEN_AT_MOST:
             oldest = next(iter(self._open))
             self._dismissed.append(oldest)
@@ -62,6 +65,7 @@ class ContestedTurns:
 
     def stopped(self, item: str) -> None:
         """The model heard it end; it knows of it from now on."""
+        self._unended = "" if item == self._unended else self._unended
         if item in self._open:
             self._open[item].stopped = True
         elif item in self._dismissed:
@@ -80,12 +84,19 @@ class ContestedTurns:
         """They were none. Those that are known whole the model may forget at once."""
         turns, self._open = self._open, {}
         self._dismissed.extend(turns)
+        self._unended = next((item for item, turn in turns.items() if not turn.stopped), self._unended)
         self._to_drop += [item for item, turn in turns.items() if turn.stopped and not turn.words]
         return turns
 
     def take(self, words: str) -> dict[str, ContestedTurn]:
-        """They were turns. If it was `words` that showed it, that turn too, if it had been held for none and the model has it."""
+        """They were turns. If it was `words` that showed it, that turn too, if it had been held for none and the model has it.
+
+        If there are neither, the model hears the caller in a turn that began as none: with the agent's voice, coming back.
+        """
         turns, self._open = self._open, {}
+        if self._unended in self._dismissed and not (turns or words):
+            self._dismissed.remove(self._unended)
+            turns[self._unended] = ContestedTurn()
         those = (late for late in self._late if late.item in self._to_drop and late.text == words)
         if words and (late := next(those, None)) is not None:
             self._to_drop.remove(late.item)

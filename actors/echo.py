@@ -105,6 +105,8 @@ class Echo:
     """What came of late at most while nothing came back."""
     _noise: float = math.inf
     """How loud the line itself is: what it falls to now and then."""
+    _alike_at: int | None = None
+    """At which delay the last voice that began on a quiet line was like what was played; None if it was not."""
     foreign_at: float = -math.inf
     """When something last came that was no echo of what was played."""
 
@@ -175,12 +177,14 @@ class Echo:
     def doubt(self, silent_from: float) -> bool:
         """Whether what came of late, on a line that was held for quiet, is so like what was played until `silent_from` that it
         must be found out anew if the line echoes: somebody may have put the telephone on the table. In so short a time two people
-        may be alike too."""
+        may be alike too, but hardly twice in a row at one delay."""
         end, size = self._came.last + 1, WINDOW_LEAST + DELAY_MOST - DELAY_LEAST
         came = self._came.window(end, WINDOW_LEAST)
         heard = min(max(size - (end - DELAY_LEAST) + round(silent_from / SLOT), 0), size)
         played = self._played.window(end - DELAY_LEAST, size)[:heard] + [0.0] * (size - heard)
-        if _most_alike(came, played, DOUBTS_LEAST)[0] < ALIKE_LEAST:
+        alike, lag = _most_alike(came, played, DOUBTS_LEAST)
+        before, self._alike_at = self._alike_at, lag if alike >= ALIKE_LEAST else None
+        if before is None or self._alike_at is None or abs(lag - before) > 1:
             return False
         self._quiet, self.loudest = 0, 0.0
         return True

@@ -104,7 +104,7 @@ class LineEar:
             self._unexplained.append((now, not echo.explains(onset.level)))
             if onset.began != self._foreign and (began or self._is_unexplained):
                 self._whose(now)
-        if self._is_doubtful(before, now, goes_on=goes_on) and echo.doubt(self._found_at):
+        if self._is_doubtful(before, goes_on=goes_on) and echo.doubt(self._found_at):
             onset.least = LOUD_LEAST
         settled, echoes = echo.settled, echo.delay is not None
         known = before.until == onset.last_voice and before.settled == settled and before.echoes == echoes
@@ -160,11 +160,12 @@ class LineEar:
         if self._echo.delay is not None:
             self._foreign_from = next(at for at, is_foreign in self._unexplained if is_foreign)
 
-    def _is_doubtful(self, before: Line, now: float, *, goes_on: bool) -> bool:
-        """Whether it is time to look again if a line that was held for quiet is: a voice is over, or there is enough of it."""
+    def _is_doubtful(self, before: Line, *, goes_on: bool) -> bool:
+        """Whether it is time to look if a line that was held for quiet is: a short voice is over, or there is enough of it."""
         if self._echo.delay is not None or not (before.settled and before.foreign and before.goes_on):
             return False
-        return not goes_on or before.until - before.began < UNSETTLED <= now - before.began
+        long = self._onset.last_voice - before.began >= UNSETTLED
+        return before.until - before.began < UNSETTLED and (long or not goes_on)
 
     @property
     def _is_unexplained(self) -> bool:

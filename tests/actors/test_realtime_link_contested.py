@@ -496,3 +496,19 @@ async def test_a_judgement_of_a_turn_of_a_session_that_is_gone_changes_nothing(
     await says(second, SpeechStarted("v1"), SpeechStopped("v1"))
     assert desk.flow.take_all() == [CallerSpoke(), CallerDone("v1")]
     assert after_setup(second) == [*before, AskReply()]
+
+
+async def test_who_takes_the_floor_while_the_model_hears_a_turn_that_was_none_is_answered(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    # On a line that echoes the turn began with the agent's own voice, and does not end before the caller's.
+    desk, session = await speaking(nursery)
+    await says(session, SpeechStarted("u1"))
+    await desk.judge(NO)
+    began = trio.current_time()
+    await trio.sleep(1)
+    await desk.judge(Judged(taken=True, heard_from=began))
+    await says(session, ReplyEnded("r1", ReplyStatus.CANCELLED), SpeechStopped("u1"), CallerWords("u1", "Stop.", True))
+    assert after_setup(session) == [CancelReply("r1"), AskReply()]
+    told = [message for message in desk.flow.take_all() if isinstance(message, CallerSpoke | CallerDone | CallerSaid)]
+    assert told == [CallerSpoke(), CallerDone("u1"), CallerSaid("u1", "Stop.", None)]
