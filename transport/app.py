@@ -6,6 +6,7 @@ from conf import settings as conf
 from transport import log, server_guard, store
 from transport.garbage import Garbage
 from transport.loop_watch import LoopWatch
+from transport.switchboard import ASKS_WITHIN, MOVE_WITHIN
 from transport.web import create_app
 
 shutdown = server_guard.install()
@@ -16,6 +17,7 @@ try:
     app = create_app(
         settings, drain_begins=shutdown.began.wait, drained=shutdown.over, loop_watch=watch, garbage=Garbage()
     )
+    shutdown.needs = settings.server.drain_seconds + MOVE_WITHIN + ASKS_WITHIN
     store.check(settings.store.url)
 except (conf.SettingsError, store.StoreDown) as error:
     print(f"triode cannot start: {error}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Structured logs: one line an event, with CallSid and StreamSid on every line of a call, no secrets, numbers masked."""
 
+import contextlib
 import logging
 import re
 import sys
@@ -68,9 +69,28 @@ def _mask(_: object, __: str, event: Event) -> Event:
     return event
 
 
+class _Lines:
+    """Where lines go. One that cannot be written (the disk is full, whoever collected them has gone) is lost, and nothing else:
+    it is written in the middle of calls."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+
+    def write(self, text: str) -> None:
+        """See TextIO."""
+        with contextlib.suppress(OSError):
+            self._target.write(text)
+
+    def flush(self) -> None:
+        """See TextIO."""
+        with contextlib.suppress(OSError):
+            self._target.flush()
+
+
 def set_up(log_format: str, level: str, stream: TextIO | None = None) -> None:
     """Sends our lines and those of the libraries to `stream` (default: standard error), as JSON or for people."""
     target = stream if stream is not None else sys.stderr
+    lines = _Lines(target)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -86,10 +106,10 @@ def set_up(log_format: str, level: str, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(target),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", lines)),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(target)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -152,6 +152,8 @@ class Shutdown:
     that leaves its stream asks what is next, and on a single unit nobody else can tell."""
     cut: int = 0
     """Calls that were still up then, and will be cut off."""
+    needs: float = 0.0
+    """Seconds that the application may take from one to the other."""
 
     def over(self, cut: int) -> None:
         """The application has drained; `cut` calls are left."""
@@ -174,6 +176,8 @@ async def _serve_until_told(
 
     With several workers the master sends SIGTERM to those still draining: unhandled it would kill them.
     """
+    if config.graceful_timeout < shutdown.needs:
+        log.warning("graceful_timeout_too_short", seconds=config.graceful_timeout, needed=shutdown.needs)
     began = shutdown.began
     signals = {signal.SIGTERM} if shutdown_trigger else {signal.SIGTERM, signal.SIGINT}
 

@@ -40,6 +40,8 @@ HANDLER_AT_MOST = 600.0
 
 MOVE_WITHIN = 20.0
 """Seconds for a call that is moved to be heard out, closed and kept."""
+OPENS_WITHIN = 10.0
+"""Seconds that a place is kept for a stream, which the carrier opens at once: perhaps with another unit, or not at all."""
 ASKS_WITHIN = 3.0
 """Seconds within which the carrier asks what is next for the caller of the last call."""
 
@@ -163,8 +165,8 @@ class Switchboard:
         return "lag" if not again and self.lag() * 1000 > self.settings.server.max_lag_ms else ""
 
     def expect(self, call_sid: str) -> None:
-        """A place is kept for call `call_sid`, as long as its token is good."""
-        self._expected[call_sid] = trio.current_time() + self.settings.twilio.token_seconds
+        """A place is kept for call `call_sid`."""
+        self._expected[call_sid] = trio.current_time() + min(self.settings.twilio.token_seconds, OPENS_WITHIN)
 
     async def serve(self, socket: Socket) -> None:
         """One media stream, from the open WebSocket to the record of the call."""

@@ -1,5 +1,6 @@
 """The log: one line an event, a call's identifiers on each of its lines, no telephone number and no secret on any."""
 
+import errno
 import io
 import json
 import logging
@@ -57,6 +58,29 @@ def begin() -> Iterator[Callable[..., Log]]:
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     root.handlers[:], root.level, quiet.level = before
+
+
+class Disk(io.StringIO):
+    """What lines are written to, and it may be full."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_line_that_cannot_be_written_is_lost_and_harms_nobody(begin: Callable[..., Log]) -> None:
+    begin()  # so that all is set back
+    disk = Disk()
+    set_up("json", "info", disk)
+    disk.full = True
+    structlog.get_logger(LOGGER).info("lost")  # in the middle of a call
+    logging.getLogger(LOGGER).warning("lost too")
+    disk.full = False
+    structlog.get_logger(LOGGER).info("written")
+    assert [line["event"] for line in Log(disk).lines] == ["written"]
 
 
 both = pytest.mark.parametrize("log_format", ["json", "pretty"])

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+import structlog
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
@@ -252,6 +253,21 @@ async def test_calls_that_are_cut_off_by_a_shutdown_are_told_by_the_exit_status(
         assert await server.ended() == server_guard.CUT_OFF
     (over,) = [json.loads(line) for line in server.lines if '"drain_over"' in line]
     assert (over["calls"], over["moved"], over["cut"]) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(("graceful", "told"), [(299.0, True), (300.0, False)])
+async def test_a_drain_for_which_hypercorn_leaves_no_time_is_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, graceful: float, told: bool
+):
+    async def worker_serve(app: object, config: Config, shutdown_trigger: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    config = Config()
+    config.graceful_timeout = graceful
+    monkeypatch.setattr(server_guard, "_worker_serve", worker_serve)
+    with structlog.testing.capture_logs() as lines:
+        await server_guard._serve_until_told(server_guard.Shutdown(needs=300.0), None, config)
+    assert [line["event"] for line in lines] == ["graceful_timeout_too_short"] * told
 
 
 async def test_a_second_interrupt_from_the_keyboard_does_not_wait_for_the_drain(tmp_path: Path):

@@ -8,6 +8,7 @@ from actors.messages import Disposition
 from tests.transport.test_web import ask, form
 from tests.transport.wire_kit import Phone, house_in_memory, settings_for, sid, until
 from transport.loopback.twiml_reader import Connect
+from transport.switchboard import OPENS_WITHIN
 
 
 async def answers(house, *call_sids: str) -> list[bool]:
@@ -28,6 +29,17 @@ async def test_a_place_is_kept_no_longer_than_the_token_is_good(
         assert await answers(house, "CA1", "CA2") == [True, False]
         await trio.sleep(house.settings.twilio.token_seconds + 1)
         assert await answers(house, "CA2") == [True]
+
+
+async def test_callers_whose_streams_other_units_have_do_not_keep_this_one_busy(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(max_calls=2)) as house:
+        token = (await ask(house.app, "/twilio/voice", form("CA1"))).token
+        assert await answers(house, "CA2", "CA3") == [True, False]
+        await trio.sleep(OPENS_WITHIN + 1)
+        assert await answers(house, "CA3") == [True]
+        await (await house.call("CA1", token=token)).hear()  # who comes late after all is not turned away
 
 
 @pytest.mark.parametrize("status", ["completed", "canceled", "no-answer"])
