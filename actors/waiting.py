@@ -242,8 +242,8 @@ class CallerWait:
         return max(self._since, self.speech_until())
 
     def _sign_of_life_due(self) -> float:
-        """The caller spoke, is silent, and nothing came from the model, neither a word nor the voice that is due: half the time is
-        waited for that, half for the answer to a probe. One that answers may be slow."""
+        """The caller spoke, is silent, and nothing came from the model, neither a word nor the voice that is due: half the time
+        is waited for that, half for the answer to a probe. One that answers may be slow."""
         if not self.up:
             return math.inf
         if self._probed_at is not None:
