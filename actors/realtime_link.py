@@ -176,6 +176,10 @@ class RealtimeLink:
         """What the lost session leaves."""
         self._again: list[CallerAudio | CallerSilence] = []
         """What the next one is to hear once more."""
+        self._caught_up_at = -math.inf
+        """When it heard that, and what was said in the meantime."""
+        self._said_in_silence = False
+        """Whether that was not said over the agent's voice."""
         self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
         """They listen while there is no session."""
         self._patience = trio.CancelScope()
@@ -323,6 +327,7 @@ class RealtimeLink:
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished = self._handover, unfinished
+        self._said_in_silence = self._ear.last_voice > self._over.last_voice
         self._briefing.session_lost()
         self._fresh()
         self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
@@ -393,10 +398,18 @@ class RealtimeLink:
     def _catch_up(self) -> None:
         """A session hears first what was spoken before it was up, in that order."""
         again, self._again = self._again, []
+        self._caught_up_at = trio.current_time()
         for event in (*again, *self.audio.take_all()):
             self.audio.post(event)
             if isinstance(event, CallerAudio):
-                self._listen(event, trio.current_time())
+                self._listen(event, self._caught_up_at)
+
+    def _is_late(self) -> bool:
+        """Whether the caller whom the model hears begin to speak now did so before it was there, and in the agent's silence: they
+        do not interrupt the filler that they hear meanwhile."""
+        by = self._caught_up_at + self._wait.turn_ends + HEARD_LATE
+        soon = trio.current_time() <= by and self._wait.last_voice == self._caught_up_at
+        return soon and self._said_in_silence and self._suspected() is None
 
     def _audio_sent(self, events: Sequence[CallerAudio | CallerSilence]) -> None:
         self._handover.sent(events, trio.current_time())
@@ -418,6 +431,7 @@ class RealtimeLink:
         ear = self._gap_over if over else self._gap_ear
         ear.listen(event.audio, now)
         if ear.unanswered_since == now:
+            self._said_in_silence = self._said_in_silence or not over
             if not (over or self._wait.called):
                 self._flow.post(CallerSpoke())
             self._wait.spoke_to_nobody(now)
@@ -634,14 +648,16 @@ class RealtimeLink:
             self._wait.turn_began(trio.current_time())
             self._changed.set()
             self._handover.turn_began(event.item, trio.current_time())
-            if self._is_contested():
+            late = self._is_late()
+            if self._is_contested() and not late:
                 self._contested.began(event.item)
                 self._desk.caller_begins()
             else:
                 for reply in self._desk.speech_started():
                     self.inbox.post(CancelReply(reply))
                 self._turn_begins(event.item)
-            self._watcher.post(event)
+            if not late:
+                self._watcher.post(event)
         elif isinstance(event, SpeechStopped):
             self._committing = False
             self._handover.turn_over(trio.current_time())

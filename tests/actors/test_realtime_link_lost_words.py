@@ -103,6 +103,38 @@ async def test_who_spoke_over_the_agent_to_a_dead_session_waits_from_the_end_of_
     assert [event.times for event in desk.flow.take_all() if isinstance(event, CallerWaits)] == [1]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["silent", "speaking again"])
+@pytest.mark.parametrize("over", [False, True], ids=["in silence", "over the agent"])
+@pytest.mark.parametrize("contested", [False, True])
+async def test_what_was_said_in_silence_before_the_session_was_there_does_not_interrupt_the_filler(
+    contested: bool, over: bool, again: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery, config=MANUAL)
+    first = await desk.up()
+    if over:
+        desk.speech_until = trio.current_time() + 30
+    await desk.caller(600)
+    if not over:
+        first.push(SpeechStarted("u1"), SpeechStopped("u1"))
+        await wait_all_tasks_blocked()
+        desk.watcher.take_all()
+    first.lose()
+    second = await desk.next()
+    assert LOUD in second.heard
+    desk.contested, desk.speech_until = (
+        contested,
+        trio.current_time() + 30,
+    )  # the filler is being heard, or the agent still is
+    if again:
+        await desk.caller(60)
+    second.push(SpeechStarted("u2"))
+    await wait_all_tasks_blocked()
+    assert desk.watcher.take_all() == ([SpeechStarted("u2")] if over or again else [])
+    if not (over or again):
+        second.push(SpeechStopped("u2"))
+        await second.told(AskReply)
+
+
 @pytest.mark.parametrize("over", [0.0, 1.0])
 async def test_who_spoke_to_a_dead_session_and_waits_is_not_kept_waiting_anew_by_the_next_one(
     over: float, autojump_clock: MockClock, nursery: trio.Nursery
