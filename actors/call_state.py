@@ -181,6 +181,8 @@ class State:
     unsaved: tuple[str, ...] = ()
     """Slots that the caller's words seem to hold and nobody has saved."""
     replied_turn: int = 0
+    answered_turn: int = 0
+    """The last turn to which the model said all it had to say, and not only called tools."""
     saved_turn: int = 0
     extract_tries: int = 0
     extract_turn: int = 0
@@ -192,6 +194,12 @@ class State:
     def kept_waiting(self) -> bool:
         """Whether the caller asked to wait, and has done nothing since."""
         return bool(self.held_turn) and self.held_turn == self.dialogue.turn
+
+    @property
+    def in_exchange(self) -> bool:
+        """Whether the caller is saying or typing something, or has and was not answered yet."""
+        unanswered = self.answered_turn != self.dialogue.turn and not self.kept_waiting
+        return unanswered or self.reply_owed or bool(self.digits)
 
 
 def initial(flow: Flow) -> State:

@@ -84,7 +84,8 @@ def tools_at_farewell(state: State, spoke: bool, answered: AnswerTools, going: D
 
 
 def moving(state: State) -> Result:
-    """The call goes to another server, when what the agent is saying was heard; if it ends anyway, it ends here."""
+    """The call goes to another server, when what the agent is saying was heard, and what the caller is saying was answered; if it
+    ends anyway, it ends here."""
     quiet = (ReportQuiet(),) if state.phase is Phase.TALKING else ()
     return attrs.evolve(state, moving=True), (SetTimer(MOVING, MOVE_AT_MOST), *quiet)
 

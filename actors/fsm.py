@@ -66,7 +66,6 @@ from actors.messages import (
     FloorRule,
     Guide,
     HungUp,
-    Interrupted,
     KeyPressed,
     LinkLost,
     LinkUp,
@@ -178,8 +177,12 @@ class _Step(ToolStep):
             return left(state, Leave(Disposition.RESUME if event.lost else Disposition.HANG_UP, event.reason))
         if isinstance(event, MoveAway):
             return moving(state)
-        if state.moving and state.phase is Phase.TALKING and isinstance(event, AgentQuiet | Interrupted | LinkLost):
-            return moved(state, in_time=True)
+        if state.moving and state.phase is Phase.TALKING:
+            if isinstance(event, LinkLost) or (isinstance(event, AgentQuiet) and not state.in_exchange):
+                return moved(state, in_time=True)
+            if isinstance(event, ReplyOver):  # who was speaking, or waited for this, hears it first
+                after, effects = self.talking(state, event)
+                return after, (*effects, ReportQuiet())
         if isinstance(event, CallBegan):
             return self.began(state, event)
         if isinstance(event, LinkUp):
@@ -217,7 +220,7 @@ class _Step(ToolStep):
             after, more = self.held(after, event)
             return after, (*effects, *more)
         if isinstance(event, ReplyOver):
-            replied = attrs.evolve(state, replied_turn=state.dialogue.turn)
+            replied = attrs.evolve(state, replied_turn=state.dialogue.turn, answered_turn=state.dialogue.turn)
             after, effects = self.extract_if_missed(replied)
             return after, (*self.silences(after), *effects)
         if isinstance(event, Extracted):

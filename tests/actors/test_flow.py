@@ -360,7 +360,10 @@ async def test_recorded_last_words_that_are_long_are_waited_for(
 WAYS: dict[str, tuple[tuple[call_state.FlowEvent, ...], call_state.Leave]] = {
     "hung up": ((HungUp("bye"),), call_state.Leave(Disposition.HANG_UP, "bye")),
     "torn": ((HungUp("torn", lost=True),), call_state.Leave(Disposition.RESUME, "torn")),
-    "moved": ((MoveAway(), AgentQuiet()), call_state.Leave(Disposition.RESUME, "the server is going down", drain=True)),
+    "moved": (
+        (MoveAway(), AgentQuiet(), ReplyOver(spoke=True), AgentQuiet()),
+        call_state.Leave(Disposition.RESUME, "the server is going down", drain=True),
+    ),
     "lost": ((LinkLost("x"),), call_state.Leave(Disposition.IVR, "the model was lost: x", drain=True)),
     "to a human": ((KeyPressed("0"), AgentQuiet()), call_state.Leave(Disposition.DIAL, "the caller pressed 0")),
     "done": (

@@ -147,6 +147,30 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
         {"phase": Phase.LEFT},
         (Leave(Disposition.RESUME, "the server is going down", drain=True),),
     ),
+    "the server goes down while the caller speaks": (
+        attrs.evolve(TALKING, moving=True, dialogue=ONE_TURN),
+        AgentQuiet(),
+        {},
+        (),
+    ),
+    "the server goes down and the caller takes the floor": (
+        attrs.evolve(TALKING, moving=True),
+        interrupted(Floor.SPEECH),
+        {},
+        (),
+    ),
+    "the server goes down while the caller types": (
+        attrs.evolve(TALKING, moving=True, digits="12"),
+        AgentQuiet(),
+        {},
+        (),
+    ),
+    "what the caller said is answered while the server goes down": (
+        attrs.evolve(TALKING, moving=True, dialogue=ONE_TURN),
+        ReplyOver(True),
+        {"answered_turn": 1, "replied_turn": 1},
+        (ReportQuiet(),),
+    ),
     "the model is lost while the server goes down": (
         attrs.evolve(TALKING, moving=True),
         LinkLost("x"),
