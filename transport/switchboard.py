@@ -156,10 +156,10 @@ class Switchboard:
 
         `again`: it has been up before. Then a lag turns it away no more than those that are up.
         """
+        if self.draining and (again or call_sid not in self._expected):  # a stream that broke early is for another unit
+            return "draining"
         if call_sid in self._expected:
             return ""
-        if self.draining:
-            return "draining"
         if self.active + self._promised() >= self.settings.server.max_calls:
             return "full"
         return "lag" if not again and self.lag() * 1000 > self.settings.server.max_lag_ms else ""

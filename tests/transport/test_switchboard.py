@@ -42,6 +42,16 @@ async def test_callers_whose_streams_other_units_have_do_not_keep_this_one_busy(
         await (await house.call("CA1", token=token)).hear()  # who comes late after all is not turned away
 
 
+async def test_a_server_that_goes_does_not_open_the_stream_again_of_a_call_that_another_unit_lost(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for()) as house:
+        assert await answers(house, "CA1") == [True]  # and the stream opens there
+        house.app.extensions["triode"].switchboard.draining = True
+        assert house.app.extensions["triode"].switchboard.no_room("CA1", again=True) == "draining"
+        assert await answers(house, "CA1") == [True]  # the webhook is only sent again: a place was promised
+
+
 @pytest.mark.parametrize("status", ["completed", "canceled", "no-answer"])
 async def test_a_caller_who_hangs_up_before_the_stream_gives_the_place_back(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, status: str
