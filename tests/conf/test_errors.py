@@ -25,7 +25,7 @@ def in_a_state(**more: Any) -> list[str]:
 
 def test_what_is_missing_is_named_with_its_path() -> None:
     assert faults(states={"a": {}}) == ["required field missing @ $.states['a'].goal"]
-    with pytest.raises(Exception) as error:  # noqa: PT011
+    with pytest.raises(Exception) as error:  # noqa: PT011 - of each its own kind; what it says is checked
         structure({"name": "x"})
     assert sentences(error.value) == ["required field missing @ $.instructions"]
 
@@ -106,7 +106,7 @@ class _Point:
 
 @pytest.mark.parametrize("value", [None, 3, [], "x", {}, {"x": "a", "y": []}, {"x": 1}])
 def test_whatever_cannot_be_structured_gives_at_least_one_sentence(value: object) -> None:
-    with pytest.raises(Exception) as error:  # noqa: PT011
+    with pytest.raises(Exception) as error:  # noqa: PT011 - of each its own kind; what it says is checked
         cattrs.Converter(forbid_extra_keys=True).structure(value, _Point)
     found = sentences(error.value)
     assert found

@@ -59,7 +59,7 @@ ADDRESS = {
         (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
         (list[Size], {"type": "array", "items": {"type": "string", "enum": ["small", "large"]}}),
         (int | None, {"type": "integer"}),
-        (Optional[Size], {"type": "string", "enum": ["small", "large"]}),  # noqa: UP045
+        (Optional[Size], {"type": "string", "enum": ["small", "large"]}),  # noqa: UP045 - the old way of writing it is understood too
         (None | list[str], {"type": "array", "items": {"type": "string"}}),
         (Address, ADDRESS),
         (
