@@ -20,6 +20,8 @@ KEPT = 1.6
 """Seconds of audio that are kept while the caller says nothing: an onset, and the time in which it is noticed."""
 NOTICED_WITHIN = 0.3
 """Seconds until a session that lives tells that the caller began to speak."""
+BEGUN_MS = 1000
+"""Speech of an answer that breaks off from which on it is gone on with; of less the caller has hardly heard anything yet."""
 BEFORE_ONSET = 0.1
 """Seconds before the first loud frame that are part of a word."""
 ITEMS_KEPT = 8
@@ -112,11 +114,14 @@ class Handover:
         if item == self._turn:
             self._turn, self._turn_from = "", float("inf")
 
-    def turn_answered(self, reply: str) -> None:
-        """The model has answered by voice: it had heard what was said. A reply that began before the turn was over is what the
-        caller speaks over, and no answer to that."""
-        if reply in self._may_answer:
+    def _answered(self, reply: str, least: int) -> None:
+        """So much was said by voice: the model had heard the turn, and who goes on with that need not hear it again. A reply that
+        began before the turn was over is what the caller speaks over, and no answer to that."""
+        if reply in self._may_answer and sum(speech.audio for speech in self._items_of(reply).values()) >= least:
             self._turn, self._turn_from = "", float("inf")
+
+    def _items_of(self, reply: str) -> dict[str, _Speech]:
+        return {item: speech for item, speech in self._items.items() if speech.reply == reply}
 
     def told(self, tell: Tell, now: float) -> None:
         """The model is told something that is part of the conversation, and that only it knows."""
@@ -141,10 +146,13 @@ class Handover:
             self._answers.pop(oldest, None)
         speech.audio += audio
         speech.words += words
+        if audio:
+            self._answered(reply, BEGUN_MS * BYTES_PER_MS)
 
     def reply_over(self, reply: str, *, whole: bool) -> None:
         """Nothing more will come of the reply; `whole`: it was made to its end."""
         self._knows.pop(reply, None)
+        self._answered(reply, 1)
         self._may_answer.discard(reply)
         self._reply = "" if self._reply == reply else self._reply
         for speech in self._items.values():
@@ -171,7 +179,7 @@ class Handover:
 
     def unanswered(self) -> list[Tell]:
         """What was told that no voice has answered, or one that broke off with the loss: who is to go on must know it too."""
-        begun = [told for item in self.unfinished() for told in self._answers.get(item, ())]
+        begun = [told for item in self._items_of(self._reply) for told in self._answers.get(item, ())]
         return [tell for _, tell in (*begun, *self._told)]
 
     def onset(self) -> list[CallerAudio | CallerSilence]:
@@ -181,13 +189,17 @@ class Handover:
         return [event for at, event in last if at >= began - BEFORE_ONSET]
 
     def unfinished(self) -> dict[str, str]:
-        """The items of a reply that was broken off by the loss, and the words of each that are heard at most."""
-        made = {item: speech for item, speech in self._items.items() if speech.reply == self._reply}
-        return {item: speech.audible() for item, speech in made.items() if speech.audio >= BYTES_PER_MS}
+        """The items of a reply that was broken off by the loss, and the words of each that are heard at most. An answer that had
+        hardly begun, to what is not written down, is given anew."""
+        if self._turn and not self._turn_open and self._reply in self._may_answer:
+            return {}
+        made = self._items_of(self._reply).items()
+        return {item: speech.audible() for item, speech in made if speech.audio >= BYTES_PER_MS}
 
     def finished(self) -> dict[str, str]:
-        """The newest items of other replies, which may still be on their way to the caller, and the words of each."""
-        return {item: speech.audible() for item, speech in self._items.items() if speech.reply != self._reply}
+        """The newest other items, which may still be on their way to the caller, and the words of each."""
+        broken_off = self.unfinished()
+        return {item: speech.audible() for item, speech in self._items.items() if item not in broken_off}
 
 
 def _is_loud(event: CallerAudio) -> bool:

@@ -613,7 +613,6 @@ class RealtimeLink:
         self._mute = 0
         self._briefing.learns(event.item)
         self._handover.spoken(event.reply, event.item, audio=len(event.audio))
-        self._handover.turn_answered(event.reply)
         self._wait.begins(trio.current_time())
         if event.reply not in self._spoken:  # what follows only puts off what is due: the watch finds that in time
             self._changed.set()

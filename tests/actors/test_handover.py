@@ -32,7 +32,7 @@ def test_a_turn_that_is_not_written_down_is_kept_from_before_its_onset() -> None
     assert heard(handover)[-1] == pytest.approx(now + 2.98)
 
 
-@pytest.mark.parametrize("way", ["written", "answered"])
+@pytest.mark.parametrize("way", ["written", "answered", "answered in a word"])
 def test_a_turn_that_is_known_is_not_kept(way: str) -> None:
     handover = Handover(FRAMES)
     handover.turn_began("u1", speaking(handover, 2.0, 0.0))
@@ -43,8 +43,26 @@ def test_a_turn_that_is_known_is_not_kept(way: str) -> None:
     else:
         handover.turn_over(2.5)
         handover.reply_began("r1", 2.6)
-        handover.turn_answered("r1")
+        handover.spoken("r1", "i1", audio=4000 if way == "answered in a word" else 8000, words="We are")
+        if way == "answered in a word":
+            handover.reply_over("r1", whole=True)
     assert heard(handover) == []
+
+
+def test_an_answer_that_had_hardly_begun_to_what_is_not_written_down_is_given_anew() -> None:
+    handover = Handover(FRAMES)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    handover.turn_over(2.5)
+    handover.told(Tell(Role.CALLER, "[keys]"), 2.5)
+    handover.reply_began("r1", 2.6)
+    handover.spoken("r1", "i1", audio=4000, words="We are")
+    assert heard(handover)
+    assert handover.unfinished() == {}, "nobody is to go on with it"
+    assert list(handover.finished()) == ["i1"], "but it is heard"
+    assert [tell.text for tell in handover.unanswered()] == ["[keys]"]
+    handover.turn_written("u1")
+    assert heard(handover) == []
+    assert list(handover.unfinished()) == ["i1"]
 
 
 @pytest.mark.parametrize("over", [False, True])
@@ -54,10 +72,10 @@ def test_a_reply_that_the_caller_speaks_over_does_not_answer_that_turn(over: boo
     handover.turn_began("u1", speaking(handover, 2.0, 0.0))
     if over:
         handover.turn_over(2.5)
-    handover.turn_answered("r1")
+    handover.spoken("r1", "i1", audio=8000)
     assert heard(handover)
     handover.reply_began("r2", 2.6)
-    handover.turn_answered("r2")
+    handover.spoken("r2", "i2", audio=8000)
     assert bool(heard(handover)) is not over
 
 

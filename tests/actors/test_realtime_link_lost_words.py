@@ -103,6 +103,32 @@ async def test_who_spoke_over_the_agent_to_a_dead_session_waits_from_the_end_of_
     assert [event.times for event in desk.flow.take_all() if isinstance(event, CallerWaits)] == [1]
 
 
+@pytest.mark.parametrize("seconds", [0.2, 2.0])
+async def test_who_was_hardly_answered_when_the_session_died_is_heard_again_and_answered_anew(
+    seconds: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery, config=MANUAL)
+    first = await desk.up()
+    await desk.caller(600)
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"))  # and it is never written down
+    await first.told(AskReply)
+    first.speak("r1", "i1", ms(1000 * seconds), "We are open from nine", end=False)
+    desk.speech_until = trio.current_time() + seconds
+    await trio.sleep(0.1)
+    first.lose()
+    second = await desk.next()
+    again = LOUD in second.heard
+    assert again is (seconds < 1)
+    assert (GO_ON in second.texts) is not again
+    if again:
+        second.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    with trio.fail_after(1):
+        await second.told(AskReply)
+    second.speak("r2", "i2", ms(2000))
+    await trio.sleep(60)
+    assert len(second.said(AskReply)) == 1
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["silent", "speaking again"])
 @pytest.mark.parametrize("over", [False, True], ids=["in silence", "over the agent"])
 @pytest.mark.parametrize("contested", [False, True])
