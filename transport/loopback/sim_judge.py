@@ -497,8 +497,7 @@ def _heard_is_known(case: Case, party: Party) -> Iterator[str]:
             until = _heard_until(party, bytes(audio))
             if item == next(reversed(session.speech)) and case.concerns("model_half_open", party):
                 continue  # that it was all may not have come any more
-            whole = session.items.get(item, {}).get("status") == "completed" and item not in session.unsent
-            words = session.words_of(item) if whole else ""
+            words = session.words_of(item) if _is_whole(session, item) else ""
             if until is None or not words or case.died_unsaved(until):
                 continue
             for later in sessions[number + 1 :]:
@@ -520,9 +519,15 @@ def _heard_until(party: Party, audio: bytes) -> float | None:
 
 
 def _answered(party: Party, session: SessionLog, since: float) -> bool:
-    """Whether the caller heard anything that the session began to say after that time."""
-    later = [bytes(session.speech[item][:FRAME]) for item, at in session.speech_at.items() if at > since]
-    return any(audio in _played(stream) for audio in later for stream in party.call.streams)
+    """Whether the caller heard anything that the session began to say after that time, or all of that was on its way to them."""
+    later = [item for item, at in session.speech_at.items() if at > since]
+    heard = (bytes(session.speech[item][:FRAME]) in _played(stream) for item in later for stream in party.call.streams)
+    return any(heard) or any(_is_whole(session, item) for item in later)
+
+
+def _is_whole(session: SessionLog, item: str) -> bool:
+    """Whether all of it was said, and sent."""
+    return session.items.get(item, {}).get("status") == "completed" and item not in session.unsent
 
 
 def _is_dead(case: Case, party: Party, stream: StreamLog, at: float) -> bool:
