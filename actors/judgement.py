@@ -146,8 +146,9 @@ class Suspicion:
         if self.final and self.words.strip():
             answers = self._may_be_answer and only_listens(said, self.language)
             return Verdict.TAKEN if answers else Verdict.LISTENER
-        if self.final and not self.voice_goes_on:
-            return Verdict.NOISE  # there were no words in it
+        if self.final and not self.voice_goes_on:  # there were no words in it
+            lasted = self.voice_ms >= SHORT * 1000 and self.voice_until - self.voice_began >= LONG
+            return Verdict.TAKEN if self._may_part and lasted and not self.steady else Verdict.NOISE
         began = self.voice_began if self.final else self.began  # what was written down had no words
         lasts = self.voice_goes_on and self.voice_until - began >= (LONG_GOODBYE if self._may_part else LONG)
         if lasts and self.voice_ms >= SHORT * 1000 and not self.steady:
