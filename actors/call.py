@@ -180,7 +180,9 @@ class Call:
             judge = self._watcher
             told = (self._framer.speech_until, self._recall, judge.contested, judge.suspected_from, judge.line_echoes)
             conversation.start_soon(self._link.run, *outlets, *told)
-            conversation.start_soon(self._watcher.run, self._framer, self._link.inbox, self._link.turn_ends)
+            conversation.start_soon(
+                self._watcher.run, self._framer, self._link.inbox, self._link.turn_ends, self._takes_leave
+            )
             neighbours = Neighbours(
                 framer,
                 self._link.inbox,
@@ -193,6 +195,10 @@ class Call:
             leave = await self._flow.run(self._began, neighbours)
             conversation.cancel_scope.cancel("the dialogue is over")
         return leave
+
+    def _takes_leave(self) -> bool:
+        """Whether the last words are being said."""
+        return self._flow.state.phase is call_state.Phase.FAREWELL
 
     # ------------------------------------------------------------ the story
 

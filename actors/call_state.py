@@ -71,6 +71,8 @@ MOVE_AT_MOST = 10.0
 """Seconds of what the agent is saying that are still heard when the call goes to another server."""
 ERRAND_PATIENCE = 6.0
 """Seconds that the model waits for a tool before it is told that it takes longer; the caller hears a filler meanwhile."""
+LATE = "late"
+"""The timer of a caller who was told that something takes longer, and hears nothing since."""
 ONE_MOMENT, STILL_HERE, APOLOGY = "one_moment", "still_here", "apology"
 """Recorded prompts for a caller who waits: the first time, after that, and after that if it may be in vain."""
 BAD_CALLS_AT_MOST = 3

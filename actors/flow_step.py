@@ -7,6 +7,7 @@ import attrs
 from actors import dialogue
 from actors.call_state import (
     DUE_AT_MOST,
+    LATE,
     AskModel,
     Effect,
     Note,
@@ -72,7 +73,10 @@ class FlowStep:
         return Desk(self.flow, state.caller, self.rules.transfer(), self.now, recent)
 
     def silences(self, state: State) -> list[Effect]:
-        """The timers of silence, set anew."""
+        """The timers of silence, set anew. While something takes longer it is not for the caller to speak, but they must hear
+        that it goes on."""
+        if state.late and not state.kept_waiting:
+            return [SetTimer(LATE, self.rules.max_silence, quiet=True)]
         return timers(state, self.flow, ("silence",))
 
     # ------------------------------------------------------------ what the flow wants done

@@ -25,6 +25,7 @@ from actors.call_state import (
     DIGITS_PAUSE,
     END_KEY,
     HUMAN_KEY,
+    LATE,
     ONE_MOMENT,
     STILL_HERE,
     AskModel,
@@ -355,6 +356,9 @@ class _Step(ToolStep):
             return go(state, Disposition.HANG_UP, "the longest call", Floor.TIME, "goodbye")
         if name == "farewell" and state.going is not None:
             return left(state, Leave(state.going, state.why))
+        if name == LATE:
+            waits = bool(state.late) and state.phase is Phase.TALKING and not state.kept_waiting
+            return state, (Say(STILL_HERE, told=False), *self.silences(state)) if waits else ()
         kind, _, number = name.partition(" ")
         if kind == "errands":
             return self.out_of_patience(state, int(number))
@@ -364,7 +368,7 @@ class _Step(ToolStep):
 
     def timed_out(self, state: State, kind: str, seconds: float) -> Result:
         """A timeout of the dialogue's state."""
-        if kind == "silence" and state.batches:
+        if kind == "silence" and (state.batches or state.late):
             return state, tuple(self.silences(state))  # it is not for the caller to speak
         before = state.dialogue
         happening = dialogue.Silent(seconds) if kind == "silence" else dialogue.Lasted(seconds)

@@ -13,7 +13,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from actors.judgement import LONG, USUAL_PAUSE, Suspicion, Verdict, echoes, only_listens
+from actors.judgement import LONG, USUAL_PAUSE, Suspicion, Verdict, echoes, only_listens, only_parts
 from actors.line_ear import LineEar, LinePort
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
@@ -143,10 +143,16 @@ class InterruptWatcher:
         """Whether the model heard something of which it is not yet known whether it is an echo."""
 
     async def run(
-        self, speaker: Speaker, link: Outbox[Judged], turn_ends: Callable[[], float] = lambda: USUAL_PAUSE
+        self,
+        speaker: Speaker,
+        link: Outbox[Judged],
+        turn_ends: Callable[[], float] = lambda: USUAL_PAUSE,
+        last_words: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Until cancelled. `turn_ends`: seconds of silence after which the model holds a caller's turn for over."""
-        self._speaker, self._link, self._turn_ends = speaker, link, turn_ends
+        """Until cancelled. `turn_ends`: seconds of silence after which the model holds a caller's turn for over; `last_words`:
+        whether the agent takes its leave.
+        """
+        self._speaker, self._link, self._turn_ends, self._last_words = speaker, link, turn_ends, last_words
         try:
             while True:
                 event: Heard | None = None
@@ -212,9 +218,11 @@ class InterruptWatcher:
         rule = speaker.floor()
         if self._kept:
             return
-        question = not speaker.audible() or speaker.ends_within(ANSWERS_AT) or "?" in speaker.saying()[-LAST_SENTENCE:]
-        pause = self._turn_ends()
-        self._suspicion = Suspicion(began, self._language, question, self._transcribed, pause, model_heard=model)
+        question = not speaker.audible() or "?" in speaker.saying()[-LAST_SENTENCE:]
+        at_end, pause = speaker.ends_within(ANSWERS_AT), self._turn_ends()
+        self._suspicion = Suspicion(
+            began, self._language, question, at_end, self._transcribed, pause, model_heard=model
+        )
         self._suspicion.hears(self._ear.line)
         self._note("suspected", by="model" if model else "voice", ms=round((trio.current_time() - began) * 1000))
         if rule is FloorRule.OPEN and hold:
@@ -275,7 +283,7 @@ class InterruptWatcher:
 
     def _means_nothing(self, text: str, speaker: Speaker) -> bool:
         """Whether a listener said it, or the agent."""
-        listens = only_listens(text, self._language)
+        listens = only_listens(text, self._language) or (self._last_words() and only_parts(text, self._language))
         return listens or (self._ear.line.echoes and echoes(text, speaker.said_lately()))
 
     def _late_words(self, text: str, speaker: Speaker) -> None:
@@ -313,6 +321,7 @@ class InterruptWatcher:
             else:
                 self._believe(speaker)
         if self._suspicion is not None:
+            self._suspicion.last_words = self._last_words()
             verdict = self._suspicion.verdict(trio.current_time())
             if verdict is not None:
                 self._conclude(speaker, verdict)

@@ -7,6 +7,8 @@ whether the model heard speech too.
     voice for LONG that rises and falls taken      voice over, and the model heard no speech   not taken
                                                    known to belong to the line                 not taken
     neither by the end of DECIDE_WITHIN            a voice for SHORT or longer that rises and falls: taken, else not
+
+Over the agent's last words nearly everybody says goodbye: there words of parting are those of a listener, and are waited for.
 """
 
 import enum
@@ -19,6 +21,8 @@ from actors.line_ear import Line
 
 LONG = 0.8
 """Seconds of an utterance from which on it is no listener's word: those last half a second."""
+LONG_GOODBYE = 2.5
+"""The same while the agent says its last words: "okay, thank you very much, bye" is no more than that."""
 SHORT = 0.3
 """Seconds of voice from which on it counts as speech when there are no words for it."""
 LOOK_AGAIN = 0.05
@@ -50,6 +54,21 @@ SOUNDS = frozenset(_SOUNDS.split())
 LISTENERS_WORDS = {"en": SOUNDS | frozenset(_ENGLISH.split())}
 """Words by which listeners say that they listen, by language; of others only the sounds are known."""
 _WORD = re.compile(r"[\w']+")
+_GOOD = r"(?:nice|good|great|lovely|wonderful)"
+_DAY = r"(?:day|morning|afternoon|evening|night|weekend|week|one|time|rest of (?:your|the) (?:day|evening|week))"
+_GOODBYES = {
+    "en": (
+        r"(?:good ?bye|bye(?:bye)?|cheers|take care|ciao|see (?:you|ya)(?: (?:then|soon|later|there|tomorrow))?|"
+        r"(?:no )?(?:thanks|thank you)(?: (?:so|very) much| again| a lot)?(?: for (?:your|the|all your) (?:help|time|call))?|"
+        rf"(?:you )?have an? (?:very )?{_GOOD} {_DAY}(?: too)?|good (?:night|day|evening)|(?:for )?now|"
+        r"(?:to )?you(?: too| as well)|(?:the )?same to you|talk to you (?:soon|later)|that's (?:all|it)|that was (?:all|it)"
+    )
+}
+"""What callers say over the agent's goodbye, besides a listener's words, by language."""
+_PARTING = {
+    language: re.compile(rf"(?:{goodbyes}|{'|'.join(sorted(LISTENERS_WORDS[language]))}) )+")
+    for language, goodbyes in _GOODBYES.items()
+}
 
 
 class Verdict(enum.Enum):
@@ -66,6 +85,12 @@ def only_listens(text: str, language: str) -> bool:
     return all(word in words for word in _WORD.findall(text.lower().replace("-", " ")))
 
 
+def only_parts(text: str, language: str) -> bool:
+    """Whether nothing is said in `text` but goodbye, and thanks; never in a language that is not known here."""
+    words = " ".join(_WORD.findall(text.lower().replace("-", " ").replace("’", "'")))
+    return language in _PARTING and bool(_PARTING[language].fullmatch(f"{words} "))
+
+
 def echoes(text: str, said: str) -> bool:
     """Whether nearly all words of `text` are among those that were `said`: a line that echoes is written down too."""
     heard, known = _WORD.findall(text.lower()), set(_WORD.findall(said.lower()))
@@ -80,6 +105,8 @@ class Suspicion:
     """When the voice began, or the model said so."""
     language: str
     open_question: bool = False
+    at_end: bool = False
+    """Whether the agent was about to end: then "yes" is an answer too, if it does not say its last words."""
     transcribed: bool = True
     """Whether words are to be expected at all."""
     turn_ends: float = USUAL_PAUSE
@@ -99,6 +126,8 @@ class Suspicion:
     final: bool = False
     echoed: bool = False
     """Whether the words are the agent's own, coming back."""
+    last_words: bool = False
+    """Whether it is the agent's last words over which the voice was heard."""
 
     def hears(self, line: Line) -> None:
         """What is heard on the line now; of a voice that was long before, nothing is to be learned."""
@@ -108,17 +137,20 @@ class Suspicion:
 
     def verdict(self, now: float) -> Verdict | None:
         """What it is; None while that is open."""
-        said = self.words if self.final else self.words.rpartition(" ")[0]  # the last word may still grow
+        said = self._known_words
         if self.final and self.echoed:
             return Verdict.NOISE
-        if said.strip() and not self.echoed and not only_listens(said, self.language):
+        parts = self._may_part and only_parts(said, self.language)
+        if said.strip() and not self.echoed and not (parts or only_listens(said, self.language)):
             return Verdict.TAKEN
         if self.final and self.words.strip():
-            return Verdict.TAKEN if self.open_question else Verdict.LISTENER
-        if self.final and not self.voice_goes_on:
-            return Verdict.NOISE  # there were no words in it
+            answers = self._may_be_answer and only_listens(said, self.language)
+            return Verdict.TAKEN if answers else Verdict.LISTENER
+        if self.final and not self.voice_goes_on:  # there were no words in it
+            lasted = self.voice_ms >= SHORT * 1000 and self.voice_until - self.voice_began >= LONG
+            return Verdict.TAKEN if self._may_part and lasted and not self.steady else Verdict.NOISE
         began = self.voice_began if self.final else self.began  # what was written down had no words
-        lasts = self.voice_goes_on and self.voice_until - began >= LONG
+        lasts = self.voice_goes_on and self.voice_until - began >= (LONG_GOODBYE if self._may_part else LONG)
         if lasts and self.voice_ms >= SHORT * 1000 and not self.steady:
             return Verdict.TAKEN
         if not self.voice_goes_on and not self.model_heard and now - self.began >= MODEL_HEARS:
@@ -129,7 +161,7 @@ class Suspicion:
             if self.steady or self.final:
                 return Verdict.NOISE
             speech = self.voice_ms >= SHORT * 1000 or self.voice_until == -math.inf
-            return Verdict.TAKEN if speech or (self.open_question and self.model_heard) else Verdict.NOISE
+            return Verdict.TAKEN if speech or (self._may_be_answer and self.model_heard) else Verdict.NOISE
         return None
 
     def due(self, now: float) -> float:
@@ -139,10 +171,28 @@ class Suspicion:
         return min((at for at in times if at > now), default=now)
 
     @property
+    def _known_words(self) -> str:
+        """The words by which it may be judged: the last may still grow, and of a goodbye the rest must be known."""
+        if self.final:
+            return self.words
+        return "" if self._may_part else self.words.rpartition(" ")[0]
+
+    @property
+    def _may_be_answer(self) -> bool:
+        return self.open_question or (self.at_end and not self.last_words)
+
+    @property
+    def _may_part(self) -> bool:
+        """Whether words will come that may be a goodbye said over the agent's."""
+        return self.last_words and self.transcribed and self.model_heard and self.language in _PARTING
+
+    @property
     def _at_last(self) -> float:
         """When it is decided by what there is: the turn that the model hears ends before that, and words that are due are
         waited for a little longer, once."""
         due = self.began + DECIDE_WITHIN
+        if self._may_part:
+            due = max(due, self.voice_until + self.turn_ends + WORDS_WITHIN)
         if self.transcribed and self.model_heard and not self.voice_goes_on:
             due += min(max(self.turn_ends - USUAL_PAUSE, 0.0), PATIENT_AT_MOST)
         return due if self.stopped is None or not self.transcribed else max(due, min(self.stopped, due) + WORDS_WITHIN)

@@ -282,6 +282,8 @@ class RealtimeLink:
                     break
                 within = self._limits.replace or (self._limits.connect if line.planned_end else 0)
                 until, rounds, tried = trio.current_time() + within, iter(BACK_OFF), 0
+                if within and self._wait.search_begins(trio.current_time()):
+                    self._flow.post(CallerWaits(self._wait.fillers, doubtful=True))
             else:
                 tried += 1
                 if first and tried >= self._model.endpoints:

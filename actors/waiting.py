@@ -1,6 +1,6 @@
 """The caller's wait for a voice: how long it has lasted, and which rung of the ladder comes next. Pure, told the time.
 
-    filler ──▶ filler, or apology ──▶ the session is lost: another one, or the keypad menu
+    filler ──▶ filler, or apology ──▶ the session is lost: another one, with an apology, or the keypad menu
 
 Every rung is a deadline, counted from the moment at which the caller last heard anything. A model that gives no sign of life
 is lost without the second rung; to one whose turn detection takes no notice of the caller a probe is sent first, and one that
@@ -168,6 +168,13 @@ class CallerWait:
         self.over.sign_of_life()
         self._probed_at = None
         return deaf
+
+    def search_begins(self, now: float) -> bool:
+        """Another session is looked for, for a caller who has waited as long as they may. True: they are told so, and wait on."""
+        if not self.waits or self.fillers < FILLERS_AT_MOST:
+            return False
+        self._since = now
+        return True
 
     def climbed(self, rung: Rung, now: float) -> None:
         """`rung` was due, and its due is done."""

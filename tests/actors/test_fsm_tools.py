@@ -8,6 +8,7 @@ from actors.call_state import (
     ERRAND_PATIENCE,
     EXTRACT,
     EXTRACT_TRIES,
+    LATE,
     ROUNDS_AT_MOST,
     AskModel,
     Leave,
@@ -255,6 +256,21 @@ def test_a_tool_that_took_longer_is_told_with_what_it_found_out() -> None:
     assert [told.text for told in of(TellModel, effects)] == ["[reserve, which took longer: done: table: 7; at: nine]"]
     assert len(of(AskModel, effects)) == 1
     assert run(state, ErrandDone("tool.c1", "reserve", "done", {"table": 7}), rules=TOOLS)[1] == []
+
+
+def test_who_waits_for_what_takes_longer_is_not_asked_whether_they_are_there_and_hears_that_it_goes_on() -> None:
+    state, effects = run(begun(TOOLS), ToolsCalled((a_tool_call("reserve", "c1", size=4),), spoke=False), rules=TOOLS)
+    (patience,) = [timer for timer in of(SetTimer, effects) if timer.name.startswith("errands")]
+    state, effects = run(state, TimerRang(patience.name, 1), ReplyOver(True), rules=TOOLS)
+    waits = SetTimer(LATE, TOOLS.max_silence, quiet=True)
+    assert waits in effects
+    state, effects = run(state, TimerRang("silence 10", 1), rules=TOOLS)
+    assert (state.dialogue.idle, effects) == (0, [waits])
+    state, effects = run(state, TimerRang(LATE, 1), rules=TOOLS)
+    assert effects == [Say("still_here", told=False), waits]
+    state, _ = run(state, ErrandDone("tool.c1", "reserve", "done", {}), rules=TOOLS)
+    assert run(state, TimerRang(LATE, 2), rules=TOOLS) == (state, [])
+    assert waits not in run(state, ReplyOver(True), rules=TOOLS)[1]
 
 
 def test_three_replies_in_a_row_with_nothing_but_unusable_calls_lead_to_the_keypad() -> None:

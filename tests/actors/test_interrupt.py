@@ -100,10 +100,11 @@ async def a_stage(
     settled: bool = True,
     transcribed: bool = True,
     turn_ends: float = 0.5,
+    last_words: bool = False,
 ) -> Stage:
     watcher = InterruptWatcher(manner, transcribed=transcribed)
     stage = Stage(watcher, FakeSpeaker(), Mailbox("link", 100, WhenFull.FATAL))
-    nursery.start_soon(watcher.run, stage.speaker, stage.link, lambda: turn_ends)
+    nursery.start_soon(watcher.run, stage.speaker, stage.link, lambda: turn_ends, lambda: last_words)
     await wait_all_tasks_blocked()
     if settled:
         await stage.hears(b"", 2.0)
@@ -309,6 +310,35 @@ async def test_where_callers_are_given_time_a_short_word_is_judged_by_what_it_sa
 )
 def test_the_sounds_of_listeners_are_the_same_in_all_languages(language: str, text: str, listens: bool) -> None:
     assert only_listens(text, language) is listens
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ("Okay, thank you very much, bye-bye.", False),
+        ("No, thanks. You have a nice day too.", False),
+        ("Right, uh-huh.", False),
+        ("Thanks, but when do you open?", True),
+        ("No, wait.", True),
+        ("", True),  # so long a voice had words, whatever was written down
+    ],
+)
+async def test_goodbyes_over_the_agents_last_words_are_waited_for_and_take_nothing_back(
+    words: str, taken: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, last_words=True)
+    stage.speaker.left = 0.9
+    goodbye = syllables(1.7)
+    await stage.hears(goodbye[:2400])
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", "Thanks, ", final=False))
+    await stage.hears(goodbye[2400:], 1.4 + 0.5 + 0.1)
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    await stage.hears(b"", 0.5)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(CallerWords("u1", words, final=True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [taken]
 
 
 @pytest.mark.parametrize("words", ["Stop.", "No", "Wait, okay", "What about Saturday?"])

@@ -420,6 +420,23 @@ async def test_sessions_that_never_speak_are_not_replaced_for_ever(
     assert desk.ended_at <= (1 + MUTE_AT_MOST) * (LIMITS.silence + 1)
 
 
+async def test_a_session_that_lives_and_never_speaks_is_replaced_though_the_caller_has_waited_as_long_as_they_may(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery, Place(lives_after=0.1), Place(lives_after=0.1))
+    first = await desk.up()
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True), ReplyBegan("r1"))
+    second = await desk.next()
+    await trio.sleep(1)
+    waits = [told for told in desk.flow.take_all() if isinstance(told, CallerWaits)]
+    assert [told.times for told in waits] == [1, 2, 2]
+    assert waits[-1].doubtful
+    second.speak("r2", "i2", ms(200))
+    await trio.sleep(30)
+    assert len(desk.model.sessions) == 2
+    assert not desk.over.is_set()
+
+
 async def test_sessions_that_are_lost_again_and_again_are_given_up(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

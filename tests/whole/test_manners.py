@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from actors.call_state import ASKED_TO_WAIT
 from transport.loopback.scenario import Scenario
 
@@ -99,3 +101,20 @@ def test_a_sentence_that_is_to_be_finished_is_heard_to_its_end_though_the_caller
     outcome = call.run()
     (stream,) = outcome.call.streams
     assert stream.clears == [], outcome.timeline
+
+
+@pytest.mark.parametrize(("words", "after"), [("Okay, thanks, bye.", 0.5), ("Uh-huh.", 2.3)])
+def test_a_goodbye_over_the_agents_goodbye_does_not_take_it_back(words: str, after: float, tmp_path: Path) -> None:
+    call = Scenario(written(tmp_path, PLAIN))
+    call.caller_says("That was all.")
+    call.model_says("You are welcome. Have a nice day, and goodbye.")
+    call.model_calls("end_call", reason="done")
+    call.caller_interrupts(words, after=after)
+    call.model_says("Is there anything else?")
+    outcome = call.run()
+    (record,) = outcome.world.store.of(outcome.call.call_sid)
+    assert record.reason == "the agent ended the call: done"
+    assert [turn.heard_text for turn in record.turns][1:] == [
+        "That was all.",
+        "You are welcome. Have a nice day, and goodbye.",
+    ], outcome.timeline
