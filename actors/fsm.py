@@ -280,8 +280,10 @@ class _Step(ToolStep):
             return opened, (*begun, *effects, *ask)
         if not told:  # the caller had said nothing yet: it is for them to speak
             return opened, begun
-        text = "Go on with the next thing that is missing; name in a few words what you already have, and do not greet."
-        return opened, (*begun, TellModel(f"[The caller is back. {text}]", once=True), AskModel())
+        # The stream may have broken while they waited for an answer, or for what a tool was to find out.
+        owed = "If what they said last was not answered, do that now, with a tool if it takes one."
+        text = "Else go on with the next thing that is missing, and name in a few words what you have. Do not greet."
+        return opened, (*begun, TellModel(f"[The caller is back. {owed} {text}]", once=True), AskModel())
 
     # ------------------------------------------------------------ keys and timers
 

@@ -168,9 +168,10 @@ def _raise_if_lost(event: ModelEvent) -> None:
 
 
 def joined(group: BaseExceptionGroup[ModelGone]) -> ModelGone:
-    """All that is said in a group, as one."""
+    """All that is said in a group, as one: whoever reads and whoever writes may meet the same end."""
     leaves = _leaves(group)
-    return ModelGone("; ".join(str(leaf) for leaf in leaves), fatal=any(leaf.fatal for leaf in leaves))
+    reasons = dict.fromkeys(str(leaf) for leaf in leaves)
+    return ModelGone("; ".join(reasons), fatal=any(leaf.fatal for leaf in leaves))
 
 
 def _leaves(group: BaseExceptionGroup[ModelGone]) -> list[ModelGone]:

@@ -282,6 +282,8 @@ class _Connection:
     opened: float | None = None
     failed: _Came | None = None
     left: float | None = None
+    died: bool = False
+    """Whether it was left because it was found dead, before those who used it were told so."""
     closed: float | None = None
     events: list[_Came] = attrs.field(factory=list[_Came])
 
@@ -313,7 +315,10 @@ class ReplayedModel:
             raise ModelGone(one.failed.gone or "", fatal=one.failed.fatal)
         await trio.sleep_until(float("inf") if one.opened is None else self._began + one.opened)
         try:
-            yield ReplayedSession(one.events, self._began)
+            with trio.CancelScope(deadline=self._began + one.left if one.died and one.left else math.inf) as life:
+                yield ReplayedSession(one.events, self._began)
+            if life.cancelled_caught:
+                raise ModelGone(next((came.gone for came in one.events if came.gone), ""))
         finally:
             took = (one.closed or 0.0) - (one.left or one.closed or 0.0)
             with trio.CancelScope(deadline=trio.current_time() + took, shield=True):
@@ -388,6 +393,7 @@ def _connections(flight: Flight) -> list[_Connection]:
                 one.failed = came
             else:
                 one.events.append(came)
+                one.died = one.left is not None
         else:
             event = _event(entry, rest)
             size += len(event.audio) if isinstance(event, ReplyAudio) else 0

@@ -171,4 +171,7 @@ async def open_rest(
     """The API at `api_url`; `transport` takes the place of the network."""
     limits = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     async with httpx2.AsyncClient(timeout=limits, transport=transport) as client:
-        yield TwilioRest(Client(account_sid, auth_token, http_client=_TrioClient(client, api_url)), clock)
+        twilio = Client(account_sid, auth_token, http_client=_TrioClient(client, api_url))
+        # The package loads a hundred modules when these are first asked for: not while calls are up.
+        _ = twilio.calls, twilio.messages
+        yield TwilioRest(twilio, clock)

@@ -282,15 +282,18 @@ def create_app(
         if decided is Disposition.IVR:
             return twiml(in_trouble)
         # Nobody decided: the stream was cut, or moved on purpose. It is opened again, but not for ever.
-        return await open_again(sid, Before.CUT_OFF, "", in_trouble)
+        return await open_again(sid, Before.CUT_OFF, "", (Disposition.IVR, in_trouble))
 
-    async def open_again(sid: str, before: Before, outcome: str, otherwise: str) -> Response:
+    async def open_again(sid: str, before: Before, outcome: str, otherwise: tuple[Disposition, str]) -> Response:
         """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room."""
         house, form = houses[0], await request.form
         token = request.headers.get("I-Twilio-Idempotency-Token", "")[:64]
         times = await house.records.reopened(sid, token)
         if times is None or times > REOPEN_AT_MOST or house.switchboard.no_room(sid, again=True):
-            return twiml(otherwise)
+            decided, document = otherwise
+            if times is not None:  # else the store is down, and the caller has waited for it long enough
+                await house.records.keep_disposition(sid, decided)
+            return twiml(document)
         house.switchboard.expect(sid)
         numbers = {"caller": form.get("From", ""), "called": form.get("To", "")}
         return twiml(documents.stream(tokens.make(sid, before=before, outcome=outcome, **numbers)))
@@ -332,7 +335,7 @@ def create_app(
         nobody = documents.voicemail("noanswer")
         if request.args.get("menu") or outcome not in NOT_TAKEN:
             return twiml(nobody)
-        return await open_again(sid, Before.NOT_TAKEN, NOT_TAKEN[outcome], nobody)
+        return await open_again(sid, Before.NOT_TAKEN, NOT_TAKEN[outcome], (Disposition.VOICEMAIL, nobody))
 
     async def known(question: Awaitable[T], otherwise: T) -> T:
         """The answer to a question about a transfer; `otherwise` while the store is down."""
@@ -399,7 +402,8 @@ def create_app(
     async def warm_back() -> Response:
         sid, outcome = await call_sid(), request.args.get("outcome", "")
         houses[0].nursery.start_soon(houses[0].transfers.arrived, key_of(sid, transfer_number()))
-        return await open_again(sid, Before.NOT_TAKEN, outcome, documents.voicemail("noanswer"))
+        nobody = documents.voicemail("noanswer")
+        return await open_again(sid, Before.NOT_TAKEN, outcome, (Disposition.VOICEMAIL, nobody))
 
     @app.post("/twilio/message-status")
     @signed

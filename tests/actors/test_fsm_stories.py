@@ -80,6 +80,12 @@ def test_a_call_goes_on_where_it_was_and_the_model_is_told_what_was_said(before:
     assert PHONE in order[3].text  # type: ignore[union-attr]
 
 
+def test_what_a_caller_asked_before_the_stream_broke_comes_before_what_is_missing() -> None:
+    _, effects = run(call_state.initial(BOOK), CallBegan(Before.CUT_OFF, CALLER, STORY), rules=BOOKS)
+    (told,) = of(TellModel, effects)
+    assert 0 < told.text.index("was not answered") < told.text.index("missing")
+
+
 def test_a_call_that_goes_on_in_the_middle_of_dictation_is_patient_again() -> None:
     plain = to_plain(Story("booking", begun(BOOKS, *ASKING).dialogue))
     _, effects = run(call_state.initial(BOOK), CallBegan(Before.CUT_OFF, CALLER, plain), rules=BOOKS)

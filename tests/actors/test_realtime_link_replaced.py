@@ -42,6 +42,7 @@ from actors.messages import (
     ToolResult,
     Truncate,
 )
+from actors.model_line import joined
 from actors.model_lines import ROLL_OVER_AT_LAST, ROLL_OVER_EARLY
 from actors.ports import ModelGone
 from actors.realtime_link import (
@@ -741,3 +742,9 @@ async def test_a_loud_line_is_heard_by_every_session(autojump_clock: MockClock, 
     await desk.caller(500)
     await wait_all_tasks_blocked()
     assert second.heard == [LOUD] * 25
+
+
+def test_an_end_that_reader_and_writer_meet_is_told_once() -> None:
+    met = [ModelGone("lost"), ExceptionGroup("", [ModelGone("no pong"), ModelGone("lost", fatal=True)])]
+    gone = joined(ExceptionGroup("", met))
+    assert (str(gone), gone.fatal) == ("lost; no pong", True)

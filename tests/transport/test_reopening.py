@@ -26,6 +26,25 @@ async def test_the_same_question_sent_again_is_no_further_opening(
         assert answer.kinds[0] is Gather
 
 
+@pytest.mark.parametrize(
+    ("path", "more", "kept"),
+    [
+        ("/twilio/after", {}, "ivr"),
+        ("/twilio/dialed", {"DialCallStatus": "busy", "DialBridged": "false"}, "voicemail"),
+        ("/twilio/warm/back?outcome=busy&n=0", {}, "voicemail"),
+    ],
+)
+async def test_where_a_caller_went_for_whom_no_stream_was_opened_again_is_kept(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, path: str, more: dict[str, str], kept: str
+):
+    async with house_in_memory(monkeypatch) as house:
+        for _ in range(REOPEN_AT_MOST + 1):
+            answer = await ask(house.app, path, form("CA1", **more))
+        assert Connect not in answer.kinds
+        call = await house.store.call("CA1")
+        assert (call or {})["disposition"] == kept
+
+
 async def test_a_store_that_hangs_delays_no_first_word(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock):
     async def hang(*_: object) -> bool:
         await trio.sleep_forever()

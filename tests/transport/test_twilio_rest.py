@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -50,6 +52,31 @@ async def answered_by(answer: Callable[[httpx2.Request], Awaitable[httpx2.Respon
     """Our way to an API that answers so."""
     async with open_rest(ACCOUNT, TOKEN, API, httpx2.MockTransport(answer)) as rest:
         yield rest
+
+
+FIRST_REQUEST = """
+import sys, httpx2, trio
+from transport.twilio_rest import open_rest
+
+async def refuse(request):
+    return httpx2.Response(404, json={})
+
+async def main():
+    async with open_rest("AC1", "token", "https://api.twilio.com", httpx2.MockTransport(refuse)) as rest:
+        before = set(sys.modules)
+        assert await rest.call_status("CA1") == ""
+        print(sorted(set(sys.modules) - before))
+
+trio.run(main)
+"""
+"""In a process of its own: here others may have made requests before."""
+
+
+async def test_the_first_request_loads_nothing_while_calls_are_up():
+    done = await trio.run_process(
+        [sys.executable, "-c", FIRST_REQUEST], capture_stdout=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.stdout.split() == [b"[]"]
 
 
 REQUESTS: dict[str, Callable[[TwilioRest], Awaitable[Any]]] = {

@@ -143,6 +143,15 @@ def test_a_call_whose_session_was_lost_and_replaced_goes_as_it_went(record: Reco
     assert replayed.differences == (), str(replayed)
 
 
+def test_a_call_whose_connection_to_the_model_was_found_dead_goes_as_it_went(record: Record) -> None:
+    acts = (Act("say", "Hello?"), Act("wait", seconds=16.0), Act("say", "Thank you."))
+    (path,) = record(simulated(attrs.evolve(plan_of(0), acts=acts, faults=(Fault("model_half_open", 9.0),))))
+    flight = read(path)
+    assert any("no pong" in str(entry.value) for entry in flight.of(IN, "model") if entry.what == "lost")
+    replayed = replay.replay(flight)
+    assert replayed.differences == (), str(replayed)
+
+
 def test_both_streams_of_a_call_that_was_cut_go_as_they_went(record: Record) -> None:
     plan = attrs.evolve(plan_of(0), acts=(Act("say", "Hello?"),), faults=(Fault("stream_drop", 6.0),))
     flights = [read(path) for path in record(simulated(plan))]
