@@ -16,10 +16,11 @@ from actors.notebook import heard_words
 
 ONSET = 1.0
 """Seconds before a turn was noticed that may belong to it."""
-KEPT = 1.6
+KEPT = 1.8
 """Seconds of audio that are kept while the caller says nothing: an onset, and the time in which it is noticed."""
-NOTICED_WITHIN = 0.3
-"""Seconds until a session that lives tells that the caller began to speak."""
+NOTICED_WITHIN = 0.8
+"""Seconds in which a session that lives tells that the caller began to speak: it waits for some voice, and the network takes
+its time."""
 BEGUN_MS = 1000
 """Speech of an answer that breaks off from which on it is gone on with; of less the caller has hardly heard anything yet."""
 BEFORE_ONSET = 0.1

@@ -582,7 +582,9 @@ FLOW_EVENTS: st.SearchStrategy[call_state.FlowEvent] = st.one_of(
     ),
     st.builds(
         TimerRang,
-        st.sampled_from(["silence 10", "silence 6", "silence 99", "after 60", "errands 1", "errands 2", "digits"]),
+        st.sampled_from(
+            ["silence 10", "silence 6", "silence 99", "after 60", "errands 1", "errands 2", "digits", "late"]
+        ),
         st.just(1),
     ),
     EVENTS,
@@ -599,7 +601,7 @@ BEGINNINGS = st.builds(
 def timers_of(flow: Flow) -> set[str]:
     """The names that the timers of `flow` can have."""
     named = {f"{kind} {seconds:g}" for state in flow.states for kind, seconds in timeouts(flow, state)}
-    return named | {"link", "digits", "farewell", "longest call", "moving"}
+    return named | {"link", "digits", "farewell", "late", "longest call", "moving"}
 
 
 @given(st.sampled_from(sorted(IN_FLOWS)), BEGINNINGS, st.lists(FLOW_EVENTS, max_size=30), st.booleans())
