@@ -10,6 +10,7 @@ from actors.briefing import GO_ON
 from actors.messages import (
     AskReply,
     CallerWaits,
+    CallerWords,
     DropItem,
     Judged,
     LinkLost,
@@ -284,3 +285,17 @@ async def test_who_speaks_over_the_agents_last_words_while_there_is_no_session_w
     await trio.sleep_until(desk.speech_until + FILLER_SHARE * SILENCE + 0.1)
     waits = [event for event in desk.flow.take_all() if isinstance(event, CallerWaits)]
     assert [event.times for event in waits] == [1] * (not echoing)
+
+
+async def test_what_is_said_while_a_model_that_lives_is_waited_for_is_heard_by_the_next_if_it_never_answers(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery, Place(lives_after=0.1), config=MANUAL)
+    first = await desk.up()
+    await desk.caller(600)
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "When are you open?", True))
+    await first.told(AskReply)
+    await desk.caller(1000, QUIET)
+    await desk.caller(800)  # "Hello? Are you there?"
+    second = await desk.next()
+    assert second.heard.count(LOUD) == 40
