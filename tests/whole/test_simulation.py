@@ -97,6 +97,23 @@ ONCE_WRONG = {
     "a server died before a slow store had the promise of a delivery: it was never made": a_plan(
         150083, Fault("worker_dies", 3.21, 6.71), Fault("store_slow", 30.22, 10.69), flow="after_hours"
     ),
+    "what still came of a reply that the caller had broken off passed for an answer to them: silence": Plan(
+        300157,
+        "after_hours",
+        (
+            Act("wait", seconds=20.0),
+            Act("say", "J dot Smyth at gmail dot com.", 0.3, voiced=True),
+            Act("interrupt", "John Smyth, S M Y T H.", 0.3, voiced=True),
+        ),
+        (Fault("model_deaf", 9.7, 11.21),),
+        delta_ms=37,
+    ),
+    "what was said while a model that lived was waited for was lost when it never answered": Plan(
+        360182,
+        "after_hours",
+        (Act("say", "J dot Smyth at gmail dot com.", 0.8), Act("say", "Hello? Are you there?", 0.3)),
+        (Fault("model_no_replies", 26.53, 3.22), Fault("model_deaf", 2.91, 6.37)),
+    ),
 }
 
 
