@@ -11,7 +11,7 @@ import attrs
 
 from actors.ear import LOUD
 from actors.messages import CallerAudio, CallerSilence, Tell
-from actors.mulaw import BYTES_PER_MS, loudness
+from actors.mulaw import BYTES_PER_MS, envelope, loudness
 from actors.notebook import heard_words
 
 ONSET = 1.0
@@ -25,6 +25,8 @@ BEGUN_MS = 1000
 """Speech of an answer that breaks off from which on it is gone on with; of less the caller has hardly heard anything yet."""
 BEFORE_ONSET = 0.1
 """Seconds before the first loud frame that are part of a word."""
+SOFT = 0.2
+"""Seconds in which a word that begins softly becomes loud."""
 ITEMS_KEPT = 8
 """Items of speech of which at most some may not have been heard."""
 TOLD_KEPT = 16
@@ -186,7 +188,11 @@ class Handover:
     def onset(self) -> list[CallerAudio | CallerSilence]:
         """The beginning of what the caller is saying, if the session had no time to notice; of it there is no turn yet."""
         last = [one for one in self._sent if one[0] >= self._alive_at - NOTICED_WITHIN and one[0] > self._over_at]
-        began = next((at for at, event in last if isinstance(event, CallerAudio) and _is_loud(event)), float("inf"))
+        frames = [(at, event) for at, event in last if isinstance(event, CallerAudio)]
+        began = next((at for at, event in frames if _is_loud(event)), float("inf"))
+        if began == float("inf"):  # it may have begun just now
+            soft_from = frames[-1][0] - SOFT if frames else began
+            began = next((at for at, event in frames if at > soft_from and envelope(event.audio)), began)
         return [event for at, event in last if at >= began - BEFORE_ONSET]
 
     def unfinished(self) -> dict[str, str]:

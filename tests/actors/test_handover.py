@@ -4,7 +4,7 @@ import pytest
 
 from actors.handover import KEPT, ONSET, Handover
 from actors.messages import CallerAudio, Role, Tell
-from actors.mulaw import to_base64
+from actors.mulaw import encode, to_base64
 from tests.kit.calls import ms
 
 FRAMES = 750
@@ -113,6 +113,14 @@ def test_the_beginning_of_what_a_lost_session_had_no_time_to_notice_is_kept(aliv
     handover.alive(alive)
     assert len(handover.onset()) == pytest.approx(kept * 50, abs=1)
     assert handover.unheard() == []  # it is no turn that anybody owes an answer
+
+
+def test_the_soft_beginning_of_a_word_that_is_not_loud_yet_is_kept() -> None:
+    handover = Handover(FRAMES)
+    quiet, soft = to_base64(ms(20, QUIET)), to_base64(encode([60, -60] * 80))
+    for number in range(100):
+        handover.sent([CallerAudio(soft if number >= 98 else quiet, 0)], number * 0.02)
+    assert [event.payload for event in handover.onset() if isinstance(event, CallerAudio)][-2:] == [soft, soft]
 
 
 def test_of_a_silent_caller_there_is_no_onset() -> None:
