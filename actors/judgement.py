@@ -58,7 +58,7 @@ _GOOD = r"(?:nice|good|great|lovely|wonderful)"
 _DAY = r"(?:day|morning|afternoon|evening|night|weekend|week|one|time|rest of (?:your|the) (?:day|evening|week))"
 _GOODBYES = {
     "en": (
-        r"(?:good ?bye|bye(?:bye)?|cheers|take care|ciao|see (?:you|ya)(?: (?:then|soon|later|there|tomorrow))?|"
+        r"good ?bye|bye(?:bye)?|cheers|take care|ciao|see (?:you|ya)(?: (?:then|soon|later|there|tomorrow))?|"
         r"(?:no )?(?:thanks|thank you)(?: (?:so|very) much| again| a lot)?(?: for (?:your|the|all your) (?:help|time|call))?|"
         rf"(?:you )?have an? (?:very )?{_GOOD} {_DAY}(?: too)?|good (?:night|day|evening)|(?:for )?now|"
         r"(?:to )?you(?: too| as well)|(?:the )?same to you|talk to you (?:soon|later)|that's (?:all|it)|that was (?:all|it)"
@@ -66,7 +66,8 @@ _GOODBYES = {
 }
 """What callers say over the agent's goodbye, besides a listener's words, by language."""
 _PARTING = {
-    language: re.compile(rf"(?:{goodbyes}|{'|'.join(sorted(LISTENERS_WORDS[language]))}) )+")
+    # Atomic: what is said again and again is not taken apart in every other way before it is known to be more than that.
+    language: re.compile(rf"(?>(?:{goodbyes}|{'|'.join(sorted(LISTENERS_WORDS[language]))}) )+")
     for language, goodbyes in _GOODBYES.items()
 }
 

@@ -153,11 +153,10 @@ class CallerWait:
         deaf = asked and not notices and self._is_heard and self._unended_since is not None
         self.life = now
         since = self.ear.unanswered_since
+        # What was said since the probe is another question; what is said by who waits already, nobody heard yet.
         if not (notices or deaf or since is None) and (self.waits or not asked):
             self.over.sign_of_life()
-            self._probed_at = (
-                None  # what was said since is another question, or one that they wait with: nobody heard it yet
-            )
+            self._probed_at = None
             return False
         if not (notices or since is None or self.waits or self.desk.caller_speaks) and self.ear.plain:
             self.ear.vouch()
@@ -259,9 +258,8 @@ class CallerWait:
             return self._probed_at + max(self.silence / 2, PROBE_PATIENCE_LEAST)
         over = None if self._is_heard else self.over.unanswered_from
         doubt = math.inf if over is None else max(over + NOTICED_WITHIN, self._doubted_at + DOUBTS_APART)
-        again = (
-            self.life + self.silence / 2 if self.waits else -math.inf
-        )  # one that lives was asked for their words before
+        # One that lives was asked for the words of who waits before.
+        again = self.life + self.silence / 2 if self.waits else -math.inf
         return min(max(self._probe_due, again), doubt, self._lifeless_since + self.silence / 2)
 
     @property

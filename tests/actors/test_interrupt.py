@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.interrupt import QUEUE, BargeIn, InterruptWatcher
-from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN, only_listens
+from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN, only_listens, only_parts
 from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
@@ -310,6 +310,12 @@ async def test_where_callers_are_given_time_a_short_word_is_judged_by_what_it_sa
 )
 def test_the_sounds_of_listeners_are_the_same_in_all_languages(language: str, text: str, listens: bool) -> None:
     assert only_listens(text, language) is listens
+
+
+@pytest.mark.timeout(10)
+def test_a_goodbye_that_is_said_again_and_again_is_known_for_one_or_for_more_at_once() -> None:
+    assert only_parts("Good bye. " * 1000, "en")
+    assert not only_parts("Good bye. " * 1000 + "Wait!", "en")
 
 
 @pytest.mark.parametrize(
