@@ -135,7 +135,7 @@ def breaking_the_session(method: str) -> Callable[[Stage, FakeSession], None]:
     def do(stage: Stage, session: FakeSession) -> None:
         break_port(session, method)
         if method == "append":
-            session.append_now = lambda payload: False  # type: ignore[method-assign]
+            session.append_now = lambda payload: False  # type: ignore[method-assign] # a stand-in
         session.push(SpeechStarted("u1"))
         stage.carrier.press("5")
 

@@ -344,7 +344,7 @@ async def test_the_longest_call_ends_with_a_goodbye(autojump_clock: MockClock, n
 async def test_recorded_last_words_that_are_long_are_waited_for(
     autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PROMPTS, "goodbye", Words("Goodbye, and a lot more.", bytes(50 * 8000)))  # type: ignore[arg-type]
+    monkeypatch.setitem(PROMPTS, "goodbye", Words("Goodbye, and a lot more.", bytes(50 * 8000)))  # type: ignore[arg-type] # a frozen mapping to types, a dict in fact
     longest, asked = Dialogue(nursery, rules=attrs.evolve(RULES, max_seconds=1.0)), Dialogue(nursery)
     await asked.up()
     await asked.post(ToolsCalled((a_tool_call("end_call"),), spoke=False))

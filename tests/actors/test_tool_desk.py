@@ -55,7 +55,7 @@ def test_what_could_be_read_is_saved_although_the_rest_could_not() -> None:
     answer = DESK.answer(a_tool_call("save_details", phone="12", name="Anna Smith", colour="red"), HELLO, spoke=False)
     assert answer.result is not None
     assert answer.result["ok"] is False
-    assert set(answer.result["saved"]) == {"name"}  # type: ignore[call-overload]
+    assert set(answer.result["saved"]) == {"name"}  # type: ignore[call-overload] # JSON
     assert "@ $.phone" in str(answer.result["error"])
     assert "@ $.colour" in str(answer.result["error"])
     assert answer.good

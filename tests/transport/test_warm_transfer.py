@@ -317,7 +317,7 @@ def status_callbacks(meddle: Meddle) -> Callable[[World], None]:
                 return 204, "", ""
             return await post(url, form, log)
 
-        world.carrier.post = meddled  # type: ignore[method-assign]
+        world.carrier.post = meddled  # type: ignore[method-assign] # a stand-in
 
     return sabotage
 
@@ -380,7 +380,7 @@ async def test_the_webhook_that_asks_what_follows_may_come_twice(autojump_clock:
                 await post(url, form)
             return await post(url, form, log)
 
-        world.carrier.post = doubled  # type: ignore[method-assign]
+        world.carrier.post = doubled  # type: ignore[method-assign] # a stand-in
 
     story = await live(Human(rings=1, keys="1", talks=TALK), sabotage=sabotage)
     must_be_well(story)

@@ -90,7 +90,7 @@ async def _play(plan: Plan) -> Verdict:
     beside = [bystander_of(plan.seed, number) for number in range(plan.bystanders)]
     callers: list[Caller] = [(CALLER, plan.acts)]
     callers += [(f"+1415555020{number}", acts) for number, (_, acts) in enumerate(beside)]
-    human = Human(("busy", "no-answer", "answers")[plan.seed % 3], rings=2.0, talks=3.0)  # type: ignore[arg-type]
+    human = Human(("busy", "no-answer", "answers")[plan.seed % 3], rings=2.0, talks=3.0)  # type: ignore[arg-type] # one of three literals
     model, calls = _model(plan, callers), dict[str, CarriedCall]()
     async with a_world(
         sim_faults.settings_of(plan),

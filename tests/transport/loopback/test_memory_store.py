@@ -170,7 +170,7 @@ async def test_one_operation_may_be_replaced_by_a_worse_one(autojump_clock: Mock
     async def story(call_sid: str) -> dict[str, Any] | None:
         raise StoreDown("of stories nothing is known today")
 
-    store.story = story  # type: ignore[method-assign]
+    store.story = story  # type: ignore[method-assign] # a stand-in
     with pytest.raises(StoreDown):
         await store.story("CA1")
     assert await store.next_delivery() is None
