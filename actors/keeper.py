@@ -32,17 +32,21 @@ class StateKeeper:
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        """Until the story has ended. A store that is down is tried again, with what is newest by then."""
+        """Until the story has ended. A store that is down is tried again, with what is newest by then; what has come out the same
+        is not written again."""
+        kept: Story | None = None
         with self._scope:
             while True:
                 await self.inbox.receive()
                 await trio.sleep(SETTLE)
                 self.inbox.take_all()
-                tries = 0
-                while not await self._write(self._story()):
+                tries, story = 0, self._story()
+                while story != kept and not await self._write(story):
                     await trio.sleep(RETRY[min(tries, len(RETRY) - 1)])
                     tries += 1
                     self.inbox.take_all()
+                    story = self._story()
+                kept = story
 
     async def last(self, story: Story) -> None:
         """The story as it ended."""

@@ -59,6 +59,20 @@ async def test_what_changes_in_quick_succession_is_kept_once(autojump_clock: Moc
     assert desk.kept == [4]
 
 
+async def test_a_story_that_has_come_out_the_same_is_not_kept_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    desk.step()
+    await trio.sleep(2 * SETTLE)
+    desk.keeper.inbox.post(None)
+    await trio.sleep(2 * SETTLE)
+    assert desk.kept == [1]
+    desk.step()
+    await trio.sleep(2 * SETTLE)
+    assert desk.kept == [1, 2]
+
+
 async def test_what_changes_while_a_story_is_being_kept_becomes_one(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
