@@ -34,16 +34,17 @@ class CallerLane:
         self._gathered: list[CallerAudio] = []
         """Frames of a piece that is not whole yet."""
 
-    def post(self, item: Heard) -> None:
-        """Sends `item`, or keeps it until it can be sent."""
+    def post(self, item: Heard, *, more: bool = False) -> None:
+        """Sends `item`, or keeps it until it can be sent. `more`: the next one follows at once, and goes in one piece with it: a
+        server that is behind with its work has less of it then."""
         session = self._open
         if session is None or self._waiting.holds or not isinstance(item, CallerAudio):
             self._keep(item)
-        elif self._piece == 1 and session.append_now(item.payload):
-            self._sent((item,))
-        elif len(self._gathered) + 1 < self._piece:
+        elif len(self._gathered) + 1 < (BATCH if more else self._piece):
             self._gathered.append(item)
-        elif self._piece > 1 and session.append_now(to_base64(b"".join(one.audio for one in (*self._gathered, item)))):
+        elif not self._gathered and session.append_now(item.payload):
+            self._sent((item,))
+        elif self._gathered and session.append_now(to_base64(b"".join(one.audio for one in (*self._gathered, item)))):
             gathered, self._gathered = (*self._gathered, item), []
             self._sent(gathered)
         else:

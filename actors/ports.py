@@ -31,6 +31,11 @@ class CarrierPort(Protocol):
         """The next event. Loses nothing when cancelled. Raises CarrierGone."""
         ...
 
+    @property
+    def more(self) -> bool:
+        """Whether the one after that is audio, and here already: much came at once, or is taken in late."""
+        ...
+
     async def send_frame(self, audio: bytes) -> None:
         """Queues `audio` (µ-law bytes) for playback. Not to be cancelled alone: the connection would be torn."""
         ...

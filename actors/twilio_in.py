@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -17,6 +18,14 @@ KEYS_A_SECOND = 25
 FILL_SECONDS = 0.1
 FILL_AT_MOST = 10.0
 """A turn that was being spoken is long over by then; what comes later is the connection's affair."""
+
+
+class AudioLane(Protocol):
+    """Where the caller's voice goes."""
+
+    def post(self, item: CallerAudio | CallerSilence, *, more: bool = False) -> None:
+        """Takes `item`. `more`: the next one follows at once, and they may go on in one piece."""
+        ...
 
 
 class TwilioIn:
@@ -42,7 +51,7 @@ class TwilioIn:
 
     async def run(
         self,
-        audio: Outbox[CallerAudio | CallerSilence],
+        audio: AudioLane,
         keys: Outbox[KeyPressed | HungUp],
         marks: Outbox[MarkEchoed],
         *overhear: Callable[[CallerAudio], None],
@@ -71,7 +80,7 @@ class TwilioIn:
 
     async def _read(
         self,
-        audio: Outbox[CallerAudio | CallerSilence],
+        audio: AudioLane,
         keys: Outbox[KeyPressed | HungUp],
         marks: Outbox[MarkEchoed],
         overhear: tuple[Callable[[CallerAudio], None], ...],
@@ -89,7 +98,7 @@ class TwilioIn:
                         record.frames_in += 1
                         for listener in overhear:
                             listener(event)
-                        audio.post(event)
+                        audio.post(event, more=self._carrier.more)
                         if due == math.inf:
                             break
                     elif isinstance(event, MarkEchoed):

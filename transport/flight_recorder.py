@@ -381,6 +381,10 @@ class _Carrier:
         self._recorder.heard(event, self._sent)
         return event
 
+    @property
+    def more(self) -> bool:
+        return self._inner.more
+
     async def send_frame(self, audio: bytes) -> None:
         self._recorder.spoken(len(audio))
         await self._to(self._inner.send_frame(audio))

@@ -27,6 +27,8 @@ HEAD_AT_MOST = 16 * 1024
 """Bytes of a request head; Twilio's is about 500."""
 MESSAGE_AT_MOST = 64 * 1024
 READ_AT_ONCE = 8 * 1024
+IN_A_ROW = 16
+"""Messages of one read that are given out before others get a turn: the mailboxes of a call hold several times as many."""
 HEAD_WITHIN = 5.0
 """Seconds for a request head to be whole: who is not known to be Twilio holds no connection for longer."""
 PING_EVERY = 5.0
@@ -162,7 +164,8 @@ class LaneSocket:
         self._events: list[ws_codec.Event] = []
         self._broken: FrameError | None = None
         """What the peer did wrong after those."""
-        self._burst = False
+        self._in_a_row = 0
+        """Messages given out since anybody else had a turn."""
         self._unheard = 0
         """Pings since the last byte came."""
         self._closed = ""
@@ -173,9 +176,10 @@ class LaneSocket:
         """The next message. Loses nothing when cancelled."""
         while True:
             while self._events:
-                if self._burst:  # many messages in one read: those who take them in get their turn after each
+                if self._in_a_row == IN_A_ROW:  # those who take them in get their turn
+                    self._in_a_row = 0
                     await trio.lowlevel.checkpoint()
-                self._burst = True
+                self._in_a_row += 1
                 event = self._events.pop(0)
                 if isinstance(event, str | bytes):
                     return event
@@ -186,12 +190,17 @@ class LaneSocket:
                 await self.close(self._broken.code, str(self._broken))
                 raise trio.BrokenResourceError(f"the peer broke the protocol: {self._broken}")
             data = await self._read()
-            self._burst = False
-            self._unheard = 0
+            self._in_a_row = self._unheard = 0
             try:
                 self._events = self._reader.feed(data)
             except FrameError as error:
                 self._events, self._broken = error.before, error
+
+    @property
+    def following(self) -> str:
+        """The text that will be given out next, if it has been read already and nobody else gets a turn before; else empty."""
+        event = self._events[0] if self._events and self._in_a_row < IN_A_ROW else ""
+        return event if isinstance(event, str) else ""
 
     async def _read(self) -> bytes:
         try:

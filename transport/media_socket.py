@@ -79,6 +79,11 @@ class MediaSocket:
             elif not isinstance(event, Connected):
                 return event
 
+    @property
+    def more(self) -> bool:
+        """See `CarrierPort`."""
+        return '"payload"' in getattr(self._socket, "following", "")  # of Quart's it is not known
+
     def _note(self, kind: str, text: str, *, harmless: bool = False) -> None:
         self._bad += 0 if harmless else 1
         if kind not in self._kinds:

@@ -157,6 +157,11 @@ class ReplayedCarrier:
         event = cast("CarrierEvent", came.event)
         return attrs.evolve(event, at=trio.current_time()) if isinstance(event, MarkEchoed) else event
 
+    @property
+    def more(self) -> bool:
+        """See `CarrierPort`. In how many pieces the caller's voice went to the model is not told apart."""
+        return False
+
     async def send_frame(self, audio: bytes) -> None:
         """See `CarrierPort`."""
         await self._write()

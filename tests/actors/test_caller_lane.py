@@ -1,6 +1,6 @@
 """CallerLane: whatever the session takes, and when, the caller's voice reaches it once and in order, and so it is told."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.caller_lane import BATCH, FRAME_MS, CallerLane, Heard, frames
 from actors.messages import CallerAudio, CallerSilence, ModelCommand, ModelEvent
+from actors.mulaw import from_base64, to_base64
 from actors.ports import ModelGone
 
 STUCK_AFTER = 4.0
@@ -81,6 +82,16 @@ def contents(events: Sequence[Heard]) -> list[str | int]:
     return [event.payload if isinstance(event, CallerAudio) else event.ms for event in events]
 
 
+def apart(got: Sequence[str | int]) -> Iterator[str | int]:
+    """What a session got, with the pieces taken apart again into frames of three bytes."""
+    for one in got:
+        if isinstance(one, int):
+            yield one
+        else:
+            audio = from_base64(one)
+            yield from (to_base64(audio[at : at + 3]) for at in range(0, len(audio), 3))
+
+
 @asynccontextmanager
 async def sending(lane: CallerLane, session: Session) -> AsyncIterator[trio.Nursery]:
     with trio.fail_after(1000):
@@ -100,6 +111,37 @@ async def test_a_frame_is_on_the_connection_before_post_returns(autojump_clock: 
             assert session.at_once[-1] == f"p{number}"
             assert told.events[-1] == frame(number)
         assert lane.stats().taken_in == 0
+
+
+async def test_frames_that_came_together_go_in_one_piece(autojump_clock: MockClock) -> None:
+    told = Told()
+    lane, session = CallerLane(15, told), Session()
+    said = [CallerAudio(to_base64(bytes([number]) * 160), number * FRAME_MS) for number in range(4)]
+    async with sending(lane, session):
+        for event in said[:2]:
+            lane.post(event, more=True)
+        assert session.at_once == told.events == []
+        lane.post(said[2])
+        lane.post(said[3])
+        assert session.at_once == [to_base64(b"".join(one.audio for one in said[:3])), said[3].payload]
+        assert told.events == said
+        lane.post(said[0], more=True)
+        lane.post(CallerSilence(100))
+        await wait_all_tasks_blocked()
+        assert session.got[2:] == [said[0].payload, 100], "what waited for more is not lost, and keeps its place"
+
+
+async def test_a_connection_that_does_not_take_a_piece_gets_it_in_order_later(autojump_clock: MockClock) -> None:
+    told = Told()
+    lane, session = CallerLane(15, told), Session()
+    async with sending(lane, session):
+        session.takes_now = lambda: False
+        said = [CallerAudio(to_base64(bytes([number]) * 160), number * FRAME_MS) for number in range(3)]
+        for number, event in enumerate(said):
+            lane.post(event, more=number < 2)
+        await wait_all_tasks_blocked()
+        assert session.got == contents(said) == contents(told.events)
+        assert session.at_once == []
 
 
 async def test_without_a_session_the_voice_is_kept_and_the_oldest_dropped(autojump_clock: MockClock) -> None:
@@ -251,8 +293,8 @@ def test_whatever_the_session_takes_at_once_all_is_sent_once_in_order_and_told(
                     if at == opens_at:
                         nursery.start_soon(lane.send_to, session, STUCK_AFTER)
                     if what == "voice":
-                        posted.append(frame(at))
-                        lane.post(posted[-1])
+                        posted.append(CallerAudio(to_base64(at.to_bytes(3)), at * FRAME_MS))
+                        lane.post(posted[-1], more=size % 3 > 0)
                     elif what == "silence":
                         posted.append(CallerSilence(100 + at))
                         lane.post(posted[-1])
@@ -263,9 +305,11 @@ def test_whatever_the_session_takes_at_once_all_is_sent_once_in_order_and_told(
                             await trio.lowlevel.checkpoint()
                 if opens_at >= len(steps):
                     nursery.start_soon(lane.send_to, session, STUCK_AFTER)
+                posted.append(CallerSilence(1))  # nothing follows it: what waited for more goes now
+                lane.post(posted[-1])
                 await trio.sleep(300)
                 nursery.cancel_scope.cancel()
-        assert session.got == contents(posted)
+        assert list(apart(session.got)) == contents(posted)
         assert told.events == posted
         assert lane.stats().dropped == 0
 

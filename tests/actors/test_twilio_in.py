@@ -13,13 +13,26 @@ from tests.kit.calls import a_notebook
 from tests.kit.carrier import FakeCarrier
 
 
+class Lane(Mailbox[CallerAudio | CallerSilence]):
+    """What the caller said, and which of the frames were to be followed by another one at once."""
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        super().__init__("audio", capacity, WhenFull.DROP_OLDEST)
+        self.followed: list[int] = []
+
+    def post(self, item: CallerAudio | CallerSilence, *, more: bool = False) -> None:
+        super().post(item)
+        if more and isinstance(item, CallerAudio):
+            self.followed.append(item.timestamp_ms)
+
+
 class Desk:
     """TwilioIn with its three readers."""
 
     def __init__(self, carrier: FakeCarrier) -> None:
         self.notebook = a_notebook()
         self.actor = TwilioIn(carrier, self.notebook)
-        self.audio: Mailbox[CallerAudio | CallerSilence] = Mailbox("audio", 10_000, WhenFull.DROP_OLDEST)
+        self.audio = Lane()
         self.keys: Mailbox[KeyPressed | HungUp] = Mailbox("keys", 100, WhenFull.FATAL)
         self.marks: Mailbox[MarkEchoed] = Mailbox("marks", 100, WhenFull.FATAL)
 
@@ -47,6 +60,20 @@ async def test_everything_reaches_its_reader_in_order(autojump_clock: MockClock)
     assert desk.actor.ended.is_set()
 
 
+async def test_frames_that_came_together_are_handed_on_as_such_and_none_waits_for_what_is_no_audio(
+    autojump_clock: MockClock,
+) -> None:
+    carrier = FakeCarrier()
+    desk = Desk(carrier)
+    for number in range(3):
+        carrier.speak(f"p{number}", number * 20)
+    carrier.press("1")
+    carrier.speak("p3", 60)
+    carrier.hang_up()
+    await desk.run()
+    assert desk.audio.followed == [0, 20]
+
+
 async def test_a_mark_is_stamped_with_the_moment_it_was_read(autojump_clock: MockClock) -> None:
     carrier = FakeCarrier(back=lambda: 0.25)
     desk = Desk(carrier)
@@ -63,7 +90,7 @@ async def test_a_mark_is_stamped_with_the_moment_it_was_read(autojump_clock: Moc
 async def test_nobody_is_waited_for(autojump_clock: MockClock) -> None:
     carrier = FakeCarrier(line=True)
     desk = Desk(carrier)
-    desk.audio = Mailbox("audio", 3, WhenFull.DROP_OLDEST)
+    desk.audio = Lane(3)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.run)
         await trio.sleep(10.01)

@@ -200,6 +200,12 @@ class FakeCarrier:
             with trio.move_on_at(due):
                 await self._news.wait()
 
+    @property
+    def more(self) -> bool:
+        """See `CarrierPort`."""
+        due, event = self._said[0] if self._said else (float("inf"), None)
+        return due <= trio.current_time() and isinstance(event, CallerAudio)
+
     async def send_frame(self, audio: bytes) -> None:
         """See `CarrierPort`."""
         await self._write("frame", audio)

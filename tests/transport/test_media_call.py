@@ -99,6 +99,37 @@ async def test_a_burst_of_keys_and_marks_in_one_piece_ends_no_call(house: House,
     assert record.reason == "the caller hung up"
 
 
+async def test_what_a_server_that_is_behind_reads_at_once_goes_on_in_fewer_pieces(
+    house: House, autojump_clock: MockClock
+):
+    phone = await house.call()
+    await phone.hear()
+    session = house.model.sessions[0]
+    said = [bytes([number]) * 160 for number in range(1, 21)]
+
+    def media(number: int, audio: bytes) -> bytes:
+        payload = {"payload": base64.b64encode(audio).decode(), "timestamp": str(20 * number)}
+        return client_frame(
+            TEXT, json.dumps({"event": "media", "streamSid": phone.stream_sid, "media": payload}).encode()
+        )
+
+    mark = client_frame(
+        TEXT, json.dumps({"event": "mark", "streamSid": phone.stream_sid, "mark": {"name": "x"}}).encode()
+    )
+    before = len(session.payloads)
+    wire = [media(number, audio) for number, audio in enumerate(said)]
+    await phone.stream.send_all(b"".join([*wire[:5], mark, *wire[5:]]))
+
+    def pieces() -> list[bytes]:
+        return [base64.b64decode(payload) for payload in session.payloads[before:]]
+
+    await until(lambda: b"".join(pieces()) == b"".join(said))
+    if not house.through_hypercorn:
+        assert [len(piece) // 160 for piece in pieces()] == [5, 10, 5], (
+            "none waits for what is no audio, nor for the others"
+        )
+
+
 async def test_a_stream_of_nothing_but_rubbish_is_ended_and_the_caller_kept(house: House, autojump_clock: MockClock):
     phone = await house.call()
     with trio.fail_after(60):
