@@ -215,7 +215,8 @@ class Switchboard:
             self._move(call)
         with trio.move_on_after(MOVE_WITHIN):
             await self._until_empty()
-        cut = self.active + self._cut_off
+        # Who has left the stream is not cut off, whatever is still being done for them: it goes on while the server stops.
+        cut = sum(not call.parted for call in self._calls.values()) + self._cut_off
         moved = self._moving - (cut - cut_before)
         calls = max(calls, moved + cut)  # some may have come meanwhile
         log.log(logging.WARNING if cut else logging.INFO, "drain_over", calls=calls, moved=moved, cut=cut)
@@ -316,7 +317,7 @@ class Switchboard:
                         await self.flights.keep(record, recorder)
                 handler.cancel_scope.cancel("the call is over")
         finally:
-            if self.draining and trio.current_effective_deadline() == -math.inf:
+            if self.draining and not call.parted and trio.current_effective_deadline() == -math.inf:
                 self._cut_off += 1  # the server did not wait for the drain
             self._calls.pop(started.stream_sid, None)
             self.stream_over(self.active)
