@@ -23,7 +23,7 @@ from transport import store as stores
 from transport.courier import SETTLE, Courier
 from transport.errand_desk import ErrandDesk
 from transport.garbage import Garbage
-from transport.keypad import Caller, Keypad
+from transport.keypad import LEAVES, Caller, Keypad
 from transport.loop_watch import LoopWatch
 from transport.media_socket import Socket
 from transport.metrics import Metrics
@@ -235,6 +235,8 @@ def create_app(
         sid, form, house = await call_sid(), await request.form, houses[0]
         no_room = house.switchboard.no_room(sid)
         if no_room:
+            if settings.call.queue_seconds:
+                house.switchboard.wait(sid, int(clock()))
             metrics.refused.labels(no_room).inc()
             log.warning("no_room", why=no_room, calls=house.switchboard.active)
         else:
@@ -432,7 +434,10 @@ def create_app(
     async def choice() -> Response:
         digit = (await request.form).get("Digits", "")
         log.info("menu_choice", digit=digit[:1])
-        return twiml(await houses[0].keypad.choice(await who(), digit, tries(), since()))
+        caller = await who()
+        if digit in LEAVES:
+            houses[0].switchboard.wait_no_longer(caller.sid)
+        return twiml(await houses[0].keypad.choice(caller, digit, tries(), since()))
 
     @app.post("/twilio/ivr/answer")
     @signed
@@ -447,7 +452,10 @@ def create_app(
     async def wait() -> Response:
         """For a line: there is one now, or the caller goes on waiting."""
         house, caller = houses[0], await who()
+        house.switchboard.wait(caller.sid, since())
         if house.switchboard.no_room(caller.sid):
+            if house.keypad.has_waited(since()):
+                house.switchboard.wait_no_longer(caller.sid)
             return twiml(await house.keypad.still_busy(caller, since()))
         house.switchboard.expect(caller.sid)
         before = Before.CALLED_BACK if await house.records.story(caller.sid) else Before.NOTHING
