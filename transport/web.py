@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 import httpx2
@@ -285,6 +286,18 @@ def create_app(
             return twiml(in_trouble)
         # Nobody decided: the stream was cut, or moved on purpose. It is opened again, but not for ever.
         return await open_again(sid, Before.CUT_OFF, "", (Disposition.IVR, in_trouble))
+
+    @app.post("/twilio/fallback")
+    @signed
+    async def fallback() -> Response:
+        """A webhook was not answered, perhaps because who was to do so has died. It is asked again: all that decides is in its
+        address and in the store. Only what became of a `<Dial>` was in the question, and is not known any more."""
+        form, caller = await request.form, await who()
+        failed = form.get("ErrorUrl", "")
+        log.warning("webhook_failed", url=failed[:300], error_code=form.get("ErrorCode", "")[:8])
+        metrics.trouble.labels("webhook").inc()
+        again = "" if urlsplit(failed).path.endswith("/twilio/dialed") else documents.ask_again(failed)
+        return twiml(again or await houses[0].keypad.menu(caller, "trouble"))
 
     async def open_again(sid: str, before: Before, outcome: str, otherwise: tuple[Disposition, str]) -> Response:
         """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room."""
