@@ -323,10 +323,17 @@ class Switchboard:
         log.info("call_began", before=token.before.value, known=story is not None, calls=self.active)
         if self._moving is not None:  # a stream that another unit sent here, while nobody knew yet that this one goes
             self._move(call)
+        parted = False
+
+        def gone(reason: str) -> None:
+            nonlocal parted
+            parted = call.parted
+            call.carrier_gone(reason)
+
         try:
             async with trio.open_nursery() as handler:
                 # The server cancels this handler when the peer is gone: for the call that is a hang-up, and not its end.
-                await handler.start(HangUpWatch(call.carrier_gone).run)
+                await handler.start(HangUpWatch(gone).run)
                 with trio.move_on_after(self.settings.call.max_seconds + HANDLER_AT_MOST, shield=True):
                     record = await call.run()
                     log.info(
@@ -342,7 +349,7 @@ class Switchboard:
                         await self.flights.keep(record, recorder)
                 handler.cancel_scope.cancel("the call is over")
         finally:
-            if self.draining and not call.parted and trio.current_effective_deadline() == -math.inf:
+            if self.draining and not parted and trio.current_effective_deadline() == -math.inf:
                 self._cut_off += 1  # the server did not wait for the drain
             self._calls.pop(started.stream_sid, None)
             self.stream_over(self.active)
