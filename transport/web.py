@@ -5,6 +5,7 @@ import datetime
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,7 +29,7 @@ from transport.keypad import LEAVES, Caller, Keypad
 from transport.loop_watch import LoopWatch
 from transport.media_socket import Socket
 from transport.metrics import Metrics
-from transport.records import Records
+from transport.records import KEEP_WITHIN, LAST_TRIES, Records
 from transport.signature import SignatureCheck
 from transport.stream_token import StreamTokens
 from transport.switchboard import ConnectModel, Switchboard, connect_openai, plan
@@ -101,12 +102,15 @@ def create_app(
     loop_watch: LoopWatch | None = None,
     garbage: Garbage | None = None,
     clock: Callable[[], float] = time.time,
+    unwritten: Path | None = None,
+    left: Callable[[int], None] = lambda writes: None,
 ) -> QuartTrio:
     """The application for `settings`. Raises SettingsError for a bad flow or prompt. `drain_begins` returns when a shutdown
     begins; `drained` is told how many calls are cut when that is over. `outside` takes the place of the network for Twilio's API
     and the backend,
     `open_store` that of `stores.open_store`; `loop_watch` watches the loop and `garbage` keeps Python's collector out of its way,
-    in a process that is all ours; `clock` tells unix time."""
+    in a process that is all ours; `clock` tells unix time. What the store has not taken at the end is kept in folder `unwritten`,
+    and `left` is told how much that is."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
     prompts = load_prompts(settings.audio.prompts)
@@ -126,6 +130,13 @@ def create_app(
     @app.before_serving
     async def open_house() -> None:
         await app.nursery.start(keep_house)
+
+    app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = LAST_TRIES + KEEP_WITHIN  # then the house is closed, if not before
+
+    @app.after_serving
+    async def last_writes() -> None:
+        if houses:
+            left(await houses[0].records.finish(unwritten))
 
     async def keep_house(task_status: "trio.TaskStatus[None]") -> None:
         account, token = settings.secrets.account_sid, settings.secrets.auth_token
@@ -154,6 +165,8 @@ def create_app(
                 nursery.start_soon(garbage.run)
             transfers = WarmTransfers(store, rest, documents, clock)
             nursery.start_soon(transfers.watch)
+            if unwritten is not None:
+                await records.take_over(unwritten)
             nursery.start_soon(records.catch_up)
             keypad = Keypad(flow, documents, records, settings.call.queue_seconds, clock)
             houses.append(House(switchboard, records, store, desk, transfers, keypad, nursery))
