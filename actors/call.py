@@ -90,6 +90,8 @@ class Call:
     ) -> None:
         """`wall`: the time of day at which it begins."""
         self.call_sid = call_sid
+        self.parted = False
+        """The stream was left as it should be; what is still going on has nothing to do with the caller."""
         self._began = began or CallBegan()
         before = from_plain(self._began.story, plan.rules.flow) if self._began.story else None
         self._said_before = before.said if before else ()
@@ -132,7 +134,6 @@ class Call:
     async def run(self) -> CallRecord:
         """Until the stream is closed and the record kept. Bugs in an actor end the call in the keypad menu, not here."""
         leave = call_state.Leave(Disposition.RESUME, "the server cut the call off")
-        parted = False
         try:
             with trio.move_on_after(self._plan.rules.max_seconds + LAST_RESORT) as last_resort:
                 try:
@@ -141,19 +142,19 @@ class Call:
                         aside.start_soon(self._keeper.run)
                         leave = await self._live()
                         await self._part(leave)
-                        parted = True
+                        self.parted = True
                         with trio.move_on_after(ERRANDS_WITHIN):
                             await self._errands.idle()
                         aside.cancel_scope.cancel("the call is over")
                 except* Exception as bugs:
-                    if not parted:
+                    if not self.parted:
                         leave = call_state.Leave(Disposition.IVR, f"a bug ended the call: {_summary(bugs)}")
                     self.notebook.trouble("bug", _summary(bugs))
                     self.notebook.say("bug", error=bugs)
-            if last_resort.cancelled_caught and not parted:
+            if last_resort.cancelled_caught and not self.parted:
                 leave = call_state.Leave(Disposition.IVR, "the call outlived its last deadline")
         finally:
-            record = await self._wrap_up(leave, parted)  # noqa: ASYNC102 - each of its steps has its own shield and limit
+            record = await self._wrap_up(leave)  # noqa: ASYNC102 - each of its steps has its own shield and limit
         return record
 
     async def _live(self) -> call_state.Leave:
@@ -253,9 +254,9 @@ class Call:
         with trio.move_on_after(WRAP_UP, shield=True):
             await self._carrier.close()
 
-    async def _wrap_up(self, leave: call_state.Leave, parted: bool) -> CallRecord:
+    async def _wrap_up(self, leave: call_state.Leave) -> CallRecord:
         """What is left to do however the call ended: the record is kept last, complete."""
-        if not parted:
+        if not self.parted:
             await self._part(leave)
         mailboxes = [self._link.audio, self._link.inbox, self._framer.inbox, self._twilio_out.inbox, self._flow.inbox]
         asides = [self._errands.inbox.stats(), self._keeper.inbox.stats()]

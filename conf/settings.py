@@ -251,6 +251,10 @@ class Store:
         "sqlite:///path/to/file.db, or redis://host[:port][/db]",
         _is_store_url,
     )
+    unwritten: str = _text(
+        "var/unwritten",
+        "A folder for what the store has not taken when a process ends; the next to start writes it. Empty: it is lost.",
+    )
     keep_days: float = _number(
         90.0, 0, 36_500, "Calls older than this are deleted with all that was said in them; 0: kept for ever."
     )

@@ -1,6 +1,7 @@
 """The application that `hypercorn -c conf/hypercorn.toml transport.app:app` serves."""
 
 import sys
+from pathlib import Path
 
 from conf import settings as conf
 from transport import log, server_guard, store
@@ -15,7 +16,13 @@ try:
     log.set_up(settings.server.log_format, settings.server.log_level)
     watch = LoopWatch(settings.server.held_ms)
     app = create_app(
-        settings, drain_begins=shutdown.began.wait, drained=shutdown.over, loop_watch=watch, garbage=Garbage()
+        settings,
+        drain_begins=shutdown.began.wait,
+        drained=shutdown.over,
+        loop_watch=watch,
+        garbage=Garbage(),
+        unwritten=Path(settings.store.unwritten) if settings.store.unwritten else None,
+        left=shutdown.leave,
     )
     shutdown.needs = settings.server.drain_seconds + MOVE_WITHIN + ASKS_WITHIN
     store.check(settings.store.url)

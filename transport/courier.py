@@ -140,7 +140,7 @@ class Courier:
             if not error:
                 self._unwritten[delivery.call_sid] = delivery
                 await self._settle(delivery, "delivered", 0.0, "")
-            elif delivery.tries >= TRIES_AT_MOST or call is None:
+            elif delivery.tries >= TRIES_AT_MOST:
                 await self._settle(delivery, "dead", 0.0, error)
             else:
                 await self._settle(delivery, "open", self._clock() + back_off(delivery.tries, random.random()), error)

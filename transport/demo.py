@@ -137,6 +137,7 @@ def environment(
             "TRIODE_TWILIO_API_URL": f"http://127.0.0.1:{rest_port}",
             "TRIODE_CRM_URL": f"http://127.0.0.1:{backend_port}/calls",
             "TRIODE_STORE_URL": f"sqlite:///{folder / 'calls.db'}",
+            "TRIODE_STORE_UNWRITTEN": str(folder / "unwritten"),
             "TRIODE_FLOW_PATH": demo.flow,
             "TWILIO_ACCOUNT_SID": ends.account,
             "TWILIO_AUTH_TOKEN": ends.auth_token,

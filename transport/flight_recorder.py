@@ -51,6 +51,8 @@ FRAMES_A_LINE = 500
 """Frames of the caller's in one line: ten seconds."""
 OFF_BEAT = 0.03
 """Seconds that a frame may be early or late and still go with those before it."""
+BLOCKED = 0.02
+"""Seconds that a message to the model may wait for the connection without its being told."""
 LEVELS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45, 64, 90, 128, 181)
 """How loud a frame is, in steps; fine where it is decided whether it is speech."""
 LINE_AT_MOST = 64 * 1024
@@ -510,21 +512,29 @@ class _Session:
     async def send(self, command: ModelCommand) -> None:
         self.sent += 1
         self._recorder.write(OUT, "model", type(command).__name__, (self._connection, command))
-        try:
-            await self._inner.send(command)
-        except ModelGone as gone:
-            self.lost(gone)
-            raise
+        await self._to("send", self._inner.send(command))
 
     def append_now(self, payload: str) -> bool:
         return self._inner.append_now(payload)
 
     async def append(self, payloads: list[str], silence_ms: int) -> None:
+        await self._to("append", self._inner.append(payloads, silence_ms))
+
+    async def _to(self, what: str, sending: Awaitable[None]) -> None:
+        """Sends; if that had to wait it is told for how long, None if it was given up."""
+        began, given_up = self._recorder.now(), False
         try:
-            await self._inner.append(payloads, silence_ms)
+            await sending
         except ModelGone as gone:
             self.lost(gone)
             raise
+        except trio.Cancelled:
+            given_up = True
+            raise
+        finally:
+            if (took := self._recorder.now() - began) >= BLOCKED:
+                about = (self._connection, self.sent, what, None if given_up else round(took, 4))
+                self._recorder.write(IN, "model", "blocked", about, began, harmless=True)
 
     def lost(self, gone: ModelGone) -> None:
         self._recorder.write(IN, "model", "lost", (self._connection, self.sent, gone.reason, gone.fatal))

@@ -29,6 +29,10 @@ REASON, NUMBER = "call-reason", "call-number"
 """Questions that are no slot of the flow (no slot can have such a name): why the caller calls, where they can be called."""
 
 
+LEAVES = frozenset("01249")
+"""Keys of the menu that end the waiting for a line."""
+
+
 @attrs.frozen
 class Caller:
     """Whose keys they are: the call, from where, to where (E.164; something else if withheld)."""
@@ -89,9 +93,13 @@ class Keypad:
 
     async def still_busy(self, caller: Caller, since: int) -> str:
         """There is none yet for one who waits since `since`."""
-        if self.clock() - since > self.queue_seconds:
+        if self.has_waited(since):
             return self.documents.human(from_menu=True, overflow=True)
         return await self.menu(caller, "still", since=since)
+
+    def has_waited(self, since: int) -> bool:
+        """Whether who waits since `since` has done so for long enough."""
+        return self.clock() - since > self.queue_seconds
 
     # ------------------------------------------------------------ to be called back
 

@@ -1,15 +1,21 @@
 """The record port: the store behind it, and what happens while the store is down."""
 
+import contextlib
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
+import msgspec
 import structlog
 import trio
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
+from transport import unwritten
 from transport.metrics import Metrics
 from transport.store import FINAL, Store, StoreDown, Unkeepable
 
@@ -28,9 +34,69 @@ LATER_AT_MOST = 5000
 TRY_AGAIN = 2.0
 """Seconds between tries while it is down."""
 
+LAST_TRIES = 5.0
+"""Seconds in which a process that ends still hopes for the store."""
+KEEP_WITHIN = 10.0
+"""Seconds in which what it has not taken then is put into a file."""
+
 V = TypeVar("V")
-Write = Callable[[], Awaitable[None]]
 log = structlog.get_logger("triode.records")
+
+
+async def _if_newest(store: Store, call_sid: str, *story: Any) -> None:
+    """A story that another process has left: whoever went on with the call meanwhile knows better."""
+    if await store.story(call_sid) is None:
+        await _keep_story(store, call_sid, *story)
+
+
+async def _keep_story(
+    store: Store, call_sid: str, caller: str, called: str, story: Mapping[str, object], over: bool, now: float
+) -> None:
+    await store.keep_story(call_sid, caller, called, story, over=over, now=now)
+
+
+async def _keep_callback(store: Store, call_sid: str, number: str, now: float) -> None:
+    key = f"{call_sid}/callback"
+    await store.claim_errand(key, call_sid, "callback", now)
+    await store.settle_errand(key, "done", "", {"number": number})
+
+
+async def _keep_record(store: Store, record: CallRecord | dict[str, Any]) -> None:
+    await store.keep_record(msgspec.convert(record, CallRecord) if isinstance(record, dict) else record)
+
+
+_WRITES: dict[str, Callable[..., Awaitable[None]]] = {
+    "record": _keep_record,
+    "story": _keep_story,
+    "earlier story": _if_newest,
+    "callback": _keep_callback,
+    "delivery": lambda store, *promise: store.promise_delivery(*promise),
+    "haste": lambda store, *promise: store.hasten_delivery(*promise),
+    "answered": lambda store, *call: store.answered(*call),
+    "status": lambda store, *status: store.status(*status),
+    "recording": lambda store, *recording: store.keep_recording(*recording),
+}
+"""What can be written later, and also by another process: a name, and plain data."""
+
+
+@attrs.frozen(eq=False)
+class _Write:
+    """One that waits."""
+
+    what: str
+    key: str
+    arguments: tuple[Any, ...]
+
+    async def make(self, store: Store) -> None:
+        """Raises StoreDown."""
+        await _WRITES[self.what](store, *self.arguments)
+
+
+def _plain(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As they may lie in a file: of the keys that a caller pressed the store wants only the number."""
+    return tuple(
+        attrs.evolve(one, keys="*" * len(one.keys)) if isinstance(one, CallRecord) else one for one in arguments
+    )
 
 
 class Records:
@@ -57,32 +123,82 @@ class Records:
         """And whether the store has it: then another worker may have undone it there."""
         self._tokens: OrderedDict[str, None] = OrderedDict()
         self._reopened: OrderedDict[str, int | None] = OrderedDict()
-        self._later: OrderedDict[str, Write] = OrderedDict()
+        self._later: OrderedDict[str, _Write] = OrderedDict()
+        self._taken_over: list[Path] = []
+        """Files whose writes are among them."""
         self._news = trio.Event()
+        self._caught_up = trio.Event()
+
+    async def take_over(self, folder: Path) -> None:
+        """What processes that have ended could not write is written here."""
+        for path, rows in await trio.to_thread.run_sync(unwritten.found, folder):
+            self._taken_over.append(path)
+            for what, key, arguments in rows:
+                kind = "earlier story" if what == "story" else what
+                if kind in _WRITES:
+                    self._later[f"{kind} {key}"] = _Write(kind, key, tuple(arguments))
+            log.info("unwritten_taken_over", file=path.name, writes=len(rows))
+        self._news.set()
 
     async def catch_up(self) -> None:
         """Makes the writes that failed, in the order in which they should have been made, until cancelled."""
         while True:
             while not self._later:
+                await self._forget_files()
+                self._caught_up.set()
                 self._news = trio.Event()
                 await self._news.wait()
             await trio.sleep(TRY_AGAIN)
             while self._later:
                 key, write = next(iter(self._later.items()))
                 try:
-                    await write()
+                    await write.make(self._store)
                 except Unkeepable as error:  # it would hold up all the others for ever
-                    self._failed(key.partition(" ")[0], error)
+                    self._failed(write.what, error)
                 except StoreDown:
                     break
+                except (TypeError, msgspec.ValidationError) as error:  # nothing that a process of this version has left
+                    log.error("unwritten_not_understood", what=write.what, key=write.key, error=str(error))
                 if self._later.get(key) is write:  # else there is something newer to be written there
                     del self._later[key]
 
-    async def _write(self, what: str, key: str, write: Write, *, last: bool = False) -> None:
+    async def finish(self, folder: Path | None) -> int:
+        """The process ends: what the store does not take now either is left in `folder` for another. How much that is."""
+        self._caught_up = trio.Event()
+        with trio.move_on_after(LAST_TRIES):
+            while self._later:
+                await self._caught_up.wait()
+        left = list(self._later.values())
+        if not left:
+            return 0
+        rows = [(write.what.removeprefix("earlier "), write.key, _plain(write.arguments)) for write in left]
+        try:
+            if folder is None:
+                raise OSError("there is no folder for them")
+            name = f"{self._clock():.0f}-{os.getpid()}"
+            path = await trio.to_thread.run_sync(unwritten.keep, folder, name, rows)
+        except (OSError, TypeError) as error:
+            log.error("unwritten_not_kept", writes=len(left), error=str(error))
+            for write in left:
+                log.error("write_lost", what=write.what, key=write.key)
+        else:
+            log.error("unwritten_kept", writes=len(left), file=str(path))
+            await self._forget_files()
+        return len(left)
+
+    async def _forget_files(self) -> None:
+        """What was in them is in the store, or in a file of our own."""
+        files, self._taken_over = self._taken_over, []
+        for path in files:
+            with contextlib.suppress(OSError):
+                await trio.to_thread.run_sync(lambda file=path: file.unlink(missing_ok=True))
+
+    async def _write(self, what: str, key: str, *arguments: Any, last: bool = False) -> None:
         """Makes a write, now or later. `last`: later too if others wait, and behind them all: without them it would do harm."""
+        write = _Write(what, key, arguments)
         try:
             if not (last and self._later):
-                await write()
+                await write.make(self._store)
                 return
         except StoreDown as error:
             self._failed(what, error)
@@ -111,7 +227,7 @@ class Records:
         if not self._keep_transcripts:
             for turn in record.turns:
                 turn.text = turn.heard_text = ""
-        await self._write("record", record.stream_sid, lambda: self._store.keep_record(record))
+        await self._write("record", record.stream_sid, record)
         if record.disposition is Disposition.HANG_UP:
             self._call_over(record.call_sid)
 
@@ -144,20 +260,11 @@ class Records:
         """As `keep_story`, for those who do not come back with it: made later, if it cannot be made now."""
         _remember(self._stories, call_sid, story)
         kept = {**story, "said": []} if over and not self._keep_transcripts else story
-        now = self._clock()
-        await self._write(
-            "story", call_sid, lambda: self._store.keep_story(call_sid, caller, called, kept, over=over, now=now)
-        )
+        await self._write("story", call_sid, call_sid, caller, called, kept, over, self._clock())
 
     async def callback(self, call_sid: str, number: str) -> None:
         """The caller wants to be called back at `number`; the one given last counts."""
-        key = f"{call_sid}/callback"
-
-        async def write() -> None:
-            await self._store.claim_errand(key, call_sid, "callback", self._clock())
-            await self._store.settle_errand(key, "done", "", {"number": number})
-
-        await self._write("callback", call_sid, write)
+        await self._write("callback", call_sid, call_sid, number, self._clock())
 
     async def close_story(self, call_sid: str, caller: str, called: str) -> None:
         """There is nothing to go on with: a human has taken the call, or a message was left."""
@@ -186,11 +293,11 @@ class Records:
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
         """The call is to be delivered, at `due` at the latest; with all that is known of it, so that is written first."""
-        await self._write("delivery", call_sid, lambda: self._store.promise_delivery(call_sid, due), last=True)
+        await self._write("delivery", call_sid, call_sid, due, last=True)
 
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
         """The call is over."""
-        await self._write("haste", call_sid, lambda: self._store.hasten_delivery(call_sid, due), last=True)
+        await self._write("haste", call_sid, call_sid, due, last=True)
 
     async def disposition(self, call_sid: str) -> Disposition | None:
         """What was decided for the caller, here or by another worker."""
@@ -232,20 +339,18 @@ class Records:
 
     async def answered(self, call_sid: str, caller: str, called: str) -> None:
         """A call rings."""
-        await self._write("answered", call_sid, lambda: self._store.answered(call_sid, caller, called))
+        await self._write("answered", call_sid, call_sid, caller, called)
 
     async def status(self, call_sid: str, status: str, sequence: int) -> None:
         """A status callback came."""
-        await self._write("status", f"{call_sid} {sequence}", lambda: self._store.status(call_sid, status, sequence))
+        await self._write("status", f"{call_sid} {sequence}", call_sid, status, sequence)
         if status in FINAL:
             self._call_over(call_sid)
 
     async def recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
         """A voicemail message, or news of one."""
         key = f"{recording_sid} {status}"
-        await self._write(
-            "recording", key, lambda: self._store.keep_recording(recording_sid, call_sid, url, seconds, status)
-        )
+        await self._write("recording", key, recording_sid, call_sid, url, seconds, status)
 
     def _failed(self, what: str, error: StoreDown | trio.TooSlowError) -> None:
         self._metrics.store_failures.labels(what).inc()

@@ -280,6 +280,16 @@ def _parted(entry: Entry, size: int) -> tuple[Entry, Entry]:
 # ---------------------------------------------------------------- the model
 
 
+@attrs.frozen
+class _Blocked:
+    """A message that had to wait: from when until when (infinity: it was given up)."""
+
+    began: float
+    until: float
+    command: int
+    """The how many-th command it was; 0: the caller's voice."""
+
+
 @attrs.define
 class _Connection:
     """One connection of the recording. Times; None if it was not, or not told."""
@@ -291,6 +301,7 @@ class _Connection:
     """Whether it was left because it was found dead, before those who used it were told so."""
     closed: float | None = None
     events: list[_Came] = attrs.field(factory=list[_Came])
+    blocked: list["_Blocked"] = attrs.field(factory=list["_Blocked"])
 
 
 class ReplayedModel:
@@ -321,7 +332,7 @@ class ReplayedModel:
         await trio.sleep_until(float("inf") if one.opened is None else self._began + one.opened)
         try:
             with trio.CancelScope(deadline=self._began + one.left if one.died and one.left else math.inf) as life:
-                yield ReplayedSession(one.events, self._began)
+                yield ReplayedSession(one.events, self._began, one.blocked)
             if life.cancelled_caught:
                 raise ModelGone(next((came.gone for came in one.events if came.gone), ""))
         finally:
@@ -333,9 +344,11 @@ class ReplayedModel:
 class ReplayedSession:
     """`ModelSession`."""
 
-    def __init__(self, events: list[_Came], began: float) -> None:
+    def __init__(self, events: list[_Came], began: float, blocked: list[_Blocked]) -> None:
         self._tape = _Tape(events, began)
         self._began = began
+        self._blocked = blocked
+        self._commands = 0
         self._lost = next((one for one in events if one.gone is not None), None)
 
     async def receive(self) -> ModelEvent:
@@ -347,19 +360,31 @@ class ReplayedSession:
 
     async def send(self, command: ModelCommand) -> None:
         """See `ModelSession`."""
-        await self._writing()
+        self._commands += 1
+        number = self._commands
+        await self._writing(next((one for one in self._blocked if one.command == number), None))
         self._tape.sent()
 
     def append_now(self, payload: str) -> bool:
         """See `ModelSession`."""
-        return not self._is_lost
+        return not self._is_lost and self._waits() is None
 
     async def append(self, payloads: list[str], silence_ms: int) -> None:
         """See `ModelSession`."""
-        await self._writing()
+        await self._writing(self._waits(voice=True))
 
-    async def _writing(self) -> None:
+    def _waits(self, *, voice: bool = False) -> _Blocked | None:
+        """What is waiting to be sent now; `voice`: of the caller's."""
+        now = trio.current_time() - self._began
+        return next(
+            (one for one in self._blocked if one.began - AT_WORK <= now < one.until and not (voice and one.command)),
+            None,
+        )
+
+    async def _writing(self, blocked: _Blocked | None) -> None:
         await trio.lowlevel.checkpoint()
+        if blocked is not None:
+            await trio.sleep_until(self._began + blocked.until)
         lost = self._lost
         if lost is not None and self._is_lost:
             raise ModelGone(lost.gone or "", fatal=lost.fatal)
@@ -391,6 +416,10 @@ def _connections(flight: Flight) -> list[_Connection]:
             one.opened = entry.at
         elif entry.what == "closed":
             one.closed = entry.at
+        elif entry.what == "blocked":
+            what, took = _as(tuple[str, float | None], attrs.evolve(entry, value=rest))
+            until = math.inf if took is None else entry.at + took
+            one.blocked.append(_Blocked(entry.at, until, sent if what == "send" else 0))
         elif entry.what in {"failed", "lost"}:
             reason, fatal = _as(tuple[str, bool], attrs.evolve(entry, value=rest))
             came = _Came(entry.at, gone=reason, sent=sent, fatal=fatal)

@@ -46,6 +46,8 @@ CLOSE_WITHIN = 2.0
 
 CUT_OFF = 75
 """EX_TEMPFAIL: the exit status if calls were cut off, because they neither ended nor could be moved in time."""
+UNWRITTEN = 74
+"""EX_IOERR: the exit status if no call was cut off, but the store did not take all that was to be kept."""
 
 log = structlog.get_logger("triode.server")
 
@@ -155,6 +157,13 @@ class Shutdown:
     needs: float = 0.0
     """Seconds that the application may take from one to the other."""
 
+    unwritten: int = 0
+    """Writes that the store has not taken."""
+
+    def leave(self, unwritten: int) -> None:
+        """The application has ended, and left so many writes."""
+        self.unwritten = unwritten
+
     def over(self, cut: int) -> None:
         """The application has drained; `cut` calls are left."""
         self.cut = cut
@@ -208,6 +217,8 @@ async def _serve_until_told(
             nursery.cancel_scope.cancel("the server has stopped")
     if shutdown.cut or (began.is_set() and not shutdown.drained.is_set()):
         sys.exit(CUT_OFF)
+    if shutdown.unwritten:
+        sys.exit(UNWRITTEN)
 
 
 def install() -> Shutdown:

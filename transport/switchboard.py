@@ -42,6 +42,8 @@ MOVE_WITHIN = 20.0
 """Seconds for a call that is moved to be heard out, closed and kept."""
 OPENS_WITHIN = 10.0
 """Seconds that a place is kept for a stream, which the carrier opens at once: perhaps with another unit, or not at all."""
+WAITS_WITHIN = 60.0
+"""Seconds within which a caller who waits for a line asks for it again (the menu is 20 s long, and 20 s of silence follow it)."""
 ASKS_WITHIN = 3.0
 """Seconds within which the carrier asks what is next for the caller of the last call."""
 
@@ -130,6 +132,8 @@ class Switchboard:
     _calls: dict[str, Call] = attrs.field(factory=dict)
     _expected: dict[str, float] = attrs.field(factory=dict)
     """Calls that were sent a stream and have not opened it yet, by CallSid: until when a place is kept for each."""
+    _waiting: dict[str, tuple[int, float]] = attrs.field(factory=dict)
+    """Calls that wait for a line: since when (unix seconds), and until when they must have asked again, or do so no more."""
     _streams: int = 0
     """Streams that are open, also those of which it is not known yet whose they are: any unit may have given them their token."""
     _stream_left: float = -math.inf
@@ -148,25 +152,45 @@ class Switchboard:
 
     @property
     def takes_calls(self) -> bool:
-        """Whether a further call is welcome."""
-        return not self.no_room("")
+        """Whether a further call is welcome, or one of those that wait."""
+        return not self._no_room("", ahead=0)
 
     def no_room(self, call_sid: str, *, again: bool = False) -> str:
         """Why call `call_sid` may not open a stream: "draining", "full", "lag"; empty if it may.
 
-        `again`: it has been up before. Then a lag turns it away no more than those that are up.
+        Who waits for a line comes in turn, and before those who have just called. `again`: it has been up before. Then it
+        is no more turned away by a lag, or by who waits, than those that are up.
         """
+        return self._no_room(call_sid, again=again, ahead=0 if again else self._ahead_of(call_sid))
+
+    def _no_room(self, call_sid: str, *, ahead: int, again: bool = False) -> str:
         if self.draining and (again or call_sid not in self._expected):  # a stream that broke early is for another unit
             return "draining"
         if call_sid in self._expected:
             return ""
-        if self.active + self._promised() >= self.settings.server.max_calls:
+        if self.active + self._promised() + ahead >= self.settings.server.max_calls:
             return "full"
         return "lag" if not again and self.lag() * 1000 > self.settings.server.max_lag_ms else ""
 
     def expect(self, call_sid: str) -> None:
         """A place is kept for call `call_sid`."""
+        self._waiting.pop(call_sid, None)
         self._expected[call_sid] = trio.current_time() + min(self.settings.twilio.token_seconds, OPENS_WITHIN)
+
+    def wait(self, call_sid: str, since: int) -> None:
+        """Call `call_sid` waits for a line since then (unix seconds). To be said each time it asks."""
+        self._waiting[call_sid] = since, trio.current_time() + WAITS_WITHIN
+
+    def wait_no_longer(self, call_sid: str) -> None:
+        """It does something else."""
+        self._waiting.pop(call_sid, None)
+
+    def _ahead_of(self, call_sid: str) -> int:
+        """How many callers wait for longer than call `call_sid`, as far as this process knows."""
+        now = trio.current_time()
+        self._waiting = {sid: (since, until) for sid, (since, until) in self._waiting.items() if until > now}
+        in_turn = sorted(self._waiting, key=lambda sid: self._waiting[sid][0])
+        return in_turn.index(call_sid) if call_sid in self._waiting else len(in_turn)
 
     async def serve(self, socket: Socket) -> None:
         """One media stream, from the open WebSocket to the record of the call."""
@@ -193,6 +217,7 @@ class Switchboard:
     def call_over(self, call_sid: str) -> None:
         """The carrier says that the call has ended, whatever its stream says."""
         self._expected.pop(call_sid, None)
+        self._waiting.pop(call_sid, None)
         self._changed.set()
         self._end_streams(call_sid, "the carrier reports that the call has ended", lost=False)
 
@@ -215,7 +240,8 @@ class Switchboard:
             self._move(call)
         with trio.move_on_after(MOVE_WITHIN):
             await self._until_empty()
-        cut = self.active + self._cut_off
+        # Who has left the stream is not cut off, whatever is still being done for them: it goes on while the server stops.
+        cut = sum(not call.parted for call in self._calls.values()) + self._cut_off
         moved = self._moving - (cut - cut_before)
         calls = max(calls, moved + cut)  # some may have come meanwhile
         log.log(logging.WARNING if cut else logging.INFO, "drain_over", calls=calls, moved=moved, cut=cut)
@@ -297,10 +323,17 @@ class Switchboard:
         log.info("call_began", before=token.before.value, known=story is not None, calls=self.active)
         if self._moving is not None:  # a stream that another unit sent here, while nobody knew yet that this one goes
             self._move(call)
+        parted = False
+
+        def gone(reason: str) -> None:
+            nonlocal parted
+            parted = call.parted
+            call.carrier_gone(reason)
+
         try:
             async with trio.open_nursery() as handler:
                 # The server cancels this handler when the peer is gone: for the call that is a hang-up, and not its end.
-                await handler.start(HangUpWatch(call.carrier_gone).run)
+                await handler.start(HangUpWatch(gone).run)
                 with trio.move_on_after(self.settings.call.max_seconds + HANDLER_AT_MOST, shield=True):
                     record = await call.run()
                     log.info(
@@ -316,7 +349,7 @@ class Switchboard:
                         await self.flights.keep(record, recorder)
                 handler.cancel_scope.cancel("the call is over")
         finally:
-            if self.draining and trio.current_effective_deadline() == -math.inf:
+            if self.draining and not parted and trio.current_effective_deadline() == -math.inf:
                 self._cut_off += 1  # the server did not wait for the drain
             self._calls.pop(started.stream_sid, None)
             self.stream_over(self.active)

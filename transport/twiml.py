@@ -1,6 +1,6 @@
 """The TwiML documents of the service. Every URL in them is absolute; every document ends the call or leads on."""
 
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import attrs
 from twilio.twiml.voice_response import Conference, Connect, Dial, Gather, Stream, VoiceResponse
@@ -10,6 +10,8 @@ TRIES = 3
 REOPEN_AT_MOST = 2
 """Times a stream that ended without a decision is opened again."""
 
+AGAIN = "again"
+"""Marks an address that is asked once more."""
 RING_SECONDS = 25
 ACCEPT_KEY = "1"
 HUMAN = "To speak with a person, press 1."
@@ -192,6 +194,15 @@ class Documents:
         if words:
             response.say(words)
         response.hangup()
+        return str(response)
+
+    def ask_again(self, url: str) -> str:
+        """Leads to `url` once more, marked so that this is done only once; empty if it is not ours or was marked already."""
+        ours, query = url.startswith(self._url("/twilio/")), urlsplit(url).query
+        if not ours or AGAIN in parse_qs(query):
+            return ""
+        response = VoiceResponse()
+        response.redirect(f"{url}{'&' if query else '?'}{AGAIN}=1", method="POST")
         return str(response)
 
     def url(self, path: str, **query: object) -> str:

@@ -5,7 +5,9 @@ import datetime
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 import httpx2
@@ -23,11 +25,11 @@ from transport import store as stores
 from transport.courier import SETTLE, Courier
 from transport.errand_desk import ErrandDesk
 from transport.garbage import Garbage
-from transport.keypad import Caller, Keypad
+from transport.keypad import LEAVES, Caller, Keypad
 from transport.loop_watch import LoopWatch
 from transport.media_socket import Socket
 from transport.metrics import Metrics
-from transport.records import Records
+from transport.records import KEEP_WITHIN, LAST_TRIES, Records
 from transport.signature import SignatureCheck
 from transport.stream_token import StreamTokens
 from transport.switchboard import ConnectModel, Switchboard, connect_openai, plan
@@ -100,12 +102,15 @@ def create_app(
     loop_watch: LoopWatch | None = None,
     garbage: Garbage | None = None,
     clock: Callable[[], float] = time.time,
+    unwritten: Path | None = None,
+    left: Callable[[int], None] = lambda writes: None,
 ) -> QuartTrio:
     """The application for `settings`. Raises SettingsError for a bad flow or prompt. `drain_begins` returns when a shutdown
     begins; `drained` is told how many calls are cut when that is over. `outside` takes the place of the network for Twilio's API
     and the backend,
     `open_store` that of `stores.open_store`; `loop_watch` watches the loop and `garbage` keeps Python's collector out of its way,
-    in a process that is all ours; `clock` tells unix time."""
+    in a process that is all ours; `clock` tells unix time. What the store has not taken at the end is kept in folder `unwritten`,
+    and `left` is told how much that is."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
     prompts = load_prompts(settings.audio.prompts)
@@ -125,6 +130,13 @@ def create_app(
     @app.before_serving
     async def open_house() -> None:
         await app.nursery.start(keep_house)
+
+    app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = LAST_TRIES + KEEP_WITHIN  # then the house is closed, if not before
+
+    @app.after_serving
+    async def last_writes() -> None:
+        if houses:
+            left(await houses[0].records.finish(unwritten))
 
     async def keep_house(task_status: "trio.TaskStatus[None]") -> None:
         account, token = settings.secrets.account_sid, settings.secrets.auth_token
@@ -153,6 +165,8 @@ def create_app(
                 nursery.start_soon(garbage.run)
             transfers = WarmTransfers(store, rest, documents, clock)
             nursery.start_soon(transfers.watch)
+            if unwritten is not None:
+                await records.take_over(unwritten)
             nursery.start_soon(records.catch_up)
             keypad = Keypad(flow, documents, records, settings.call.queue_seconds, clock)
             houses.append(House(switchboard, records, store, desk, transfers, keypad, nursery))
@@ -235,6 +249,8 @@ def create_app(
         sid, form, house = await call_sid(), await request.form, houses[0]
         no_room = house.switchboard.no_room(sid)
         if no_room:
+            if settings.call.queue_seconds:
+                house.switchboard.wait(sid, int(clock()))
             metrics.refused.labels(no_room).inc()
             log.warning("no_room", why=no_room, calls=house.switchboard.active)
         else:
@@ -283,6 +299,18 @@ def create_app(
             return twiml(in_trouble)
         # Nobody decided: the stream was cut, or moved on purpose. It is opened again, but not for ever.
         return await open_again(sid, Before.CUT_OFF, "", (Disposition.IVR, in_trouble))
+
+    @app.post("/twilio/fallback")
+    @signed
+    async def fallback() -> Response:
+        """A webhook was not answered, perhaps because who was to do so has died. It is asked again: all that decides is in its
+        address and in the store. Only what became of a `<Dial>` was in the question, and is not known any more."""
+        form, caller = await request.form, await who()
+        failed = form.get("ErrorUrl", "")
+        log.warning("webhook_failed", url=failed[:300], error_code=form.get("ErrorCode", "")[:8])
+        metrics.trouble.labels("webhook").inc()
+        again = "" if urlsplit(failed).path.endswith("/twilio/dialed") else documents.ask_again(failed)
+        return twiml(again or await houses[0].keypad.menu(caller, "trouble"))
 
     async def open_again(sid: str, before: Before, outcome: str, otherwise: tuple[Disposition, str]) -> Response:
         """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room."""
@@ -432,7 +460,10 @@ def create_app(
     async def choice() -> Response:
         digit = (await request.form).get("Digits", "")
         log.info("menu_choice", digit=digit[:1])
-        return twiml(await houses[0].keypad.choice(await who(), digit, tries(), since()))
+        caller = await who()
+        if digit in LEAVES:
+            houses[0].switchboard.wait_no_longer(caller.sid)
+        return twiml(await houses[0].keypad.choice(caller, digit, tries(), since()))
 
     @app.post("/twilio/ivr/answer")
     @signed
@@ -447,7 +478,10 @@ def create_app(
     async def wait() -> Response:
         """For a line: there is one now, or the caller goes on waiting."""
         house, caller = houses[0], await who()
+        house.switchboard.wait(caller.sid, since())
         if house.switchboard.no_room(caller.sid):
+            if house.keypad.has_waited(since()):
+                house.switchboard.wait_no_longer(caller.sid)
             return twiml(await house.keypad.still_busy(caller, since()))
         house.switchboard.expect(caller.sid)
         before = Before.CALLED_BACK if await house.records.story(caller.sid) else Before.NOTHING

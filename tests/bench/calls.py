@@ -233,6 +233,7 @@ async def a_server(
             "TRIODE_SERVER_PUBLIC_URL": url,
             "TRIODE_MODEL_URL": f"{'wss://localhost' if authority else 'ws://127.0.0.1'}:{model_port}/v1/realtime",
             "TRIODE_STORE_URL": f"sqlite:///{folder}/calls.db",
+            "TRIODE_STORE_UNWRITTEN": f"{folder}/unwritten",
             "TRIODE_SERVER_LOG_LEVEL": "error",
             "TWILIO_ACCOUNT_SID": ACCOUNT,
             "TWILIO_AUTH_TOKEN": AUTH_TOKEN,

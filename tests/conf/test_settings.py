@@ -57,6 +57,7 @@ GOOD = {
     "audio.prompts": "clips",
     "flow.path": "elsewhere.toml",
     "store.url": "sqlite:////var/lib/triode/calls.db",
+    "store.unwritten": "",
     "store.keep_days": 0.0,
     "store.transcripts": "drop",
     "crm.url": "https://crm.example.com/calls?tenant=7",

@@ -245,14 +245,20 @@ async def test_a_dead_letter_that_is_revived_is_tried_anew(autojump_clock: MockC
         assert desk.states == {"CA1": "delivered"}
 
 
-async def test_a_call_of_which_nothing_is_known_is_a_dead_letter_at_once(autojump_clock: MockClock) -> None:
+async def test_a_call_of_which_nothing_is_known_yet_is_delivered_when_it_is_and_a_dead_letter_if_it_never_is(
+    autojump_clock: MockClock,
+) -> None:
     async with a_desk() as desk:
-        desk.store.delivery_rows["CA1"] = Delivery("CA1", "open", now(), 0, "")
+        for sid in ("CA1", "CA2"):
+            desk.store.delivery_rows[sid] = Delivery(sid, "open", now(), 0, "")
         desk.courier.hurry()
         await trio.sleep(1)
+        assert desk.states == {"CA1": "open", "CA2": "open"}
+        await desk.store.answered("CA1", "+14155550123", "+14155550100")  # by a process that was waiting for the store
+        await trio.sleep(24 * HOUR)
+        assert desk.ids == ["CA1"]
         (dead,) = await desk.store.deliveries("dead")
-        assert dead.error == "nothing is known of this call"
-        assert desk.ids == []
+        assert (dead.call_sid, dead.error) == ("CA2", "nothing is known of this call")
 
 
 async def test_an_answer_that_is_lost_leads_to_a_second_delivery_with_the_same_id_and_to_no_more(

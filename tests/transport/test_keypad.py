@@ -16,6 +16,7 @@ from conf.settings import Crm, Flow, Settings
 from tests.transport.test_web import Answer, ask, form
 from tests.transport.wire_kit import PUBLIC, House, house_in_memory, settings_for
 from transport.loopback.twiml_reader import Connect, Dial, Gather, Hangup, Record, Redirect, Say
+from transport.switchboard import WAITS_WITHIN
 
 FLOW = load_flow("appointment")
 PARTY = """
@@ -271,6 +272,39 @@ async def test_a_time_that_makes_no_sense_is_no_wait_without_end(
             asked += 1
             assert asked < 10
         assert answer.kinds == [Say, Dial]
+
+
+async def test_who_waits_for_a_line_gets_it_in_turn_and_before_those_who_have_just_called(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings(max_calls=2), clock=lambda: 1.7e9 + trio.current_time()) as house:
+        for sid in ("CA1", "CA2", "CA3", "CA4", "CA5"):
+            await ask(house.app, "/twilio/voice", form(sid))
+            await trio.sleep(1)
+        waiting = {"CA3": 1_700_000_002, "CA4": 1_700_000_003, "CA5": 1_700_000_004}
+
+        async def gets_one(sid: str) -> bool:
+            path = f"/twilio/ivr/wait?since={waiting[sid]}" if sid in waiting else "/twilio/voice"
+            return (await ask(house.app, path, form(sid))).kinds == [Connect]
+
+        assert not await gets_one("CA3")
+        await ask(house.app, "/twilio/status", form("CA1", CallStatus="completed"))
+        assert [await gets_one(sid) for sid in ("CA5", "CA6", "CA4")] == [False, False, False]
+        assert (await ask(house.app, "/twilio/ivr/choice?since=1700000002", form("CA3", Digits="2"))).kinds[1] is Record
+        assert [await gets_one(sid) for sid in ("CA5", "CA4")] == [False, True]
+        await ask(house.app, "/twilio/status", form("CA2", CallStatus="completed"))
+        assert [await gets_one(sid) for sid in ("CA6", "CA5")] == [False, True]
+
+
+async def test_a_line_is_not_kept_for_who_no_longer_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings(max_calls=1), clock=lambda: 1.7e9 + trio.current_time()) as house:
+        for sid in ("CA1", "CA2"):
+            await ask(house.app, "/twilio/voice", form(sid))
+        await ask(house.app, "/twilio/status", form("CA1", CallStatus="completed"))
+        await trio.sleep(WAITS_WITHIN + 1)
+        assert (await ask(house.app, "/twilio/voice", form("CA3"))).kinds == [Connect]
 
 
 async def test_without_a_queue_all_lines_are_busy_is_the_menu_alone(

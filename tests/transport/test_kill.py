@@ -124,6 +124,7 @@ async def a_town(folder: Path, model: LoopbackModel, port: int) -> AsyncIterator
             account_sid=ACCOUNT,
             auth_token=AUTH_TOKEN,
             say_speed=100,
+            fallback_path="/twilio/fallback",
         )
         await nursery.start(carrier.run)
         rest, backend = LoopbackRest(carrier), LoopbackBackend(SECRET, tolerance=60)

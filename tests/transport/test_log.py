@@ -1,11 +1,15 @@
 """The log: one line an event, a call's identifiers on each of its lines, no telephone number and no secret on any."""
 
 import errno
+import fcntl
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import attrs
 import pytest
@@ -17,7 +21,7 @@ from trio.testing import MockClock
 
 from actors.messages import Disposition, Gravity, ModelTrouble
 from tests.transport.wire_kit import AUTH_TOKEN, PUBLIC, House, house_in_memory, settings_for, sid, signature
-from transport.log import mask_phone, set_up
+from transport.log import LINES_AT_MOST, mask_phone, set_up
 from transport.store import StoreDown
 
 NUMBER = "+15550001234"
@@ -169,6 +173,53 @@ WAYS = {
     "never raised": lambda error: structlog.get_logger(LOGGER).error("bug", exc_info=error),
     "of a library": lambda error: logging.getLogger("library").error("bug", exc_info=raised(error)),
 }
+
+
+@pytest.fixture
+def pipe(begin: Callable[..., Log]) -> Iterator[tuple[int, TextIO]]:
+    """A pipe that holds little, and its end for writing."""
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4096)
+    with open(writes, "w") as target:
+        begin()  # what is set up is set back
+        yield reads, target
+    os.close(reads)
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_is_missing(pipe: tuple[int, TextIO]):
+    reads, target = pipe
+    set_up("json", "info", target)
+    for number in range(3 * LINES_AT_MOST):  # this would never end
+        structlog.get_logger(LOGGER).info("something", number=number)
+    lines: list[dict[str, Any]] = []
+    with open(reads, closefd=False) as reader:
+        while not lines or lines[-1]["event"] != "log_lines_lost":
+            lines.append(json.loads(reader.readline()))
+        kept, lost = lines[:-1], lines[-1]
+        assert [line["number"] for line in kept] == list(range(len(kept)))
+        assert (lost["lines"], lost["level"]) == (3 * LINES_AT_MOST - len(kept), "warning")
+        structlog.get_logger(LOGGER).info("again")
+        assert json.loads(reader.readline())["event"] == "again"
+
+
+def test_a_process_that_ends_has_written_all_its_lines_if_somebody_reads():
+    program = (
+        "import logging; from transport.log import set_up; set_up('json', 'info')\n"
+        "for number in range(5000): logging.getLogger('x').info('line %d', number)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, check=True)
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == [f"line {n}" for n in range(5000)]
+
+
+def test_a_process_whose_lines_nobody_reads_ends_nevertheless():
+    program = (
+        "import logging; from transport import log; log.FINISH = 0.1; log.set_up('json', 'info')\n"
+        "for number in range(5000): logging.getLogger('x').info('line %d', number)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
+    assert process.wait(20) == 0
+    assert process.stderr is not None
+    process.stderr.close()
 
 
 @pytest.mark.parametrize("way", WAYS)

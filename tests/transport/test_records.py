@@ -1,12 +1,16 @@
 """The record port while the store works, is slow, or is down: what is remembered, for how long, and who waits for it."""
 
 import datetime
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+import structlog
 import trio
 from trio.testing import MockClock
 
+from actors.mailbox import MailboxStats
 from actors.messages import Disposition
 from actors.notebook import CallRecord, Turn
 from transport.loopback.memory_store import MemoryStore
@@ -382,3 +386,111 @@ async def test_what_is_known_of_a_call_is_told_whole(autojump_clock: MockClock) 
     assert (whole["caller"], whole["called"]) == (CALLER, CALLED)
     assert [each["recording_sid"] for each in whole["recordings"]] == ["RE1"]
     assert await desk.store.next_delivery() == 10.0
+
+
+# ---------------------------------------------------------------- the end of the process
+
+
+async def a_call_without_a_store(desk: Desk) -> None:
+    kept = attrs.evolve(
+        record(), keys="4711", mailboxes=[MailboxStats("flow", 10, "wait", 3, 0, 1)], replies=[("a", 1.5)]
+    )
+    await desk.records.answered("CA1", CALLER, CALLED)
+    await desk.records.promise_delivery("CA1", 100.0)
+    await desk.records.note_story("CA1", CALLER, CALLED, STORY, over=False)
+    await desk.records.callback("CA1", CALLER)
+    await desk.records.recording("RE1", "CA1", "https://api.example.com/RE1", 7, "completed")
+    await desk.records.status("CA1", "completed", 3)
+    await desk.records.keep_record(kept)
+    await desk.records.hasten_delivery("CA1", 50.0)
+
+
+def timeless(value: Any) -> Any:
+    """A row, without what the store's own clock or the time of writing has put there."""
+    if isinstance(value, dict):
+        return {name: timeless(one) for name, one in value.items() if name not in {"answered", "ended", "at", "begun"}}
+    return [timeless(one) for one in value] if isinstance(value, list) else value
+
+
+async def test_what_the_store_did_not_take_before_the_process_ended_is_written_by_the_next(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    before = Desk(MemoryStore(down=True))
+    nursery.start_soon(before.records.catch_up)
+    await a_call_without_a_store(before)
+    assert await before.records.finish(tmp_path / "unwritten") == 8
+    (file,) = (tmp_path / "unwritten").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "4711" not in file.read_text()
+
+    after, always_up = Desk(), Desk()
+    await a_call_without_a_store(always_up)
+    await after.records.take_over(tmp_path / "unwritten")
+    nursery.start_soon(after.records.catch_up)
+    await trio.sleep(TRY_AGAIN + 1)
+    assert timeless(await after.store.call("CA1")) == timeless(await always_up.store.call("CA1"))
+    assert await after.store.deliveries() == await always_up.store.deliveries()
+    with trio.fail_after(5):
+        while file.exists():  # noqa: ASYNC110 - it is deleted in a thread
+            await trio.sleep(0.01)
+
+
+async def test_a_process_that_ends_waits_a_little_for_the_store(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    desk = Desk(MemoryStore(down=True))
+    nursery.start_soon(desk.records.catch_up)
+    await a_call_without_a_store(desk)
+
+    async def comes_back() -> None:
+        await trio.sleep(TRY_AGAIN + 1)
+        desk.store.down = False
+
+    nursery.start_soon(comes_back)
+    assert await desk.records.finish(tmp_path) == 0
+    assert await desk.store.call("CA1") is not None
+    assert await trio.to_thread.run_sync(lambda: list(tmp_path.iterdir())) == []
+
+
+async def test_a_story_that_is_known_is_not_undone_by_one_that_a_process_left(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    before, after = Desk(MemoryStore(down=True)), Desk()
+    await before.records.note_story("CA1", CALLER, CALLED, STORY, over=False)
+    await before.records.finish(tmp_path)
+    await after.keep(story={**STORY, "why": "newer"})
+    await after.records.take_over(tmp_path)
+    nursery.start_soon(after.records.catch_up)
+    await trio.sleep(TRY_AGAIN + 1)
+    assert await after.store.story("CA1") == {**STORY, "why": "newer"}
+
+
+async def test_a_file_that_is_damaged_holds_nothing_up(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    rows = [
+        '["answered","CA1",["CA1","+14155550123","+14155550100"]]',
+        "no JSON",
+        '["answered","CA2",[]]',
+        '["x","y",[1]]',
+    ]
+    bad_record = '["record","MZ1",[{"call_sid":1}]]'
+    (tmp_path / "1-1.jsonl").write_text("\n".join([*rows, bad_record, '["answered","CA3",["CA3","",""]]', '["answ']))
+    desk = Desk()
+    await desk.records.take_over(tmp_path)
+    nursery.start_soon(desk.records.catch_up)
+    await trio.sleep(TRY_AGAIN + 1)
+    assert await desk.store.call("CA1") is not None
+    assert await desk.store.call("CA3") is not None
+
+
+async def test_without_a_place_for_them_it_is_said_which_writes_are_lost(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for folder in (None, tmp_path / "file"):
+        desk = Desk(MemoryStore(down=True))
+        await desk.records.answered("CA1", CALLER, CALLED)
+        with structlog.testing.capture_logs() as lines:
+            assert await desk.records.finish(folder) == 1
+        assert [(line["what"], line["key"]) for line in lines if line["event"] == "write_lost"] == [("answered", "CA1")]

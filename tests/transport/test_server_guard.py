@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlencode
 
 import attrs
 import pytest
@@ -23,6 +24,7 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
 from trio.testing import MockClock
 
+from tests.transport.wire_kit import signature
 from transport import server_guard
 from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp
 from transport.loopback.carrier import CarriedCall, LoopbackCarrier
@@ -42,6 +44,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "TRIODE_SERVER_PUBLIC_URL": PUBLIC_URL,
         "TRIODE_MODEL_URL": "ws://127.0.0.1:9/v1/realtime",
         "TRIODE_STORE_URL": f"sqlite:///{folder / 'calls.db'}",
+        "TRIODE_STORE_UNWRITTEN": str(folder / "unwritten"),
         "TWILIO_ACCOUNT_SID": ACCOUNT,
         "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
         "OPENAI_API_KEY": "sk-loopback",
@@ -253,6 +256,31 @@ async def test_calls_that_are_cut_off_by_a_shutdown_are_told_by_the_exit_status(
         assert await server.ended() == server_guard.CUT_OFF
     (over,) = [json.loads(line) for line in server.lines if '"drain_over"' in line]
     assert (over["calls"], over["moved"], over["cut"]) == (1, 0, 1)
+
+
+async def test_what_the_store_has_not_taken_at_the_end_is_told_by_the_exit_status_and_written_by_the_next(
+    tmp_path: Path,
+):
+    folder = tmp_path / "unwritten"
+    form = {"CallSid": "CA1", "CallStatus": "completed", "SequenceNumber": "3"}
+    body = urlencode(form)
+    signed = signature(f"{PUBLIC_URL}/twilio/status", form, AUTH_TOKEN)
+    head = f"POST /twilio/status HTTP/1.1\r\nHost: x\r\nX-Twilio-Signature: {signed}\r\nContent-Length: {len(body)}\r\n"
+    kind = "Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n\r\n"
+    with contextlib.closing(sqlite3.connect(tmp_path / "calls.db", isolation_level=None)) as other:
+        async with a_server(tmp_path) as server:
+            other.execute("BEGIN EXCLUSIVE")
+            assert b" 204 " in await server.ask(f"{head}{kind}{body}".encode())
+            server.process.send_signal(signal.SIGTERM)
+            assert await server.ended() == server_guard.UNWRITTEN
+        other.execute("ROLLBACK")
+        async with a_server(tmp_path) as server:
+            with trio.fail_after(10):
+                while list(await trio.Path(folder).iterdir()):  # noqa: ASYNC110 - a folder has no event
+                    await trio.sleep(0.02)
+            server.process.send_signal(signal.SIGTERM)
+            assert await server.ended() == 0
+        assert other.execute("SELECT call_sid, status FROM calls").fetchall() == [("CA1", "completed")]
 
 
 @pytest.mark.parametrize(("graceful", "told"), [(299.0, True), (300.0, False)])

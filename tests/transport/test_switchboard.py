@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.errands import Errands
 from actors.messages import Disposition
 from tests.transport.test_web import ask, form
 from tests.transport.wire_kit import Phone, house_in_memory, settings_for, sid, until
@@ -112,3 +113,28 @@ async def test_who_opens_a_stream_while_calls_are_moved_is_greeted_and_moved_too
         assert [house.store.dispositions[sid] for sid in ("CA1", "CA2")] == [Disposition.RESUME] * 2
         await until(lambda: cut)
         assert cut == [0]
+
+
+async def test_a_call_that_was_moved_is_not_counted_as_cut_off_while_something_is_still_being_done_for_the_caller(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async def slow(_: Errands) -> None:
+        await trio.sleep(60)
+
+    monkeypatch.setattr(Errands, "idle", slow)
+    monkeypatch.setattr("transport.switchboard.MOVE_WITHIN", 10.0)
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=0.0)) as house:
+        phone = await house.call("CA1")
+        await phone.hear()
+        switchboard = house.app.extensions["triode"].switchboard
+        cut: list[int] = []
+
+        async def drain() -> None:
+            cut.append(await switchboard.drain())
+
+        house.nursery.start_soon(drain)
+        assert await phone.closing() == 1000
+        await until(lambda: cut)
+        assert (cut, switchboard.active) == ([0], 1)
+        await until(lambda: not switchboard.active)
+        assert len(house.store.of("CA1")) == 1

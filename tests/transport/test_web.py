@@ -517,3 +517,32 @@ async def test_an_unknown_route_is_not_found(house: House, path: str, method: st
 )
 async def test_a_method_that_a_route_does_not_have_is_not_allowed(house: House, method: str, path: str):
     assert (await send(house.app, method, path)).status == 405
+
+
+# ---------------------------------------------------------------- the fallback
+
+
+@pytest.mark.parametrize(
+    ("failed", "again"),
+    [
+        ("/twilio/voice", "/twilio/voice?again=1"),
+        ("/twilio/after", "/twilio/after?again=1"),
+        ("/twilio/ivr/wait?since=1700000000", "/twilio/ivr/wait?since=1700000000&again=1"),
+        ("/twilio/ivr/answer?question=call-number&tries=0", "/twilio/ivr/answer?question=call-number&tries=0&again=1"),
+        ("/twilio/warm/back?outcome=busy&n=0", "/twilio/warm/back?outcome=busy&n=0&again=1"),
+    ],
+)
+async def test_a_webhook_that_nobody_answered_is_asked_once_more(house: House, failed: str, again: str) -> None:
+    fields = form(ErrorCode="11200", ErrorUrl=PUBLIC + failed)
+    (verb,) = (await ask(house.app, "/twilio/fallback", fields)).verbs
+    assert isinstance(verb, Redirect)
+    assert verb.url == PUBLIC + again
+    assert (await ask(house.app, again)).verbs
+    second = form(ErrorCode="11200", ErrorUrl=PUBLIC + again)
+    assert (await ask(house.app, "/twilio/fallback", second)).kinds == [Gather, Redirect]
+
+
+@pytest.mark.parametrize("failed", ["", f"{PUBLIC}/twilio/dialed", "https://elsewhere.example.com/twilio/voice"])
+async def test_what_cannot_be_asked_once_more_leads_to_the_menu(house: House, failed: str) -> None:
+    answer = await ask(house.app, "/twilio/fallback", form(ErrorUrl=failed))
+    assert answer.kinds == [Gather, Redirect]

@@ -5,6 +5,7 @@ Real processes behind one address, real sockets and a real database: nothing her
 
 import contextlib
 import json
+import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import trio
 from conf.prompts import load_prompt
 from tests.transport.store_kit import free_port
 from tests.transport.test_kill import CALLED, Server, Town, a_town
-from transport.loopback.caller import AwaitAgent, AwaitQuiet, Do, Speak
+from transport.loopback.caller import AwaitAgent, AwaitQuiet, Do, HangUp, Speak
 from transport.loopback.carrier import CarriedCall
 from transport.loopback.front import Front
 from transport.loopback.model import LoopbackModel
@@ -188,3 +189,30 @@ async def test_callers_of_a_killed_server_go_on_at_another_one_and_who_was_there
     (stream,) = stayed.streams
     assert audio(stream).count(GREETING) == audio(stream).count(LONG.audio) == 1  # without a hole, then
     assert records[stayed.sid]["reopened"] == 0
+
+
+async def test_a_caller_whose_webhook_died_with_its_server_is_taken_on_by_another(tmp_path: Path):
+    ports, ended = [free_port(), free_port()], list[CarriedCall]()
+    front = Front(*ports)
+    with trio.fail_after(50):
+        async with trio.open_nursery() as nursery:
+            address = await nursery.start(front.serve)
+            async with a_town(tmp_path, LoopbackModel(), address) as town, two_servers(town, ports) as (one, other):
+
+                async def calls_up() -> None:
+                    steps = (AwaitAgent(0.2), HangUp())
+                    ended.append(await town.carrier.place_call(steps, caller="+14155550123", called=CALLED))
+
+                one.process.send_signal(signal.SIGSTOP)
+                nursery.start_soon(calls_up)
+                await trio.sleep(0.5)  # nothing tells that the question lies in a socket that nobody reads
+                await one.killed()
+                await town.until(lambda: ended)
+                await other.ended()
+            nursery.cancel_scope.cancel("the test is over")
+    (call,) = ended
+    assert call.posts[:2] == [("/twilio/voice", 0), ("/twilio/fallback", 200)]
+    assert call.end == "caller"
+    (stream,) = call.streams
+    assert GREETING.startswith(audio(stream)[:160])
+    assert other.wrote('"webhook_failed"', "/twilio/voice") == 1

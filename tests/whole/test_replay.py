@@ -244,6 +244,33 @@ async def test_a_caller_who_spoke_up_while_a_tool_was_being_answered_does_so_aga
     assert replay.compare(then, now) == []
 
 
+@pytest.mark.parametrize("seconds", [1.0, 3.0, 60.0])
+async def test_a_call_whose_model_took_nothing_for_a_while_goes_as_it_went(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    model = FakeModel()
+    recorder = FlightRecorder(Head(flight=1, call_sid="CA1", stream_sid="MZ1", flow="desk", wall=WALL))
+    call = Call(
+        "CA1", "MZ1", PLAN, recorder.carrier(a_line()), recorder.model(model), RecordShelf(),
+        recorder.errands(ErrandShelf()), recorder.listener(None), wall=datetime.datetime.fromisoformat(WALL),
+    )  # fmt: skip
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call.run)
+        session = await model.session()
+        await trio.sleep(3)
+        session.takes = trio.Event()
+        session.speak("r1", "i1", ms(500), calls=(a_tool_call("look_up", topic="hours"),))
+        await trio.sleep(seconds)
+        session.takes.set()
+        session.speak("r2", "i2", ms(300))
+        await trio.sleep(5)
+        call.carrier_gone("the call is over", lost=False)
+    then = parse(unpacked(recorder.finish()))
+    assert "blocked" in whats(then, IN, "model")
+    now = parse(unpacked(await replay._play(then, PLAN)))
+    assert replay.compare(then, now) == []
+
+
 # ---------------------------------------------------------------- not the same
 
 

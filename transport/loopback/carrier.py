@@ -53,9 +53,12 @@ class LoopbackCarrier:
         say_speed: float = 1.0,
         humans: Mapping[str, Human] | None = None,
         wall_clock: Callable[[], float] = time.time,
+        fallback_path: str = "",
     ) -> None:
+        """`fallback_path`: where it asks for a caller when a webhook gave no document; empty: the call ends."""
         self._network = network
         self._public = public_url.rstrip("/")
+        self._fallback = self._public + fallback_path if fallback_path else ""
         self._account, self._token = account_sid, auth_token
         self._validator = RequestValidator(auth_token)
         self._random = random.Random(seed)
@@ -148,6 +151,11 @@ class LoopbackCarrier:
     def status_root(self) -> str:
         """The address that relative webhook paths are meant for."""
         return self._public
+
+    @property
+    def fallback(self) -> str:
+        """The address that is asked when another one gave a caller no document; empty if there is none."""
+        return self._fallback
 
     def now(self) -> datetime:
         """The time of day: that of its clock when first asked for, and from then on it passes as Trio's does."""

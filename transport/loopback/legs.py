@@ -101,17 +101,22 @@ class Leg(Line):
         self.state, self.answered_at = "in-progress", self._exchange.now()
 
     async def _fetch(self, document: _Document) -> tuple[twiml.Verb, ...]:
-        body = document.text
+        code, why = "11200", f"{document.url} gave no TwiML"
+        status, kind, body = 200, "xml", document.text
         if not body:
             asked = trio.current_time()
             status, kind, body = await self._post(document.url, self.form(**document.form))
             self.log.voice_ms = self.log.voice_ms or (trio.current_time() - asked) * 1000
-            if status != 200 or "xml" not in kind:
-                raise self._fail("11200", f"{document.url} gave no TwiML")
-        try:
-            return twiml.read(body, document.url)
-        except twiml.TwimlError as error:
-            raise self._fail(str(error.code), str(error)) from None
+        if status == 200 and "xml" in kind:
+            try:
+                return twiml.read(body, document.url)
+            except twiml.TwimlError as error:
+                code, why = str(error.code), str(error)
+        fallback = self._exchange.fallback if self.direction == "inbound" and "ErrorUrl" not in document.form else ""
+        if not fallback:
+            raise self._fail(code, why)
+        self.log.errors.append(f"warning: {code}: {why}")
+        return await self._fetch(_Document(fallback, {"ErrorCode": code, "ErrorUrl": document.url}))
 
     # ------------------------------------------------------------ verbs
 

@@ -87,6 +87,11 @@ class Exchange(Protocol):
         """The address that relative paths are meant for."""
         ...
 
+    @property
+    def fallback(self) -> str:
+        """The address that is asked when another one gave a caller no document; empty if there is none."""
+        ...
+
     def now(self) -> datetime:
         """The time of day, which passes as Trio's does."""
         ...

@@ -163,8 +163,11 @@ class Server:
     def asked(self, path: str) -> list[Post]:
         return [post for post in self.posts if post.path == path]
 
-    async def call(self, *steps: Any, dial: Mapping[str, str] | None = None, **how: Any) -> CarriedCall:
-        carrier = LoopbackCarrier(self, public_url=PUBLIC, account_sid=ACCOUNT, auth_token=TOKEN, dial=dial)
+    async def call(
+        self, *steps: Any, dial: Mapping[str, str] | None = None, fallback: str = "", **how: Any
+    ) -> CarriedCall:
+        account = {"account_sid": ACCOUNT, "auth_token": TOKEN}
+        carrier = LoopbackCarrier(self, public_url=PUBLIC, dial=dial, fallback_path=fallback, **account)
         with trio.fail_after(7200):
             return await carrier.place_call(steps, voice_path="/voice", status_path="/status", **how)
 

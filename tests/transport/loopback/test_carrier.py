@@ -376,3 +376,25 @@ async def test_after_a_caller_hung_up_in_the_stream_nothing_more_is_asked(autoju
     server = serving(STREAM, after="<Say>never</Say>")
     call = await server.call(Wait(2), HangUp())
     assert (call.end, server.asked("/after"), call.words()) == ("caller", [], [])
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"), [(Answer(0, "", ""), "11200"), (Answer(500, "text/plain", "no"), "11200"), (xml("<X/>"), "12100")]
+)
+async def test_the_fallback_is_asked_for_what_a_webhook_did_not_answer(
+    autojump_clock: MockClock, bad: Answer, code: str
+) -> None:
+    server = serving("<Redirect>/next</Redirect>", next=bad, fallback=HANG_UP)
+    call = await server.call(fallback="/fallback")
+    (asked,) = server.asked("/fallback")
+    assert (asked.form["ErrorCode"], asked.form["ErrorUrl"]) == (code, f"{PUBLIC}/next")
+    assert asked.form["CallSid"] == call.call_sid
+    assert call.end == "hangup"
+    assert [error.split(": ")[:2] for error in call.errors] == [["warning", code]]
+
+
+async def test_a_fallback_that_does_not_answer_either_ends_the_call(autojump_clock: MockClock) -> None:
+    server = serving(Answer(0, "", ""), fallback=Answer(0, "", ""))
+    call = await server.call(fallback="/fallback")
+    assert len(server.asked("/fallback")) == 1
+    assert call.end == "error"
