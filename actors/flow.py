@@ -118,7 +118,7 @@ class FlowActor:
             self._say(effect)
         elif isinstance(effect, call_state.Listen):
             self._to.yield_floor(effect.reason)
-            link.post(StopTalking())
+            link.post(StopTalking(until_words=effect.reason is Floor.WAIT))
         elif isinstance(effect, call_state.ReportQuiet):
             self._to.framer.post(TellWhenQuiet())
         elif isinstance(effect, SetFloor):

@@ -98,13 +98,13 @@ def step(state: State, event: FlowEvent, rules: Rules, now: datetime.datetime) -
         return after, effects
     after, effects = _told(state, after, effects, rules.flow)
     asks_anyway = isinstance(event, TimerRang) and event.name.startswith("silence")
-    if not after.kept_waiting or after.phase is not Phase.TALKING or asks_anyway:
+    if not (after.kept_waiting or after.digits) or after.phase is not Phase.TALKING or asks_anyway:
         return after, effects
     return after, tuple(_unspoken(effects))
 
 
 def _unspoken(effects: tuple[Effect, ...]) -> Iterator[Effect]:
-    """The same effects for a caller who asked to wait: the model learns of it all, and keeps quiet."""
+    """The same effects for a caller who asked to wait, or is typing: the model learns of it all, and keeps quiet."""
     for effect in effects:
         if isinstance(effect, AnswerTools):
             yield attrs.evolve(effect, then_reply=False)
@@ -215,7 +215,8 @@ class _Step(ToolStep):
             return spoke, tuple(StopTimer(t.name) for t in self.silences(state) if isinstance(t, SetTimer))
         if isinstance(event, CallerDone):
             done = attrs.evolve(state, items=(*state.items, event.item)[-3:], done_turn=state.dialogue.turn)
-            return done, tuple(self.silences(state))
+            # Who speaks and types is answered when both are over.
+            return done, (*([Listen(Floor.KEY)] if state.digits else []), *self.silences(state))
         if isinstance(event, CallerSaid):
             after, effects = self.overheard(state, event)
             after, more = self.held(after, event)

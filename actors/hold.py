@@ -6,6 +6,8 @@ said something, and wants an answer.
 
 import re
 
+from actors.slots.languages import primary
+
 WORDS_AT_MOST = 30
 """Who says more than that has more to say."""
 _POLITE = (
@@ -48,6 +50,7 @@ _CLAUSES = re.compile(r"[.,;:!?…–—]+|\s-+\s")
 
 def asks_to_wait(text: str, language: str) -> bool:
     """Whether the caller asks to wait in `text`, and nothing else; never in a language that is not known here."""
+    language = primary(language)
     if language not in _LONGING or len(text.split()) > WORDS_AT_MOST:
         return False
     clauses = [" ".join(clause.split()) for clause in _CLAUSES.split(text.lower().replace("’", "'"))]

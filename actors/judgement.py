@@ -18,6 +18,7 @@ import re
 import attrs
 
 from actors.line_ear import Line
+from actors.slots.languages import primary
 
 LONG = 0.8
 """Seconds of an utterance from which on it is no listener's word: those last half a second."""
@@ -42,18 +43,36 @@ USUAL_PAUSE = 0.5
 PATIENT_AT_MOST = 0.7
 """Seconds longer that it may take where callers are given time, as to spell: there their turn ends, and is written, later."""
 
-_SOUNDS = """
-uh huh mhm mm hmm hm mmm mhmm mmhmm uhhuh ah aha oh okay ok
-"""
+_SOUNDS = r"m{2,}|[mu]+h+m*|m*h+m+|m+h+m+h*|u*h+u+h+|a+h+a*|o+h+|h[au]h?|(?:h[aeio]){2,}h?|m?k+ay|okay|okey|ok"
 _ENGLISH = """
-kay right yeah yep yup yes sure alright all i see got it good great
+right yeah yea yep yup yes sure alright all i see got it good great
 fine nice wow cool perfect exactly true understood um er erm well so and
 """
-SOUNDS = frozenset(_SOUNDS.split())
-"""By which listeners say so in any language."""
-LISTENERS_WORDS = {"en": SOUNDS | frozenset(_ENGLISH.split())}
-"""Words by which listeners say that they listen, by language; of others only the sounds are known."""
+_GERMAN = """
+ja jaja jo jep jawohl genau gut schön super prima klar richtig stimmt sicher natürlich toll verstehe verstanden ich alles ach
+so achso tja äh ähm also nun und gerne
+"""
+_SPANISH = "sí si claro vale bien muy bueno ya ajá entiendo entendido perfecto exacto cierto de acuerdo eh pues y"
+_FRENCH = """
+oui ouais d'accord bien bon très entendu parfait exact exactement voilà je vois compris super hum euh hein alors et donc
+"""
+_ITALIAN = "sì si certo bene va ho capito d'accordo esatto perfetto giusto già ecco allora e eh beh"
+_DUTCH = "ja jaja jazeker oké goed prima precies klopt duidelijk natuurlijk snap begrijp ik het mooi fijn dus en nou"
+_PORTUGUESE = "sim claro certo tá está bem bom entendi entendo perfeito exato isso pois é né e então"
+LISTENERS_WORDS = {
+    "en": frozenset(_ENGLISH.split()),
+    "de": frozenset(_GERMAN.split()),
+    "es": frozenset(_SPANISH.split()),
+    "fr": frozenset(_FRENCH.split()),
+    "it": frozenset(_ITALIAN.split()),
+    "nl": frozenset(_DUTCH.split()),
+    "pt": frozenset(_PORTUGUESE.split()),
+}
+"""Words by which listeners say that they listen, by language; those of others only hum, laugh and say "okay", as all do."""
+_SOUND = re.compile(_SOUNDS)
 _WORD = re.compile(r"[\w']+")
+_ASIDE = re.compile(r"\[[^\]]*(?:\]|$)|\([^)]*(?:\)|$)|\*[^*]*(?:\*|$)")
+"""What a transcriber notes that is no word: "(coughs)"; the last may still be open."""
 _GOOD = r"(?:nice|good|great|lovely|wonderful)"
 _DAY = r"(?:day|morning|afternoon|evening|night|weekend|week|one|time|rest of (?:your|the) (?:day|evening|week))"
 _GOODBYES = {
@@ -67,7 +86,7 @@ _GOODBYES = {
 """What callers say over the agent's goodbye, besides a listener's words, by language."""
 _PARTING = {
     # Atomic: what is said again and again is not taken apart in every other way before it is known to be more than that.
-    language: re.compile(rf"(?>(?:{goodbyes}|{'|'.join(sorted(LISTENERS_WORDS[language]))}) )+")
+    language: re.compile(rf"(?>(?:{goodbyes}|{_SOUNDS}|{'|'.join(sorted(LISTENERS_WORDS[language]))}) )+")
     for language, goodbyes in _GOODBYES.items()
 }
 
@@ -80,16 +99,26 @@ class Verdict(enum.Enum):
     LISTENER = "a listener's word"
 
 
+def _words(text: str) -> list[str]:
+    said = without_asides(text).lower().replace("m-h", "mh")
+    return _WORD.findall(said.replace("-", " ").replace("’", "'"))
+
+
+def without_asides(text: str) -> str:
+    """`text` without what the transcriber notes besides the words."""
+    return _ASIDE.sub(" ", text)
+
+
 def only_listens(text: str, language: str) -> bool:
     """Whether nothing is said in `text` but that somebody listens; also of a text without words."""
-    words = LISTENERS_WORDS.get(language, SOUNDS)
-    return all(word in words for word in _WORD.findall(text.lower().replace("-", " ")))
+    words = LISTENERS_WORDS.get(primary(language), frozenset[str]())
+    return all(word in words or _SOUND.fullmatch(word) for word in _words(text))
 
 
 def only_parts(text: str, language: str) -> bool:
     """Whether nothing is said in `text` but goodbye, and thanks; never in a language that is not known here."""
-    words = " ".join(_WORD.findall(text.lower().replace("-", " ").replace("’", "'")))
-    return language in _PARTING and bool(_PARTING[language].fullmatch(f"{words} "))
+    words, goodbyes = " ".join(_words(text)), _PARTING.get(primary(language))
+    return goodbyes is not None and bool(goodbyes.fullmatch(f"{words} "))
 
 
 def echoes(text: str, said: str) -> bool:
@@ -144,7 +173,7 @@ class Suspicion:
         parts = self._may_part and only_parts(said, self.language)
         if said.strip() and not self.echoed and not (parts or only_listens(said, self.language)):
             return Verdict.TAKEN
-        if self.final and self.words.strip():
+        if self.final and said.strip():
             answers = self._may_be_answer and only_listens(said, self.language)
             return Verdict.TAKEN if answers else Verdict.LISTENER
         if self.final and not self.voice_goes_on:  # there were no words in it
@@ -175,8 +204,8 @@ class Suspicion:
     def _known_words(self) -> str:
         """The words by which it may be judged: the last may still grow, and of a goodbye the rest must be known."""
         if self.final:
-            return self.words
-        return "" if self._may_part else self.words.rpartition(" ")[0]
+            return without_asides(self.words)
+        return "" if self._may_part else without_asides(self.words.rpartition(" ")[0])
 
     @property
     def _may_be_answer(self) -> bool:
@@ -185,7 +214,7 @@ class Suspicion:
     @property
     def _may_part(self) -> bool:
         """Whether words will come that may be a goodbye said over the agent's."""
-        return self.last_words and self.transcribed and self.model_heard and self.language in _PARTING
+        return self.last_words and self.transcribed and self.model_heard and primary(self.language) in _PARTING
 
     @property
     def _at_last(self) -> float:

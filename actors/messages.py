@@ -519,7 +519,12 @@ class FloorTaken:
 
 @attrs.frozen
 class StopTalking:
-    """The reply being generated is not wanted any more."""
+    """The reply being generated is not wanted any more.
+
+    `until_words`: the caller asked to wait, so what they are heard to do besides, a cough or music, is not answered either.
+    """
+
+    until_words: bool = False
 
 
 @attrs.frozen

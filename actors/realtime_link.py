@@ -94,6 +94,8 @@ LOSSES_WITHIN = 60.0
 """Seconds in which so many lost sessions are too many, whatever they said."""
 CROSSING = 0.5
 """Seconds that an item may be on its way to the model."""
+WORDS_WITHIN = 1.5
+"""Seconds after the turn of a caller who asked to wait in which it is written down, or that nothing was said in it."""
 PAUSE_MARGIN = 0.3
 """Seconds past the model's own limit of a turn after which the caller's words count as over."""
 
@@ -167,6 +169,10 @@ class RealtimeLink:
         """What the lost session was saying."""
         self._answer_due = False
         """Whether the caller's turn is over, and no reply was asked for or has begun since."""
+        self._until_words = False
+        """Whether the caller asked to wait, and has said nothing since."""
+        self._unwritten, self._words_due = "", math.inf
+        """The turn that is answered only if there are words in it, and when it is without them."""
         self._go_on_at = math.inf
         """When the model is to go on with what it owes, if it hears no turn in what the session before left unheard."""
         self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
@@ -471,6 +477,7 @@ class RealtimeLink:
             return self._truncations(message)
         if isinstance(message, StopTalking):
             self._no_retry()
+            self._until_words, self._words_due = message.until_words, math.inf
             return [CancelReply(reply) for reply in self._desk.hush()]
         if isinstance(message, AnswerTools):
             self._wait.tools_answered(trio.current_time())
@@ -731,12 +738,22 @@ class RealtimeLink:
         self._changed.set()
         if by_us or not self._config.turn_detection.create_response:
             self._answer_due = True
-            self.inbox.post(AnswerTurn())
+            if self._until_words and not by_us:
+                self._unwritten, self._words_due = item, trio.current_time() + WORDS_WITHIN
+            else:
+                self.inbox.post(AnswerTurn())
 
     def _turn_written(self, event: CallerWords) -> None:
         """The words of a turn are known."""
-        if not event.text.strip():
+        said = bool(event.text.strip())
+        if event.item == self._unwritten:
+            self._words_due = math.inf
+            self._answer_due = self._answer_due and said
+        if not said:
             return
+        if self._until_words:
+            self._until_words = False
+            self.inbox.post(AnswerTurn())
         self._flow.post(CallerSaid(event.item, event.text, event.confidence))
         self._words_unanswered = True
         self._ear.confirmed()
@@ -868,6 +885,9 @@ class RealtimeLink:
                 for told in self._owed():
                     self.inbox.post(told)
                 self.inbox.post(AskReply())
+            elif now >= self._words_due:
+                self._words_due = math.inf
+                self.inbox.post(AnswerTurn())
             elif now >= self._lines.prepare_due():
                 self._lines.prepare()
             elif now >= self._lines.switch_due(self._quiet_from):
@@ -878,7 +898,7 @@ class RealtimeLink:
 
     def _due(self) -> float:
         others = self._lines.prepare_due(), self._lines.switch_due(self._quiet_from)
-        return min(self._wait.next()[0], self._go_on_due(), *others)
+        return min(self._wait.next()[0], self._go_on_due(), self._words_due, *others)
 
     @property
     def _quiet_from(self) -> float:

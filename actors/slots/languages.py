@@ -8,7 +8,11 @@ _LANGUAGES: dict[str, Language] = {"en": ENGLISH}
 
 def language_of(code: str) -> Language:
     """The tables for a BCP 47 code; its region is ignored. Raises ValueError for an unknown language."""
-    primary = code.replace("_", "-").partition("-")[0].lower()
-    if primary not in _LANGUAGES:
+    if primary(code) not in _LANGUAGES:
         raise ValueError(f"unknown language {code!r}; known are {', '.join(_LANGUAGES)}")
-    return _LANGUAGES[primary]
+    return _LANGUAGES[primary(code)]
+
+
+def primary(code: str) -> str:
+    """The language of a BCP 47 code, without its region."""
+    return code.replace("_", "-").partition("-")[0].lower()

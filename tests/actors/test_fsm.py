@@ -232,6 +232,18 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
         {"digits": "", "reply_owed": True, "dialogue": ONE_TURN},
         (StopTimer("digits"), TellKeys("42"), ReportQuiet()),
     ),
+    "who was speaking when they began to type is answered when they are done": (
+        attrs.evolve(TALKING, digits="4"),
+        CallerDone("u1"),
+        {"items": ("u1",)},
+        (Listen(Floor.KEY),),
+    ),
+    "a wish of ours waits for the end of a number": (
+        attrs.evolve(TALKING, digits="4", reply_owed=True),
+        AgentQuiet(),
+        {"reply_owed": False},
+        (),
+    ),
     "a number has an end": (attrs.evolve(TALKING, digits="1" * 64), KeyPressed("1"), {}, ()),
     "keys are answered when the agent is quiet": (
         attrs.evolve(TALKING, reply_owed=True),

@@ -73,5 +73,9 @@ def test_whoever_says_anything_else_wants_an_answer(text: str) -> None:
     assert not asks_to_wait(text, "en")
 
 
+def test_a_region_makes_no_other_language() -> None:
+    assert asks_to_wait("One moment please.", "en-GB")
+
+
 def test_in_a_language_that_is_not_known_nobody_asks_to_wait() -> None:
     assert not asks_to_wait("One moment please.", "de")

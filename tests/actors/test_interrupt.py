@@ -263,7 +263,9 @@ async def test_a_model_that_interrupts_by_itself_has_judged(autojump_clock: Mock
     assert stage.link.take_all() == [Judged(taken=True, cancels=False)]
 
 
-@pytest.mark.parametrize("words", ["Uh-huh.", "Okay", "right, right", "Mhm"])
+@pytest.mark.parametrize(
+    "words", ["Uh-huh.", "Okay", "right, right", "Mhm", "Mmhm.", "M-hm", "Ha ha ha!", "(laughs) Yeah."]
+)
 async def test_after_a_listeners_word_the_agent_goes_on(
     words: str, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -278,6 +280,23 @@ async def test_after_a_listeners_word_the_agent_goes_on(
     assert stage.speaker.doings == ["holds", "goes on"]
     assert stage.judged == [False]
     assert stage.speaker.did[-1][0] - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"), [("(coughs)", False), ("[cough] [noise", False), ("(coughs) Sorry.", True)]
+)
+async def test_what_the_transcriber_notes_besides_the_words_is_no_answer_to_a_question(
+    words: str, taken: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.speaker.words = "Is Tuesday right for you?"
+    await stage.hears(SHORT_WORD)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.5)
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", words, final=True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [taken]
 
 
 @pytest.mark.parametrize("turn_ends", [0.5, 0.9, 1.2])
@@ -306,6 +325,14 @@ async def test_where_callers_are_given_time_a_short_word_is_judged_by_what_it_sa
         ("de", "Mhm.", True),
         ("fr", "Ah, okay.", True),
         ("de", "Okay, halt.", False),
+        ("en-GB", "Right.", True),
+        ("de", "Ja, genau.", True),
+        ("es-MX", "Sí, claro.", True),
+        ("fr", "D’accord.", True),
+        ("de", "Nein.", False),
+        ("sv", "Hmmm, haha.", True),
+        ("en", "Hi.", False),
+        ("en", "M.", False),
     ],
 )
 def test_the_sounds_of_listeners_are_the_same_in_all_languages(language: str, text: str, listens: bool) -> None:

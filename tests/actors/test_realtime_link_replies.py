@@ -46,7 +46,7 @@ from actors.messages import (
     ToolsCalled,
     Truncate,
 )
-from actors.realtime_link import BUSY_SECONDS, RETRY_SECONDS
+from actors.realtime_link import BUSY_SECONDS, RETRY_SECONDS, WORDS_WITHIN
 from tests.kit.calls import LIMITS, MANUAL, REPLACING, SESSION, LinkDesk, a_tool_call, ms
 from tests.kit.model import FakeSession, Place, agreed_to
 
@@ -182,6 +182,27 @@ async def test_tool_calls_of_a_sentence_that_was_broken_off_are_answered_and_not
     assert [result.call_id for result in session.said(ToolResult)] == ["c1"]
     assert session.said(AskReply) == []
     assert not any(isinstance(event, ToolsCalled) for event in desk.flow.take_all())
+
+
+@pytest.mark.parametrize(("words", "answered"), [("", None), ("I am back.", 0.4), (None, WORDS_WITHIN)])
+async def test_a_caller_who_asked_to_wait_is_answered_when_they_say_something_and_not_when_they_cough(
+    words: str | None, answered: float | None, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    desk.link.inbox.post(StopTalking(until_words=True))
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    await wait_all_tasks_blocked()
+    over = trio.current_time()
+    await trio.sleep(0.4)
+    if words is not None:
+        session.push(CallerWords("u1", words, final=True))
+    await trio.sleep(3)
+    assert [at - over for at in session.times(AskReply)] == pytest.approx([answered] if answered else [])
+    asked = len(session.said(AskReply))
+    session.push(SpeechStarted("u2"), SpeechStopped("u2"), CallerWords("u2", "Hello?", final=True))
+    await wait_all_tasks_blocked()
+    assert bool(asked) or len(session.said(AskReply)) == 1
 
 
 # ---------------------------------------------------------------- what is asked again

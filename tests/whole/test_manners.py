@@ -71,6 +71,22 @@ def test_a_caller_who_asks_to_wait_is_left_in_peace_and_answered_when_they_are_b
     assert len(sent(session, "response.create")) == 2
 
 
+def test_a_caller_who_asked_to_wait_and_coughs_is_left_in_peace(tmp_path):
+    call = Scenario(written(tmp_path, PLAIN.replace("12", "60")))
+    call.caller_says("Hold on, let me find my glasses.")
+    call.model_says("Sure.")
+    call.caller_is_silent(3)
+    call.caller_says("")
+    call.caller_is_silent(6)
+    call.caller_says("It is John Smyth.")
+    call.model_says("Thank you, John.")
+    call.expect_heard("Thank you, John.")
+    call.caller_hangs_up()
+    outcome = call.run()
+    (session,) = outcome.world.models[0].sessions
+    assert len(sent(session, "response.create")) == 2, outcome.timeline
+
+
 def test_a_caller_who_asked_to_wait_and_says_nothing_more_is_asked_twice_and_let_go(tmp_path):
     call = Scenario(written(tmp_path, PLAIN))
     call.caller_interrupts("One moment please.", after=1.0)
