@@ -87,6 +87,22 @@ def test_two_turns_of_which_none_is_written_down_are_both_kept() -> None:
     assert heard(handover)[0] == pytest.approx(first - ONSET, abs=0.03)
 
 
+@pytest.mark.parametrize("written", ["u1", "u2"])
+def test_of_two_turns_of_which_one_is_written_down_the_other_is_kept(written: str) -> None:
+    handover = Handover(FRAMES)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    handover.turn_over(speaking(handover, 1.0, 2.0))
+    handover.turn_began("u2", speaking(handover, 3.0, 3.0))
+    handover.turn_over(speaking(handover, 1.0, 6.0))
+    speaking(handover, 2.0, 7.0)
+    handover.turn_written(written)
+    first, second = [at for at in heard(handover) if at < 3.0], [at for at in heard(handover) if at > 5.1]
+    assert (len(first) == 100) == (written == "u2")
+    assert (len([at for at in second if at < 7]) > 90) == (written == "u1")
+    handover.turn_written({"u1": "u2", "u2": "u1"}[written])
+    assert heard(handover) == []
+
+
 def test_what_the_model_took_no_notice_of_is_kept_until_it_shows_that_it_lives() -> None:
     handover = Handover(FRAMES)
     now = speaking(handover, 3.0, 0.0)

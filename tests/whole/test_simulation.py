@@ -115,6 +115,18 @@ ONCE_WRONG = {
         (Act("say", "J dot Smyth at gmail dot com.", 0.8), Act("say", "Hello? Are you there?", 0.3)),
         (Fault("model_no_replies", 26.53, 3.22), Fault("model_deaf", 2.91, 6.37)),
     ),
+    "words without a transcript were lost with a session that answered nobody, when the next ones were written": Plan(
+        400113,
+        "after_hours",
+        (
+            Act("press", "1"),
+            Act("say", "Can I speak to a person?", 0.3, voiced=True),
+            Act("interrupt", "Four one five, double five five, two six seven one.", 0.3, voiced=True),
+            Act("interrupt", "Thank you.", 0.3, voiced=True),
+        ),
+        (Fault("model_close", 21.73, 6.5), Fault("model_no_replies", 6.61, 4.33)),
+        transcripts=(Transcript("empty", 700), Transcript("written", 100)),
+    ),
 }
 
 
