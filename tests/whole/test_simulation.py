@@ -127,6 +127,13 @@ ONCE_WRONG = {
         (Fault("model_close", 21.73, 6.5), Fault("model_no_replies", 6.61, 4.33)),
         transcripts=(Transcript("empty", 700), Transcript("written", 100)),
     ),
+    "words without a transcript were forgotten over the fillers of a model that lived and never answered": Plan(
+        410030,
+        "appointment",
+        (Act("say", "J dot Smyth at gmail dot com.", 0.3, voiced=True), Act("wait", seconds=20.0)),
+        (Fault("model_no_replies", 11.94, 4.5),),
+        transcripts=(Transcript("torn", 100),),
+    ),
 }
 
 
