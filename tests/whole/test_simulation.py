@@ -134,6 +134,13 @@ ONCE_WRONG = {
         (Fault("model_no_replies", 11.94, 4.5),),
         transcripts=(Transcript("torn", 100),),
     ),
+    "a model that was too busy and heard nobody seemed to have noticed who spoke when it was asked again": Plan(
+        410140,
+        "appointment",
+        (Act("say", "No, B as in boy.", voiced=True), Act("say", "Tuesday at three.", voiced=True)),
+        (Fault("model_deaf", 16.37, 11.09), Fault("model_busy", 28.47, 3.87)),
+        setting=Setting(max_silence=6.0, append_ms=40),
+    ),
 }
 
 
