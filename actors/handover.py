@@ -4,6 +4,7 @@ Pure, told the time. A session knows the conversation by what went over its own 
 still have the caller's last words as sound, and the agent's half sentence.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -29,12 +30,22 @@ SOFT = 0.2
 """Seconds in which a word that begins softly becomes loud."""
 ITEMS_KEPT = 8
 """Items of speech of which at most some may not have been heard."""
+TURNS_KEPT = 8
+"""Turns that are not written down and are told apart."""
 TOLD_KEPT = 16
 """Texts without an answer that are kept; the newest count."""
 
 
 Sent = tuple[float, CallerAudio | CallerSilence]
 """Audio of the caller's, and when it went to the model. Fifty a second: no class of its own."""
+
+
+@attrs.define
+class _Turn:
+    """A turn of the caller's that is not written down yet: since when its audio was sent, and, when it is over, that audio."""
+
+    began: float
+    audio: list[Sent] = attrs.field(factory=list[Sent])
 
 
 @attrs.define
@@ -57,11 +68,15 @@ class Handover:
 
     frames: int
     _sent: deque[Sent] = attrs.field(init=False)
-    _turn: str = ""
-    """The caller's turn that is not written down yet."""
-    _turn_from: float = float("inf")
+    """The newest, as far as it belongs to no turn that is over, or may not."""
+    _turns: dict[str, _Turn] = attrs.field(factory=dict[str, _Turn])
+    """The caller's turns that are not written down yet, and were not answered, in order."""
+    _unnoticed: float = math.inf
+    """From when on there is something of which the model has taken no notice yet."""
+    _kept_from: float = math.inf
+    """From when on there is that, or a turn that is not over: it is asked with each frame."""
     _turn_open: bool = False
-    """Whether the model still hears it."""
+    """Whether the model hears the caller speak."""
     _may_answer: set[str] = attrs.field(factory=set[str])
     """Replies that began since it was over, and are still being made."""
     _alive_at: float = float("-inf")
@@ -88,40 +103,60 @@ class Handover:
             if isinstance(event, CallerAudio):
                 event.shrink()
             sent.append((now, event))
-        oldest = min(self._turn_from, now - KEPT)
+        oldest = min(self._kept_from, now - KEPT)
         while sent and sent[0][0] < oldest:
             sent.popleft()
 
     def turn_began(self, item: str, now: float) -> None:
         """The model heard the caller begin to speak."""
-        self._turn_from = min(self._turn_from, now - ONSET)  # if the turn before was never written down, both are kept
-        self._turn, self._turn_open = item, True
+        began = min(self._unnoticed, now - ONSET)
+        if self._turn_open and self._turns:  # it is the same one
+            began = min(began, self._turns.popitem()[1].began)
+        self._turns[item], self._turn_open, self._unnoticed = _Turn(began), True, math.inf
+        self._kept_from = began
         self._may_answer.clear()
+        if len(self._turns) > TURNS_KEPT:
+            del self._turns[next(iter(self._turns))]
 
     def unnoticed_since(self, began: float) -> None:
         """The caller has been speaking since then, and the model has taken no notice yet."""
-        self._turn_from = min(self._turn_from, began - ONSET)
+        since = began - ONSET
+        if self._turn_open and self._turns:
+            turn = next(reversed(self._turns.values()))
+            turn.began = min(turn.began, since)
+        else:
+            self._unnoticed = min(self._unnoticed, since)
+        self._kept_from = min(self._kept_from, since)
 
     def alive(self, now: float) -> None:
         """The model said something: what it took no notice of was a noise to it."""
         self._alive_at = now
-        if not self._turn:
-            self._turn_from = float("inf")
+        if not self._turns:
+            self._unnoticed = self._kept_from = math.inf
 
     def turn_over(self, now: float) -> None:
         """The model heard the caller fall silent: everything before belongs to that turn."""
+        if self._turn_open and self._turns:
+            turn = next(reversed(self._turns.values()))
+            turn.audio = [one for one in self._sent if one[0] >= turn.began]
+            room = self.frames
+            for turn in reversed(self._turns.values()):  # the newest counts
+                turn.audio = turn.audio[max(0, len(turn.audio) - room) :]
+                room -= len(turn.audio)
         self._over_at, self._turn_open = now, False
+        self._unnoticed = self._kept_from = math.inf
 
     def turn_written(self, item: str) -> None:
-        """The words of the turn are known, as text."""
-        if item == self._turn:
-            self._turn, self._turn_from = "", float("inf")
+        """The words of the turn are known, as text; those of others may not be."""
+        turn = self._turns.pop(item, None)
+        if turn is not None and not turn.audio:
+            self._kept_from = self._unnoticed
 
     def _answered(self, reply: str, least: int) -> None:
         """So much was said by voice: the model had heard the turn, and who goes on with that need not hear it again. A reply that
         began before the turn was over is what the caller speaks over, and no answer to that."""
         if reply in self._may_answer and sum(speech.audio for speech in self._items_of(reply).values()) >= least:
-            self._turn, self._turn_from = "", float("inf")
+            self._turns, self._unnoticed, self._kept_from = {}, math.inf, math.inf
 
     def _items_of(self, reply: str) -> dict[str, _Speech]:
         return {item: speech for item, speech in self._items.items() if speech.reply == reply}
@@ -178,7 +213,15 @@ class Handover:
 
     def unheard(self) -> list[CallerAudio | CallerSilence]:
         """What the caller said that nobody has answered or written down, as it was sent."""
-        return [event for at, event in self._sent if at >= self._turn_from]
+        kept: list[Sent] = []
+        newest = [one for one in self._sent if one[0] >= self._kept_from]
+        for audio in (*(turn.audio for turn in self._turns.values()), newest):
+            since = (
+                kept[-1][0] if kept else -math.inf
+            )  # who begins again soon does so before the turn before is known to be over
+            kept += [one for one in audio if one[0] > since]
+        more = self.onset() if kept and not newest else []
+        return [*(event for _, event in kept), *more]
 
     def unanswered(self) -> list[Tell]:
         """What was told that no voice has answered, or one that broke off with the loss: who is to go on must know it too."""
@@ -198,7 +241,7 @@ class Handover:
     def unfinished(self) -> dict[str, str]:
         """The items of a reply that was broken off by the loss, and the words of each that are heard at most. An answer that had
         hardly begun, to what is not written down, is given anew."""
-        if self._turn and not self._turn_open and self._reply in self._may_answer:
+        if self._turns and not self._turn_open and self._reply in self._may_answer:
             return {}
         made = self._items_of(self._reply).items()
         return {item: speech.audible() for item, speech in made if speech.audio >= BYTES_PER_MS}

@@ -600,7 +600,7 @@ class RealtimeLink:
         if isinstance(event, FramerInput) and not self._desk.wanted(event.reply):
             self._wait.life = now  # what was broken off already takes no notice of anybody
             return
-        if self._wait.sign_of_life(now, notices=not isinstance(event, LIFE_ONLY)):
+        if self._wait.sign_of_life(now, notices=not (isinstance(event, LIFE_ONLY) or self._obeys(event))):
             self._notebook.trouble("model", "it took no notice of what the caller said, and is told of it")
             if not self._desk.caller_speaks:
                 self._handover.turn_began(UNNOTICED, now)
@@ -609,6 +609,12 @@ class RealtimeLink:
             self._changed.set()
         elif self._ear.unanswered_since is None:
             self._handover.alive(now)
+
+    def _obeys(self, event: ModelEvent) -> bool:
+        """Whether it only does what it was asked for, or could not: that it would also if it heard nobody."""
+        if isinstance(event, ReplyEnded):
+            return event.status is ReplyStatus.FAILED
+        return isinstance(event, ReplyBegan) and self._desk.asked
 
     def _on_audio(self, event: ReplyAudio) -> None:
         announced = self._desk.knows(event.reply)

@@ -55,6 +55,11 @@ class ReplyDesk:
         return self._wished and self._caller_speaks and not self._asked and not self._active
 
     @property
+    def asked(self) -> bool:
+        """Whether a reply was asked for that has not begun yet."""
+        return self._asked
+
+    @property
     def caller_speaks(self) -> bool:
         """Whether the model hears the caller speak."""
         return self._caller_speaks

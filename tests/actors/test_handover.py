@@ -19,6 +19,12 @@ def speaking(handover: Handover, seconds: float, start: float) -> float:
     return start + seconds
 
 
+def silent(handover: Handover, seconds: float, start: float) -> None:
+    """The caller says nothing for so long."""
+    for number in range(round(seconds * 50)):
+        handover.sent([CallerAudio(to_base64(ms(20, QUIET)), 0)], start + number * 0.02)
+
+
 def heard(handover: Handover) -> list[float]:
     return [float(event.payload) for event in handover.unheard() if isinstance(event, CallerAudio)]
 
@@ -85,6 +91,38 @@ def test_two_turns_of_which_none_is_written_down_are_both_kept() -> None:
     handover.turn_began("u1", first)
     handover.turn_began("u2", speaking(handover, 4.0, first))
     assert heard(handover)[0] == pytest.approx(first - ONSET, abs=0.03)
+
+
+@pytest.mark.parametrize("written", ["u1", "u2"])
+def test_of_two_turns_of_which_one_is_written_down_the_other_is_kept(written: str) -> None:
+    handover = Handover(FRAMES)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    handover.turn_over(speaking(handover, 1.0, 2.0))
+    handover.turn_began("u2", speaking(handover, 3.0, 3.0))
+    handover.turn_over(speaking(handover, 1.0, 6.0))
+    silent(handover, 2.0, 7.0)
+    handover.turn_written(written)
+    began = 5.0 if written == "u1" else 1.0
+    assert heard(handover) == pytest.approx([began + number * 0.02 for number in range(100)])
+    handover.turn_written({"u1": "u2", "u2": "u1"}[written])
+    assert heard(handover) == []
+
+
+def test_a_turn_that_nobody_answers_is_kept_however_long_the_caller_waits() -> None:
+    handover = Handover(FRAMES)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    handover.turn_over(speaking(handover, 1.0, 2.0))
+    silent(handover, 2 * FRAMES / 50, 3.0)
+    assert heard(handover) == pytest.approx([1.0 + number * 0.02 for number in range(100)])
+
+
+def test_who_begins_again_before_the_turn_before_is_known_to_be_over_is_heard_once() -> None:
+    handover = Handover(FRAMES)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    handover.turn_over(speaking(handover, 1.0, 2.0))
+    handover.turn_began("u2", speaking(handover, 0.2, 3.0))
+    speaking(handover, 0.8, 3.2)
+    assert heard(handover) == pytest.approx([1.0 + number * 0.02 for number in range(150)])
 
 
 def test_what_the_model_took_no_notice_of_is_kept_until_it_shows_that_it_lives() -> None:

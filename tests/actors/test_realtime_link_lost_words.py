@@ -12,9 +12,11 @@ from actors.messages import (
     CallerWaits,
     CallerWords,
     DropItem,
+    Gravity,
     Judged,
     LinkLost,
     ReplyAudio,
+    ReplyBegan,
     ReplyEnded,
     ReplyStatus,
     ReplyWords,
@@ -299,3 +301,20 @@ async def test_what_is_said_while_a_model_that_lives_is_waited_for_is_heard_by_t
     await desk.caller(800)  # "Hello? Are you there?"
     second = await desk.next()
     assert second.heard.count(LOUD) == 40
+
+
+async def test_what_is_said_to_a_model_that_is_too_busy_and_hears_nothing_is_heard_by_the_next_session(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    first = await desk.up()
+    desk.link.inbox.post(AskReply())
+    await desk.caller(1000)
+    await desk.caller(200, QUIET)
+    first.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.FAILED, gravity=Gravity.BUSY))
+    await trio.sleep(1)
+    first.push(ReplyBegan("r2"), ReplyEnded("r2", ReplyStatus.FAILED, gravity=Gravity.BUSY))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    assert second.heard.count(LOUD) == 50

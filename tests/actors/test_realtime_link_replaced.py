@@ -196,6 +196,7 @@ async def test_what_the_caller_was_saying_is_said_to_the_next_session(
         first.push(SpeechStopped("u1"), ReplyBegan("r1"))
     await wait_all_tasks_blocked()
     first.lose()
+    await wait_all_tasks_blocked()
     desk.link.audio.post(CallerAudio("late", 0))
     second = await desk.next()
     heard = second.heard

@@ -21,7 +21,9 @@ from actors.waiting import CallerWait, Rung
 from transport import cli
 from transport.errand_desk import ErrandDesk
 from transport.loopback import sim_judge, sim_report, simulation
+from transport.loopback.script import Transcript
 from transport.loopback.sim_plan import FIRST_KINDS, KINDS, Act, Fault, Plan, plan_of
+from transport.loopback.sim_setting import SHIPPED, Setting
 from transport.loopback.simulation import Verdict, shrunk, simulate
 from transport.media_socket import MediaSocket
 from transport.records import Records
@@ -33,10 +35,9 @@ LONG_SEEDS = range(8000, 8006)
 
 
 def a_plan(seed: int, *faults: Fault, flow: str = "appointment", bystanders: int = 0) -> Plan:
-    """The caller of `seed`, who hisses, and its model, with these faults."""
-    plan = plan_of(seed)
-    acts = tuple(attrs.evolve(act, voiced=False) for act in plan.acts)
-    return attrs.evolve(plan, flow=flow, acts=acts, faults=faults, bystanders=bystanders, delta_ms=200)
+    """The caller of `seed`, who hisses and types when nobody speaks, and its model, with these faults."""
+    acts = tuple(attrs.evolve(act, voiced=False, keys="") for act in plan_of(seed).acts)
+    return Plan(seed, flow, acts, faults, bystanders)
 
 
 ONCE_WRONG = {
@@ -114,6 +115,32 @@ ONCE_WRONG = {
         (Act("say", "J dot Smyth at gmail dot com.", 0.8), Act("say", "Hello? Are you there?", 0.3)),
         (Fault("model_no_replies", 26.53, 3.22), Fault("model_deaf", 2.91, 6.37)),
     ),
+    "words without a transcript were lost with a session that answered nobody, when the next ones were written": Plan(
+        400113,
+        "after_hours",
+        (
+            Act("press", "1"),
+            Act("say", "Can I speak to a person?", 0.3, voiced=True),
+            Act("interrupt", "Four one five, double five five, two six seven one.", 0.3, voiced=True),
+            Act("interrupt", "Thank you.", 0.3, voiced=True),
+        ),
+        (Fault("model_close", 21.73, 6.5), Fault("model_no_replies", 6.61, 4.33)),
+        transcripts=(Transcript("empty", 700), Transcript("written", 100)),
+    ),
+    "words without a transcript were forgotten over the fillers of a model that lived and never answered": Plan(
+        410030,
+        "appointment",
+        (Act("say", "J dot Smyth at gmail dot com.", 0.3, voiced=True), Act("wait", seconds=20.0)),
+        (Fault("model_no_replies", 11.94, 4.5),),
+        transcripts=(Transcript("torn", 100),),
+    ),
+    "a model that was too busy and heard nobody seemed to have noticed who spoke when it was asked again": Plan(
+        410140,
+        "appointment",
+        (Act("say", "No, B as in boy.", voiced=True), Act("say", "Tuesday at three.", voiced=True)),
+        (Fault("model_deaf", 16.37, 11.09), Fault("model_busy", 28.47, 3.87)),
+        setting=Setting(max_silence=6.0, append_ms=40),
+    ),
 }
 
 
@@ -144,9 +171,18 @@ def test_what_the_simulator_once_found_stays_mended(what: str) -> None:
     "plan",
     [
         plan_of(41, FIRST_KINDS),
-        attrs.evolve(plan_of(3), faults=(Fault("worker_dies", 12.0), Fault("net_lossy", 1.0, 8.0)), bystanders=1),
+        attrs.evolve(a_plan(3), faults=(Fault("worker_dies", 12.0), Fault("net_lossy", 1.0, 8.0)), bystanders=1),
+        attrs.evolve(
+            a_plan(3, Fault("model_drop", 8.0), Fault("model_unread", 3.0, 4.0)),
+            setting=Setting(max_silence=2.5, barge_in="local", failover=True, turn_silence_ms=900, append_ms=100),
+            transcripts=(Transcript("failed", 2500), Transcript("torn", 100)),
+        ),
     ],
-    ids=["a model that fails", "a server that dies, on a bad network, with a bystander"],
+    ids=[
+        "a model that fails",
+        "a server that dies, on a bad network, with a bystander",
+        "another setting, and words that come late or never",
+    ],
 )
 def test_the_same_seed_gives_the_same_log_twice(plan: Plan) -> None:
     first, second = simulate(plan), simulate(plan)
@@ -184,6 +220,33 @@ def test_a_plan_is_drawn_from_its_seed_and_every_kind_of_fault_is_drawn() -> Non
     assert only == {"model_drop"}
 
 
+def test_every_setting_and_all_that_can_become_of_a_transcript_is_drawn() -> None:
+    drawn = [plan_of(seed) for seed in range(400)]
+    for name, usual in attrs.asdict(SHIPPED).items():
+        values = [getattr(plan.setting, name) for plan in drawn]
+        assert len(set(values)) == (2 if isinstance(usual, bool) else 3), name
+        assert max(values, key=values.count) == usual
+    written = {each.how for plan in drawn for each in plan.transcripts}
+    assert written == {"written", "empty", "failed", "torn", "missing"}
+    assert any(act.keys for plan in drawn for act in plan.acts)
+
+
+def test_what_is_drawn_since_leaves_the_rest_of_a_seed_as_it_was() -> None:
+    plan = plan_of(370104)
+    said = ("interrupt John Smyth, S M Y T H.", "interrupt Thank you.", "wait 9 s")
+    assert tuple(map(str, plan.acts)) == said
+    assert plan.faults == (Fault("model_deaf", 38.46, 4.93), Fault("model_half_open", 25.99, 2.37))
+    assert (plan.flow, plan.bystanders, plan.delta_ms) == ("appointment", 1, 200)
+
+
+def test_a_plan_is_brought_down_to_the_setting_as_it_is_shipped() -> None:
+    plan = attrs.evolve(QUIET, setting=Setting(max_silence=6.0), transcripts=(Transcript("missing"),))
+    smaller = list(plan.smaller())
+    assert attrs.evolve(plan, setting=SHIPPED) in smaller
+    assert attrs.evolve(plan, transcripts=()) in smaller
+    assert "setting: max_silence 6.0\n  transcripts: missing after 400 ms" in str(plan)
+
+
 def test_seeds_with_the_first_kinds_of_faults_still_mean_what_they_meant() -> None:
     acts = (
         Act("say", "J dot Smyth at gmail dot com.", 0.3),
@@ -217,6 +280,14 @@ def noticed(plan: Plan, what: str) -> bool:
 def test_a_caller_who_is_left_in_silence_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CallerWait, "next", lambda self: (float("inf"), Rung.FILLER))
     assert noticed(a_plan(0, Fault("model_no_replies")), "silence")
+
+
+def test_the_bound_of_silence_is_that_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = attrs.evolve(a_plan(0, Fault("model_slow", 0.0, 12.0)), acts=(Act("say", "Tuesday at three."),))
+    assert simulate(slow).wrong == ()
+    monkeypatch.setattr(CallerWait, "_filler_due", lambda self: self._quiet_since + 4.5)
+    assert simulate(attrs.evolve(slow, setting=Setting(max_silence=6.0))).wrong == ()
+    assert noticed(attrs.evolve(slow, setting=Setting(max_silence=2.5)), "s of silence after the caller spoke")
 
 
 def test_who_speaks_to_a_deaf_model_is_heard_all_the_same_and_it_is_noticed_if_not(

@@ -24,7 +24,7 @@ from transport.loopback import session as sessions
 from transport.loopback.conversation import Conversation
 from transport.loopback.problems import Problem, invalid, missing, wrong_type
 from transport.loopback.replies import Replies
-from transport.loopback.script import Brain, Faults, Prompted, Script
+from transport.loopback.script import Brain, Faults, Prompted, Script, Transcript
 from transport.loopback.session_log import SessionLog
 from transport.loopback.voice_activity import Started, VoiceActivity
 
@@ -36,6 +36,12 @@ COMMIT_AT_LEAST_MS = 100
 PCM_BYTES_PER_MS = 48
 """Of 24 kHz PCM."""
 LOG_AT_MOST = 2000
+UNINTELLIGIBLE = {
+    "type": "transcription_error",
+    "code": "audio_unintelligible",
+    "message": "The audio could not be transcribed.",
+    "param": None,
+}
 SURE = 0.9
 """How sure the transcriber is of a word, unless the script says otherwise."""
 T = TypeVar("T")
@@ -102,7 +108,7 @@ class LoopbackModel:
                     await request.reject(faults.refuse_status)
                 else:
                     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in request.headers}
-                    log = SessionLog(request.path, headers)
+                    log = SessionLog(request.path, headers, trio.current_time())
                     self.sessions.append(log)
                     await self._converse(await request.accept(), stream, log, faults, script)
             except* (ConnectionClosed, OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
@@ -378,10 +384,18 @@ class _Session:
     async def _transcribe(self, item: str, turn: int, audio: bytes) -> None:
         words = self._said[turn - 1] if turn <= len(self._said) else "(speech)"
         words = self._writer(audio) if self._writer else words
+        several = self._faults.transcripts or (Transcript(delay_ms=self._faults.transcript_delay_ms),)
+        fate = several[(turn - 1) % len(several)]
         where = {"item_id": item, "content_index": 0}
-        await trio.sleep(self._faults.transcript_delay_ms / 2000)
-        self.emit("conversation.item.input_audio_transcription.delta", **where, delta=words[: len(words) // 2])
-        await trio.sleep(self._faults.transcript_delay_ms / 2000)
+        await trio.sleep(fate.delay_ms / 2000)
+        if fate.how in {"written", "torn"}:
+            self.emit("conversation.item.input_audio_transcription.delta", **where, delta=words[: len(words) // 2])
+        await trio.sleep(fate.delay_ms / 2000)
+        if fate.how == "failed":
+            self.emit("conversation.item.input_audio_transcription.failed", **where, error=UNINTELLIGIBLE)
+        if fate.how in {"failed", "torn", "missing"}:
+            return
+        words = "" if fate.how == "empty" else words
         done: dict[str, Any] = {**where, "transcript": words, "usage": {"type": "duration", "seconds": 1}}
         if "item.input_audio_transcription.logprobs" in (self._session["include"] or ()):
             sure = math.log(self._sure[turn - 1] if turn <= len(self._sure) else SURE)

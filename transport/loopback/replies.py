@@ -70,6 +70,7 @@ class Replies:
         self._faults = faults
         self._brain = brain
         self._fails = list(faults.fail_codes)
+        self._wordless = faults.wordless
         self._responses: dict[str, _Response] = {}
         self.spoke = False
         """Whether there has been assistant audio."""
@@ -119,6 +120,10 @@ class Replies:
             if code:
                 error = {"type": "server_error", "code": code, "message": f"The reply failed: {code}."}
                 self._end(response, "failed", {"type": "failed", "error": error})
+                return
+            if self._wordless and not response.apart:
+                self._wordless -= 1
+                self._end(response, "incomplete", {"type": "incomplete", "reason": "content_filter"})
                 return
             for index, item in enumerate(reply.items):
                 if isinstance(item, Speech):

@@ -63,6 +63,17 @@ Brain = Callable[[Prompted], Reply]
 
 
 @attrs.frozen
+class Transcript:
+    """What becomes of the words of a turn, and when.
+
+    `how`: "written", "empty", "failed", "torn" (they begin, and no more is heard of them) or "missing".
+    """
+
+    how: str = "written"
+    delay_ms: int = 400
+
+
+@attrs.frozen
 class Script:
     """Replies in order: to the caller's turns, after tool results, to text (keys), apart from the conversation.
 
@@ -125,12 +136,16 @@ class Faults:
     """Successive replies fail with these codes; an empty one succeeds."""
     incomplete: str = ""
     """Replies end incomplete, for this reason, after half of their audio."""
+    wordless: int = 0
+    """So many replies end incomplete before anything was said."""
     session_seconds: float = 3600.0
     stray_deltas: int = 1
     """Deltas that still come after an interruption."""
     odd_events: bool = False
     """Unknown events, unknown fields, padding, replies without usage."""
     transcript_delay_ms: int = 400
+    transcripts: tuple[Transcript, ...] = ()
+    """What becomes of the words of one turn after the other, again and again; none: they are written, after that time."""
     voice_after_ms: int = 60
     """So much voice in a row begins a turn."""
     inject: tuple[tuple[int, str | bytes], ...] = ()

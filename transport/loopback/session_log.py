@@ -11,6 +11,8 @@ class SessionLog:
 
     path: str
     headers: dict[str, str]
+    opened: float = 0.0
+    """When, on Trio's clock."""
     events: list[tuple[float, dict[str, Any]]] = attrs.field(factory=list)
     """Client events but appends, with Trio's time; the first two thousand."""
     audio: bytearray = attrs.field(factory=bytearray)

@@ -23,35 +23,46 @@ from transport.loopback.world import World
 GARBAGE = ("no JSON", "[]", '{"event": "mark"}', '{"event": "media", "media": {"payload": 7}}', '{"event": "new"}')
 DRAIN_SECONDS = 3
 """Calls may go on so long once the server drains: not long enough for any."""
+BUSY = ("rate_limit_exceeded",) * 5
+"""How the replies of a session fail: more often than is waited for."""
 UP, DOWN, MODEL_UP, MODEL_DOWN = 17_000, 4_000, 12_000, 8_000
 """Bytes a second, about, on the wires of a call: a cut after so many seconds is one at a byte."""
 
 
 def settings_of(plan: Plan) -> Settings:
-    """The settings of the server."""
+    """The settings of the server: those of the plan, and what its faults need."""
     from importlib.resources import files
 
     tools = plan.fault("tool_slow") or plan.fault("tool_fails")
     settings = default_settings(str(files("transport.loopback") / "sim_flow.py") if tools else plan.flow)
-    transfer = "warm" if plan.seed % 2 else "cold"
-    server = attrs.evolve(settings.server, drain_seconds=DRAIN_SECONDS)
+    server, setting = attrs.evolve(settings.server, drain_seconds=DRAIN_SECONDS), plan.setting
     return attrs.evolve(
         settings,
-        call=attrs.evolve(settings.call, transfer=transfer),
+        call=attrs.evolve(
+            settings.call,
+            transfer="warm" if plan.seed % 2 else "cold",
+            max_silence=setting.max_silence,
+            barge_in=setting.barge_in,
+            human_number=settings.call.human_number if setting.human else "",
+        ),
+        audio=attrs.evolve(settings.audio, lead_ms=setting.lead_ms),
         server=server if plan.fault("server_drains") else settings.server,
         model=attrs.evolve(
             settings.model,
             standby="on" if plan.fault("standby") else "off",
-            replace_seconds=30.0 if plan.fault("model_away") else settings.model.replace_seconds,
+            replace_seconds=30.0 if plan.fault("model_away") else setting.replace_seconds,
+            transcription=settings.model.transcription if setting.transcribed else "",
+            vad_silence_ms=setting.turn_silence_ms,
+            append_ms=setting.append_ms,
         ),
     )
 
 
 def model_faults(plan: Plan) -> tuple[Faults, ...]:
-    """The first session has the faults of the plan; those after it only those that last."""
-    away = 0
+    """The first session has the faults of the plan; those after it only those that last, and all those at another endpoint."""
+    away = busy = 0
     first: dict[str, Any] = {}
-    lasting: dict[str, Any] = {}
+    lasting: dict[str, Any] = {"transcripts": plan.transcripts}
     for fault in plan.faults:
         at = round(fault.at * 1000)
         match fault.kind:
@@ -77,11 +88,16 @@ def model_faults(plan: Plan) -> tuple[Faults, ...]:
                 first["session_seconds"] = 10.0 + fault.at
             case "model_odd":
                 lasting["odd_events"] = True
+            case "model_wordless":
+                first["wordless"] = 2 + at % 4
+            case "model_busy":
+                first["fail_codes"], busy = BUSY, round(fault.size / 4)
             case "model_late":
                 first["stray_deltas"] = 1 + round(fault.size)
             case _:
                 pass
-    return Faults(**first, **lasting), *[Faults(refuse_status=503)] * away, Faults(**lasting)
+    following = [Faults(refuse_status=503)] * away + [Faults(fail_codes=BUSY, **lasting)] * busy
+    return Faults(**first, **lasting), *following, Faults(**lasting)
 
 
 def stream_faults(plan: Plan) -> StreamFaults:
@@ -156,6 +172,8 @@ def wire_faults(plan: Plan, kind: str, *, first: bool) -> WireFaults:
             values["cut_down"] = round(fault.at * down)
         elif first and fault.kind == f"{kind}_half_open":
             values["dead_at"] = fault.at
+        elif first and fault.kind == f"{kind}_unread":
+            values |= {"stuck_at": fault.at, "stuck_for": fault.size}
         elif first and fault.kind == f"{kind}_slow_reader":
             values["slow"] = 8000 + fault.size * 1000
     return WireFaults(**values)

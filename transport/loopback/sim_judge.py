@@ -18,7 +18,7 @@ from actors.mulaw import BYTES_PER_MS
 from actors.realtime_link import ECHO_TAIL
 from conf.prompts import load_prompt
 from transport.loopback.carrier import CarriedCall
-from transport.loopback.model import LoopbackModel
+from transport.loopback.model import UNINTELLIGIBLE
 from transport.loopback.playback import Heard
 from transport.loopback.session_log import SessionLog
 from transport.loopback.sim_faults import model_faults, settings_of, store_slowness, wire_faults
@@ -27,8 +27,8 @@ from transport.loopback.stream import StreamLog
 from transport.loopback.wire import AGAIN
 from transport.loopback.world import World
 
-SILENCE_SLACK = 1.3
-"""Seconds on top of `max_silence`: the turn has to be over first, and the carrier plays what it has got."""
+SILENCE_SLACK = 0.8
+"""Seconds on top of `max_silence` and of the silence that ends a turn: the carrier plays what it has got."""
 FRAME = 20 * BYTES_PER_MS
 FRAMES_OFF_MS = 40
 """By so much more than its stated bound a truncation may be off: a frame that is under way, and one that is not whole."""
@@ -89,7 +89,9 @@ class Case:
     def sessions(self, party: Party) -> list[SessionLog]:
         """The sessions of a party, in their order."""
         mine = (session for model in self.world.models for session in model.sessions)
-        return [session for session in mine if session.client == party.client]
+        return sorted(
+            (session for session in mine if session.client == party.client), key=lambda session: session.opened
+        )
 
     def concerns(self, kind: str, party: Party) -> bool:
         """Whether a fault of this kind is the party's matter."""
@@ -151,10 +153,11 @@ def _left_behind(case: Case) -> Iterator[str]:
         yield "a conference is still open"
     if world.rest.problems:
         yield f"the API complains: {world.rest.problems}"
-    for model, session in [(each, session) for each in world.models for session in each.sessions]:
-        # A model that has stalled ends its replies all the same, and nobody hears of it.
-        crossed = CROSSED if case.lag or case.plan.fault("model_stall") else set[str]()
-        if _had_no_successor(case, model, session) or case.plan.fault("model_half_open"):  # nobody hears of that
+    for session in [session for model in world.models for session in model.sessions]:
+        # A model that has stalled ends its replies all the same, and nobody hears of it; one that does not read hears late.
+        apart = case.lag or case.plan.fault("model_stall") or case.plan.fault("model_unread")
+        crossed = CROSSED if apart else set[str]()
+        if _had_no_successor(case, session) or case.plan.fault("model_half_open"):  # nobody hears of that
             crossed = crossed | {"session_expired"}
         if any(event["type"] == "response.cancel" and at in session.replies_ended for at, event in session.events):
             crossed = crossed | {"response_cancel_not_active"}  # both at one moment
@@ -162,7 +165,7 @@ def _left_behind(case: Case) -> Iterator[str]:
             yield f"the model complains: {errors}"
 
 
-def _had_no_successor(case: Case, model: LoopbackModel, session: SessionLog) -> bool:
+def _had_no_successor(case: Case, session: SessionLog) -> bool:
     """Whether another was tried before this session's time was over, and none could be had: then it lasts to its end.
 
     A server is told the end in whole seconds, so that it may begin a second earlier.
@@ -170,8 +173,11 @@ def _had_no_successor(case: Case, model: LoopbackModel, session: SessionLog) -> 
     lasts = model_faults(case.plan)[0].session_seconds
     began = session.events[0][0] if session.events else 0.0
     ends = began + lasts
-    others = (other.events[0][0] for other in model.sessions if other.client == session.client and other.events)
-    tried = any(ends - ROLL_OVER_EARLY * lasts - 1 <= at <= ends for at in model.refused)
+    models = case.world.models
+    every = (other for model in models for other in model.sessions)
+    others = (other.events[0][0] for other in every if other.client == session.client and other.events)
+    refused = (at for model in models for at in model.refused)
+    tried = any(ends - ROLL_OVER_EARLY * lasts - 1 <= at <= ends for at in refused)
     return tried and not any(began < at < ends - 0.1 for at in others)
 
 
@@ -247,7 +253,8 @@ def _silences(case: Case, party: Party) -> Iterator[str]:
     if case.concerns("stream_gap", party):  # what the model never heard it cannot answer
         return
     call = party.call
-    limit = settings_of(case.plan).call.max_silence + SILENCE_SLACK + 2 * case.lag
+    settings = settings_of(case.plan)
+    limit = settings.call.max_silence + settings.model.vad_silence_ms / 1000 + SILENCE_SLACK + 2 * case.lag
     for number, stream in enumerate(call.streams):
         ended = min(stream.opened + stream.frames_sent * 0.02, stream.closed)
         if number == 0 and case.concerns("stream_slow_reader", party):
@@ -281,7 +288,7 @@ def _undisturbed(case: Case, party: Party) -> Iterator[str]:
     if len(party.call.streams) != 1 or party.call.end != "caller":
         yield f"{len(party.call.streams)} streams, and the end: {party.call.end}"
     errors = [error.text for record in case.world.store.of(party.call.call_sid) for error in record.errors]
-    if errors:
+    if errors := [error for error in errors if not error.startswith(UNINTELLIGIBLE["code"])]:
         yield f"troubled: {errors}"
 
 
@@ -306,7 +313,8 @@ def _cuts(case: Case, party: Party) -> Iterator[str]:
     """What the model was told of what was heard is what was played; and of what was cut nothing is played any more."""
     records = case.world.store.of(party.call.call_sid)
     bounds = {note.item: note.bound_ms for record in records for note in record.interruptions}
-    within = CROSSING + JUDGED_WITHIN + case.lag
+    unread = case.plan.fault("model_unread") if party.first else None
+    within = CROSSING + JUDGED_WITHIN + case.lag + (unread.size if unread else 0.0)
     for session in case.sessions(party):
         for at, event in session.events:
             if event["type"] not in {"conversation.item.truncate", "conversation.item.delete"}:

@@ -1,15 +1,15 @@
-"""What happens in a simulated call, drawn from a seed: what the caller does, what the model answers, and what goes wrong. Pure.
+"""What happens in a simulated call, drawn from a seed: what the caller does, how the server is set, what goes wrong. Pure.
 
 A plan can be made smaller (fewer faults, fewer steps), which is how a failing one is brought down to what matters.
 """
 
-import json
 import random
 from collections.abc import Iterator
 
 import attrs
 
-from transport.loopback.script import Call, Reply, Speech, Text
+from transport.loopback.script import Transcript
+from transport.loopback.sim_setting import SHIPPED, Setting, setting_of, transcripts_of
 from transport.loopback.speech import murmur, voiced
 
 FLOWS = ("appointment", "after_hours")
@@ -18,15 +18,6 @@ PHRASES = (
     "J dot Smyth at gmail dot com.", "Four one five, double five five, two six seven one.", "Tuesday at three.",
     "What are your opening hours?", "Can I speak to a person?", "I am not sure.", "Hello? Are you there?", "Thank you.",
 )  # fmt: skip
-AGENT = (
-    "What is your full name?", "And your e-mail address?", "Is that right?", "We are open from nine until five.",
-    "Let me see what I can do for you. There is a free place on Tuesday at three in the afternoon. Shall I take it?", "Gladly.",
-)  # fmt: skip
-VALUES: dict[str, object] = {
-    "intent": "book", "name": "john smyth", "email": "j dot smyth at gmail dot com", "phone": "four one five five five five "
-    "two six seven one", "day": "tuesday at three", "colour": "red", "confidence": 0.8,
-}  # fmt: skip
-TOOLS = ("save_details", "confirm_details", "look_up", "send_sms", "start_over", "no_such_tool")
 
 
 @attrs.frozen
@@ -78,13 +69,21 @@ KINDS = {
     "marks_swapped": "marks come back in the wrong order",
     "model_away": "the model's connection is cut, and for a while there is no other",
     "model_deaf": "the model lives, and does not hear that the caller speaks",
+    "model_wordless": "several replies end before a word was said",
+    "model_busy": "the model is too busy, in one session after the other",
+    "model_unread": "the model reads nothing for a while",
+    "model_slow": "the model takes long for some of its replies",
 }
 FIRST_KINDS = tuple(KINDS)[: list(KINDS).index("worker_dies")]
 """Those that there were first: with them old seeds still mean what they meant."""
+LATER_KINDS = tuple(KINDS)[list(KINDS).index("model_wordless") :]
+"""Those that are drawn by themselves, for the same reason."""
 OF_ALL = frozenset(
     kind
     for kind in KINDS
-    if kind.startswith(("store_", "rest_", "backend_", "callbacks_", "worker_", "server_", "net_", "model_away"))
+    if kind.startswith(
+        ("store_", "rest_", "backend_", "callbacks_", "worker_", "server_", "net_", "model_away", "model_busy")
+    )
 )
 """Kinds that concern every call of a world; the others only the one that is there first."""
 
@@ -98,6 +97,11 @@ class Act:
     seconds: float = 0.0
     voiced: bool = False
     """Whether it sounds like speech. If not, it is a hiss to every ear but the model's."""
+    keys: str = ""
+    """What they type in the same breath."""
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.words or f'{self.seconds:g} s'}{f' and type {self.keys}' if self.keys else ''}"
 
     def sound(self, number: int) -> bytes:
         """What the caller says as act `number`; µ-law."""
@@ -116,11 +120,18 @@ class Plan:
     """Other calls in the same world, which have no faults of their own."""
     delta_ms: int = 200
     """Audio in one delta of the model's; it need not be whole frames."""
+    setting: Setting = SHIPPED
+    transcripts: tuple[Transcript, ...] = ()
+    """What becomes of the words of the turns, in every session; none: they are there soon."""
 
     def smaller(self) -> Iterator["Plan"]:
         """The same with one thing less, the largest things first."""
         if self.bystanders:
             yield attrs.evolve(self, bystanders=self.bystanders - 1)
+        if self.setting != SHIPPED:
+            yield attrs.evolve(self, setting=SHIPPED)
+        if self.transcripts:
+            yield attrs.evolve(self, transcripts=())
         for number in range(len(self.faults)):
             yield attrs.evolve(self, faults=self.faults[:number] + self.faults[number + 1 :])
         for number in reversed(range(len(self.acts))):
@@ -131,10 +142,14 @@ class Plan:
         return next((fault for fault in self.faults if fault.kind == kind), None)
 
     def __str__(self) -> str:
-        acts = "; ".join(f"{act.what} {act.words or f'{act.seconds:g} s'}" for act in self.acts)
+        acts = "; ".join(map(str, self.acts))
         faults = "; ".join(f"{fault.kind} at {fault.at:g} s ({fault.size:g})" for fault in self.faults) or "none"
         beside = f", {self.bystanders} beside it" if self.bystanders else ""
-        return f"seed {self.seed}, flow {self.flow}{beside}\n  caller: {acts}\n  faults: {faults}"
+        words = ", ".join(f"{each.how} after {each.delay_ms} ms" for each in self.transcripts)
+        lines = [f"seed {self.seed}, flow {self.flow}{beside}", f"caller: {acts}", f"faults: {faults}"]
+        lines += [f"setting: {self.setting}"] if self.setting != SHIPPED else []
+        lines += [f"transcripts: {words}"] if words else []
+        return "\n  ".join(lines)
 
 
 def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
@@ -149,72 +164,47 @@ def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
             acts.append(Act("wait", seconds=chance.choice((3.0, 9.0, 20.0))))
         else:
             acts.append(Act(what, chance.choice(PHRASES), chance.choice((0.3, 0.8, 1.6))))
-    wanted = min(len(kinds), chance.choices((0, 1, 2, 3), (1, 4, 3, 1))[0])
-    faults = [
-        Fault(kind, round(chance.uniform(0.5, 40.0), 2), round(chance.uniform(0.2, 12.0), 2))
-        for kind in chance.sample(kinds, wanted)
-    ]
+    first = [kind for kind in kinds if kind not in LATER_KINDS]
+    wanted = min(len(first), chance.choices((0, 1, 2, 3), (1, 4, 3, 1))[0])
+    faults = [_fault(kind, chance) for kind in chance.sample(first, wanted)]
     flow = chance.choice(FLOWS)
     if kinds == FIRST_KINDS:
         return Plan(seed, flow, tuple(acts), tuple(faults))
-    bystanders = random.Random(f"bystanders {seed}").choices((0, 1, 2), (5, 2, 1))[0]
     speaks = random.Random(f"voice {seed}").random() < 0.5
-    said = tuple(attrs.evolve(act, voiced=speaks) for act in acts)
-    delta_ms = random.Random(f"delta {seed}").choice((200, 200, 187, 37))
-    return Plan(seed, flow, said, tuple(faults), bystanders, delta_ms)
-
-
-def bystander_of(seed: int, number: int) -> tuple[float, tuple[Act, ...]]:
-    """Bystander `number`: how long after the first call theirs begins, and what they say."""
-    chance = random.Random(f"bystander {seed} {number}")
-    says = [Act("say", phrase) for phrase in chance.sample(PHRASES, chance.randint(1, 3))]
-    return round(chance.uniform(1.0, 15.0), 2), tuple(says)
-
-
-def plain_reply_of(seed: int, number: int) -> Reply:
-    """The model's answer `number` to a bystander: always speech, and nothing else."""
-    chance = random.Random(f"plain reply {seed} {number}")
-    words = chance.choice(AGENT)
-    return Reply(
-        (Speech(words, murmur(words, seed=number)),), chance.choice((100, 250, 600)), chance.choice((1.5, 5.0))
+    later = [kind for kind in kinds if kind in LATER_KINDS]
+    return Plan(
+        seed,
+        flow,
+        _said(seed, acts, speaks),
+        (*faults, *_later_faults(seed, later, alone=not first)),
+        random.Random(f"bystanders {seed}").choices((0, 1, 2), (5, 2, 1))[0],
+        random.Random(f"delta {seed}").choice((200, 200, 187, 37)),
+        setting_of(seed, speaks=speaks),
+        transcripts_of(seed) if speaks else (),
     )
 
 
-def reply_of(plan: Plan, number: int, *, apart: bool, after_tools: bool) -> Reply:
-    """The model's answer `number`: speech, tools, both, seldom an end; a model that behaves as models do."""
-    seed = plan.seed
-    chance = random.Random(f"reply {seed} {number}")
-    if apart:
-        return Reply((Text(json.dumps({"email": "a@example.com"} if chance.random() < 0.3 else {})),))
-    words = chance.choice(AGENT)
-    speech = Speech(words, murmur(words, seed=number))
-    size = plan.delta_ms
-    delay, speed = chance.choice((100, 250, 600, 1500)), chance.choice((1.5, 5.0, 20.0))
-    if after_tools or chance.random() < 0.55:
-        return Reply((speech,), delay, speed, size)
-    last = chance.random()
-    if last < 0.08:
-        return Reply((speech, Call("end_call", '{"reason": "done"}')), delay, speed, size)
-    if last < 0.14:
-        return Reply((speech, Call("transfer_to_human", '{"reason": "asked"}')), delay, speed, size)
-    calls = [_call(chance) for _ in range(chance.choice((1, 1, 2)))]
-    if slow := plan.fault("tool_slow"):
-        calls[0] = Call("free_times", json.dumps({"takes": slow.size}))
-    elif plan.fault("tool_fails"):
-        calls[0] = Call("free_times", '{"fails": true}')
-    return Reply((speech, *calls) if chance.random() < 0.3 else tuple(calls), delay, speed, size)
+def _fault(kind: str, chance: random.Random) -> Fault:
+    return Fault(kind, round(chance.uniform(0.5, 40.0), 2), round(chance.uniform(0.2, 12.0), 2))
 
 
-def _call(chance: random.Random) -> Call:
-    name = chance.choice(TOOLS)
-    if chance.random() < 0.1:
-        return Call(name, chance.choice(('{"torn": ', "[]", "null", '{"slots": 7}')))
-    if name == "save_details":
-        some = chance.sample(sorted(VALUES), chance.randint(1, 3))
-        return Call(name, json.dumps({key: VALUES[key] for key in some}))
-    arguments: dict[str, object] = {
-        "confirm_details": {"slots": [chance.choice(("name", "email", "phone"))], "correct": chance.random() < 0.8},
-        "look_up": {"topic": chance.choice(("hours", "address", "weather"))},
-        "send_sms": {"text": "As you asked."},
-    }.get(name, {})
-    return Call(name, json.dumps(arguments))
+def _later_faults(seed: int, kinds: list[str], *, alone: bool) -> list[Fault]:
+    chance = random.Random(f"later faults {seed}")
+    wanted = int(bool(kinds) and (chance.random() < 0.2 or alone))
+    return [_fault(kind, chance) for kind in chance.sample(kinds, wanted)]
+
+
+def _said(seed: int, acts: list[Act], speaks: bool) -> tuple[Act, ...]:
+    """What is done, with the caller's voice. Some type with their last word still in their mouth."""
+    chance = random.Random(f"keys {seed}")
+    keys = [chance.choice(("1", "42#", "415#")) if chance.random() < 0.06 else "" for _ in acts]
+    both = zip(acts, keys, strict=True)
+    return tuple(attrs.evolve(act, voiced=speaks, keys=key if act.what == "say" else "") for act, key in both)
+
+
+def bystander_of(plan: Plan, number: int) -> tuple[float, tuple[Act, ...]]:
+    """Bystander `number`: how long after the first call theirs begins, and what they say."""
+    chance = random.Random(f"bystander {plan.seed} {number}")
+    unwritten = bool(plan.transcripts) or not plan.setting.transcribed
+    says = [Act("say", phrase, voiced=unwritten) for phrase in chance.sample(PHRASES, chance.randint(1, 3))]
+    return round(chance.uniform(1.0, 15.0), 2), tuple(says)

@@ -1,9 +1,10 @@
 """The simulator: whole calls on the virtual clock, everything decided by a seed, judged by what can be seen from outside.
 
-The real server between both loopback ends (see `world.py`): one call with the faults of its plan (`sim_faults.py`), others
-beside it, and then the questions that any call must answer (`sim_judge.py`): was the caller ever left in silence, greeted
-twice, not heard, promised something that was done twice or not at all; is there one end, one record a stream, one delivery; is
-anything left. The same seed gives the same log, twice.
+The real server between both loopback ends (see `world.py`): one call with the faults of its plan (`sim_faults.py`), on a server
+that is set in one way or another (`sim_setting.py`), with a model that answers this or that (`sim_replies.py`), others beside
+it, and then the questions that any call must answer (`sim_judge.py`): was the caller ever left in silence, greeted twice, not
+heard, promised something that was done twice or not at all; is there one end, one record a stream, one delivery; is anything
+left. The same seed gives the same log, twice.
 """
 
 import collections
@@ -23,7 +24,8 @@ from transport.loopback.model import LoopbackModel
 from transport.loopback.scenario import CALLER, HUMAN
 from transport.loopback.script import Prompted, Reply, Script
 from transport.loopback.sim_judge import NO_WORDS, Case, Party, client_of, words_in
-from transport.loopback.sim_plan import Act, Plan, bystander_of, plain_reply_of, plan_of, reply_of
+from transport.loopback.sim_plan import Act, Plan, bystander_of, plan_of
+from transport.loopback.sim_replies import plain_reply_of, reply_of
 from transport.loopback.stream import StreamFaults
 from transport.loopback.timeline import Timeline
 from transport.loopback.virtual_time import run_virtually
@@ -87,14 +89,14 @@ def shrunk(plan: Plan, *, tries: int = 40) -> Verdict:
 
 async def _play(plan: Plan) -> Verdict:
     timeline, store, wires = Timeline(trio.current_time()), MemoryStore(), sim_faults.Wires(plan)
-    beside = [bystander_of(plan.seed, number) for number in range(plan.bystanders)]
+    beside = [bystander_of(plan, number) for number in range(plan.bystanders)]
     callers: list[Caller] = [(CALLER, plan.acts)]
     callers += [(f"+1415555020{number}", acts) for number, (_, acts) in enumerate(beside)]
     human = Human(("busy", "no-answer", "answers")[plan.seed % 3], rings=2.0, talks=3.0)  # type: ignore[arg-type] # one of three literals
-    model, calls = _model(plan, callers), dict[str, CarriedCall]()
+    calls = dict[str, CarriedCall]()
     async with a_world(
         sim_faults.settings_of(plan),
-        model,
+        *_models(plan, callers),
         humans={HUMAN: human},
         store=store,
         seed=plan.seed,
@@ -139,8 +141,8 @@ async def _play(plan: Plan) -> Verdict:
         return Verdict(plan, tuple(wrong), tuple(_log(case)), str(timeline), states, seconds, 0.0)
 
 
-def _model(plan: Plan, callers: list[Caller]) -> LoopbackModel:
-    """The model. It knows whom it speaks with by what its client says, and understands everything that is said."""
+def _models(plan: Plan, callers: list[Caller]) -> list[LoopbackModel]:
+    """The model, at one endpoint or two. It knows whom it speaks with by what its client says, and understands what is said."""
     answers: collections.Counter[str] = collections.Counter()
     first = client_of(callers[0][0])
 
@@ -154,8 +156,12 @@ def _model(plan: Plan, callers: list[Caller]) -> LoopbackModel:
     def writer(audio: bytes) -> str:
         return next((words for _, acts in callers if (words := words_in(audio, acts)) != NO_WORDS), NO_WORDS)
 
-    faults = sim_faults.model_faults(plan)
-    return LoopbackModel(Script(writer=writer), brain=brain, faults=faults, api_key="sk-scenario", seed=plan.seed)
+    faults, script = sim_faults.model_faults(plan), Script(writer=writer)
+    places = [faults, faults[-1:]] if plan.setting.failover else [faults]
+    return [
+        LoopbackModel(script, brain=brain, faults=those, api_key="sk-scenario", seed=plan.seed + number)
+        for number, those in enumerate(places)
+    ]
 
 
 def _steps(acts: tuple[Act, ...]) -> list[Step]:
@@ -163,6 +169,7 @@ def _steps(acts: tuple[Act, ...]) -> list[Step]:
     for number, act in enumerate(acts):
         if act.what == "say":
             steps += [AwaitQuiet(0.6, at_most=14), Speak(act.sound(number), act.words)]
+            steps += [Wait(0.3), Press(act.keys)] if act.keys else []
         elif act.what == "interrupt":
             steps += [AwaitAgent(act.seconds, at_most=14), Speak(act.sound(number), act.words)]
         elif act.what == "press":

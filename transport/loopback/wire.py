@@ -31,6 +31,9 @@ class WireFaults:
     """Bytes to the server, and from it, after which the wire is cut."""
     dead_at: float = 0.0
     """From then on nothing comes through, either way, and nobody is told for long."""
+    stuck_at: float = 0.0
+    stuck_for: float = 0.0
+    """From then on, for so long, nobody reads what goes to the server: it comes through afterwards."""
     slow: float = 0.0
     """Bytes a second that come through from the server; 0: all."""
 
@@ -74,8 +77,8 @@ class WireEnd(trio.abc.Stream):
 
 def a_wire(faults: WireFaults, chance: random.Random) -> tuple[WireEnd, WireEnd]:
     """The caller's end and the server's."""
-    up = _Way(faults, chance, faults.cut_up, 0.0)
-    down = _Way(faults, chance, faults.cut_down, faults.slow)
+    up = _Way(faults, chance, faults.cut_up, 0.0, faults.stuck_for)
+    down = _Way(faults, chance, faults.cut_down, faults.slow, 0.0)
     up.other, down.other = down, up
     return WireEnd(up, down), WireEnd(down, up)
 
@@ -85,11 +88,13 @@ class _Way:
 
     other: "_Way"
 
-    def __init__(self, faults: WireFaults, chance: random.Random, cut: int, rate: float) -> None:
+    def __init__(self, faults: WireFaults, chance: random.Random, cut: int, rate: float, stuck_for: float) -> None:
         self._faults, self._chance = faults, chance
         self._left = cut or math.inf
         self._rate = rate
         self._laid = trio.current_time()
+        self._stuck_from = self._laid + faults.stuck_at
+        self._stuck_until = self._stuck_from + stuck_for
         self._coming: deque[tuple[float, bytes]] = deque()
         self._bytes = 0
         self._last = 0.0
@@ -121,6 +126,8 @@ class _Way:
         due = now + faults.delay * (1 + self._chance.random() / 2)
         if faults.lost and self._chance.random() < faults.lost:
             due += AGAIN
+        if self._stuck_from <= now < self._stuck_until:
+            due = max(due, self._stuck_until)
         if self._rate:
             due = max(due, self._last) + len(piece) / self._rate
         self._last = max(due, self._last)  # bytes do not overtake each other

@@ -24,7 +24,7 @@ from tests.transport.loopback.model_kit import (
     session,
 )
 from transport.loopback.model import LoopbackModel
-from transport.loopback.script import Call, Faults, Prompted, Reply, Script, Speech, say
+from transport.loopback.script import Call, Faults, Prompted, Reply, Script, Speech, Transcript, say
 
 # ---------------------------------------------------------------- what is refused in a session
 
@@ -352,6 +352,15 @@ async def test_replies_fail_with_the_codes_that_were_given_in_turn(autojump_cloc
     assert (failed["output"], failed["usage"]["total_tokens"]) == ([], 0)
 
 
+async def test_replies_can_end_before_a_word_was_said_several_times(autojump_clock: MockClock) -> None:
+    async with a_talk(Script((Reply((WORDS,)),) * 3), Faults(wordless=2)) as client:
+        for _ in range(3):
+            await client.send("response.create")
+            await client.next("response.done")
+    assert [status for status, _ in ends(client)] == ["incomplete", "incomplete", "completed"]
+    assert len({event["item_id"] for event in client.of("response.output_audio.delta")}) == 1
+
+
 @pytest.mark.parametrize("reason", ["max_output_tokens", "content_filter"])
 async def test_a_reply_can_end_after_half_of_its_audio(reason: str, autojump_clock: MockClock) -> None:
     async with a_talk(Script((Reply((WORDS, Call("end_call"))),)), Faults(incomplete=reason)) as client:
@@ -391,6 +400,22 @@ async def test_transcripts_come_as_late_as_they_are_told(autojump_clock: MockClo
     assert times["conversation.item.input_audio_transcription.completed"] - committed == pytest.approx(5, abs=0.3)
     assert completed["transcript"] == "Hello there."
     assert completed["item_id"] == client.of("input_audio_buffer.committed")[0]["item_id"]
+
+
+async def test_transcripts_fail_stay_away_or_break_off_one_turn_after_the_other(autojump_clock: MockClock) -> None:
+    several = tuple(Transcript(how, 100) for how in ("failed", "missing", "torn", "empty", "written"))
+    async with a_talk(Script(said=("Hello there.",) * 5), Faults(transcripts=several, no_replies=True)) as client:
+        for _ in several:
+            await client.turn()
+            await trio.sleep(1)
+        for _ in range(2):
+            await client.next("conversation.item.input_audio_transcription.completed")
+    turns = [event["item_id"] for event in client.of("input_audio_buffer.committed")]
+    kind = "conversation.item.input_audio_transcription."
+    came = [(e["type"].removeprefix(kind), turns.index(e["item_id"])) for _, e in client.came if kind in e["type"]]
+    assert came == [("failed", 0), ("delta", 2), ("completed", 3), ("delta", 4), ("completed", 4)]
+    assert [event["transcript"] for event in client.of(f"{kind}completed")] == ["", "Hello there."]
+    EVENTS.validate_python(client.of(f"{kind}failed")[0])
 
 
 async def test_nothing_is_transcribed_unless_the_session_asks_for_it(autojump_clock: MockClock) -> None:
