@@ -585,7 +585,8 @@ class RealtimeLink:
                 self._on_trouble(event)
             else:
                 self._on_turn(event)
-            if self._desk.take_wish():
+            # What tools find out is said too: a reply that is asked for before would not know it, and another one would follow.
+            if not self._wait.tools_out and self._desk.take_wish():
                 self.inbox.post(AskReply())
 
     def _sign_of_life(self, event: ModelEvent) -> None:

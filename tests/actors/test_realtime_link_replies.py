@@ -366,6 +366,26 @@ async def test_tools_answered_while_another_reply_is_made_are_spoken_of_after_it
     assert session.said(AskReply) == [AskReply()]
 
 
+async def test_what_was_to_be_said_waits_for_the_tools_of_the_reply_before_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(ReplyBegan("r2"))
+    await wait_all_tasks_blocked()
+    late = ToolResult("c1", {"ok": True, "status": "still running"})
+    desk.link.inbox.post(AnswerTools((late,), then_reply=True))
+    await wait_all_tasks_blocked()
+    session.push(ReplyEnded("r2", ReplyStatus.COMPLETED, (a_tool_call("confirm_details", "c2"),)))
+    await wait_all_tasks_blocked()
+    found = ToolResult("c2", {"ok": True})
+    desk.link.inbox.post(AnswerTools((found,), then_reply=True))
+    await wait_all_tasks_blocked()
+    session.speak("r3", "i3", ms(200))
+    await trio.sleep(1)
+    assert after_setup(session) == [late, found, AskReply()]
+
+
 # ---------------------------------------------------------------- what the model is told of an interruption
 
 
