@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from actors.briefing import Briefing
+from actors.briefing import GO_ON, Briefing
 from actors.caller_lane import CallerLane, frames
 from actors.contested import ContestedTurns
 from actors.ear import Ear
@@ -379,7 +379,7 @@ class RealtimeLink:
         asks = owed and not unheard
         heard = trio.current_time() + self._wait.turn_ends + HEARD_LATE
         self._go_on_at = heard if owed and unheard else math.inf
-        if asks:
+        if asks and not any(tell.text == GO_ON for tell in again):
             tells += self._owed()
         for tell in tells:
             self._briefing.sent(tell, trio.current_time())
@@ -746,10 +746,13 @@ class RealtimeLink:
             self._answer_words()
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
-        self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)
         self._briefing.called(event.calls)
         asked = self._desk.was_asked(event.reply)
         muted, spoke = self._desk.ended(event.reply, event.status)
+        pauses = self._pauses(event.gravity)
+        given_up = not muted and event.status is ReplyStatus.FAILED and self._retries >= len(pauses)
+        if not given_up:  # else the next session goes on with it
+            self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)
         self._notebook.record.tokens += event.tokens
         if spoken := self._spoken.pop(event.reply, 0):
             self._notebook.reply_seconds(spoken / (BYTES_PER_MS * 1000))
@@ -767,16 +770,15 @@ class RealtimeLink:
                 self.inbox.post(ToolResult(call.call_id, {"ok": False, "error": "not done: the caller interrupted"}))
         elif event.status is ReplyStatus.FAILED:
             self._notebook.trouble("reply", f"failed: {event.reason}")
-            pauses = self._pauses(event.gravity)
-            if self._retries >= len(pauses):
+            if given_up:
                 self._wait.owed = True
                 raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
-            self._try_again(nursery, pauses[self._retries])
+            self._try_again(nursery, pauses[self._retries], begun=spoke)
             return
         elif event.status is ReplyStatus.INCOMPLETE:
             self._notebook.trouble("reply", f"incomplete: {event.reason}")
             if not done and (not self._retries or not spoke):
-                self._once_more(nursery)
+                self._once_more(nursery, begun=spoke)
                 return
             self._retries = 0
         elif spoke or done or ours:
@@ -806,15 +808,16 @@ class RealtimeLink:
             return [seconds * self._jitter(tried) for tried, seconds in enumerate(BUSY_SECONDS)]
         return [RETRY_SECONDS] if gravity in {Gravity.RETRY, Gravity.BUSY} else []
 
-    def _once_more(self, nursery: trio.Nursery) -> None:
+    def _once_more(self, nursery: trio.Nursery, *, begun: bool = False) -> None:
         """What should have been said is asked for once more; if that has no voice either, of another session."""
         if self._retries:
             self._wait.owed = True
             raise ModelGone("replies without a voice")
-        self._try_again(nursery, 0)
+        self._try_again(nursery, 0, begun=begun)
 
-    def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
-        """Asks once more; until that reply is over, none is. The caller's wait goes on."""
+    def _try_again(self, nursery: trio.Nursery, pause: float, *, begun: bool = False) -> None:
+        """Asks once more; until that reply is over, none is. The caller's wait goes on. `begun`: of what was to be said they hear
+        the beginning."""
         self._retries += 1
         self._wait.owed = True
         self._changed.set()
@@ -824,6 +827,8 @@ class RealtimeLink:
         async def ask_later() -> None:
             with retry:
                 await trio.sleep(pause)
+                if begun:
+                    self.inbox.post(self._briefing.go_on())
                 self.inbox.post(AskReply())
 
         nursery.start_soon(ask_later)

@@ -5,6 +5,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.briefing import GO_ON
 from actors.messages import (
     AnswerTools,
     AskReply,
@@ -330,6 +331,23 @@ async def test_a_wish_made_while_the_caller_speaks_waits_and_an_automatic_answer
     session.speak("r1", "i1", ms(200))
     await wait_all_tasks_blocked()
     assert len(session.said(AskReply)) == (0 if automatic else 1)
+
+
+@pytest.mark.parametrize("status", [ReplyStatus.FAILED, ReplyStatus.INCOMPLETE])
+async def test_a_reply_that_broke_off_in_its_words_is_gone_on_with_and_not_said_again(
+    status: ReplyStatus, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=REPLACING)
+    session = await desk.up()
+    for reply in ("r1", "r2"):
+        session.speak(reply, f"i{reply}", ms(2000), "We are open from nine to five, and on Saturday", end=False)
+        session.push(ReplyEnded(reply, status, gravity=Gravity.RETRY))
+        await trio.sleep(1)
+    assert session.texts == [GO_ON]
+    assert len(session.said(AskReply)) == 1
+    if status is ReplyStatus.FAILED:  # twice: then it is another session that goes on
+        assert desk.model.sessions[1].texts.count(GO_ON) == 1
+        assert len(desk.model.sessions[1].said(AskReply)) == 1
 
 
 # ---------------------------------------------------------------- tools
