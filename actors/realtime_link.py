@@ -747,7 +747,7 @@ class RealtimeLink:
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
         self._briefing.called(event.calls)
-        asked = self._desk.was_asked(event.reply)
+        asked, due = self._desk.was_asked(event.reply), self._desk.is_due(event.reply)
         muted, spoke = self._desk.ended(event.reply, event.status)
         pauses = self._pauses(event.gravity)
         given_up = not muted and event.status is ReplyStatus.FAILED and self._retries >= len(pauses)
@@ -768,6 +768,10 @@ class RealtimeLink:
                 self._watcher.post(FloorTaken(Floor.MODEL))
             for call in done:  # what was asked for in a sentence that was broken off is not done
                 self.inbox.post(ToolResult(call.call_id, {"ok": False, "error": "not done: the caller interrupted"}))
+            if due and not (muted or spoke or self._desk.caller_speaks):  # nobody did, and somebody waits for it
+                self._notebook.trouble("reply", f"broken off by the model: {event.reason}")
+                self._once_more(nursery, RETRY_SECONDS)
+                return
         elif event.status is ReplyStatus.FAILED:
             self._notebook.trouble("reply", f"failed: {event.reason}")
             if given_up:
@@ -808,12 +812,12 @@ class RealtimeLink:
             return [seconds * self._jitter(tried) for tried, seconds in enumerate(BUSY_SECONDS)]
         return [RETRY_SECONDS] if gravity in {Gravity.RETRY, Gravity.BUSY} else []
 
-    def _once_more(self, nursery: trio.Nursery, *, begun: bool = False) -> None:
+    def _once_more(self, nursery: trio.Nursery, pause: float = 0, *, begun: bool = False) -> None:
         """What should have been said is asked for once more; if that has no voice either, of another session."""
         if self._retries:
             self._wait.owed = True
             raise ModelGone("replies without a voice")
-        self._try_again(nursery, 0, begun=begun)
+        self._try_again(nursery, pause, begun=begun)
 
     def _try_again(self, nursery: trio.Nursery, pause: float, *, begun: bool = False) -> None:
         """Asks once more; until that reply is over, none is. The caller's wait goes on. `begun`: of what was to be said they hear

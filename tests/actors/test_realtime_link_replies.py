@@ -350,6 +350,20 @@ async def test_a_reply_that_broke_off_in_its_words_is_gone_on_with_and_not_said_
         assert len(desk.model.sessions[1].said(AskReply)) == 1
 
 
+async def test_an_answer_that_the_model_takes_back_before_a_word_is_asked_for_once_more(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    await session.told(AskReply)
+    session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.CANCELLED))
+    await session.told(AskReply, 2)
+    session.speak("r2", "i2", ms(200))
+    await trio.sleep(10)
+    assert len(session.said(AskReply)) == 2
+
+
 # ---------------------------------------------------------------- tools
 
 
