@@ -180,6 +180,12 @@ class RealtimeLink:
         """When it heard that, and what was said in the meantime."""
         self._said_in_silence = False
         """Whether that was not said over the agent's voice."""
+        self._turn_told = ""
+        """The caller's turn that the flow was told of last."""
+        self._to_hear_again = ""
+        """The same, if the next session has to hear it once more."""
+        self._heard_again = ("", "")
+        """That turn, as the present session names it and as the one before did."""
         self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
         """They listen while there is no session."""
         self._patience = trio.CancelScope()
@@ -329,6 +335,10 @@ class RealtimeLink:
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished = self._handover, unfinished
+        if (
+            self._left.turn or not self._left.unheard()
+        ):  # else the session before this one left it, and this one did not hear it
+            self._to_hear_again = self._left.turn if self._left.turn == self._turn_told else ""
         self._said_in_silence = self._ear.last_voice > self._over.last_voice
         self._briefing.session_lost()
         self._fresh()
@@ -409,9 +419,12 @@ class RealtimeLink:
     def _is_late(self) -> bool:
         """Whether the caller whom the model hears begin to speak now did so before it was there, and in the agent's silence: they
         do not interrupt the filler that they hear meanwhile."""
-        by = self._caught_up_at + self._wait.turn_ends + HEARD_LATE
-        soon = trio.current_time() <= by and self._wait.last_voice == self._caught_up_at
+        soon = self._is_caught_up_with() and self._wait.last_voice == self._caught_up_at
         return soon and self._said_in_silence and self._suspected() is None
+
+    def _is_caught_up_with(self) -> bool:
+        """Whether what the model hears begin now may be what was said before it was there."""
+        return trio.current_time() <= self._caught_up_at + self._wait.turn_ends + HEARD_LATE
 
     def _audio_sent(self, events: Sequence[CallerAudio | CallerSilence]) -> None:
         self._handover.sent(events, trio.current_time())
@@ -650,6 +663,9 @@ class RealtimeLink:
             self._wait.turn_began(trio.current_time())
             self._changed.set()
             self._handover.turn_began(event.item, trio.current_time())
+            if self._to_hear_again and self._is_caught_up_with():
+                self._heard_again = (event.item, self._to_hear_again)
+            self._to_hear_again = ""
             late = self._is_late()
             if self._is_contested() and not late:
                 self._contested.began(event.item)
@@ -708,7 +724,11 @@ class RealtimeLink:
 
     def _turn_begins(self, item: str) -> None:
         self._go_on_at = math.inf
-        self._flow.post(CallerSpoke())
+        again = item == self._heard_again[0]
+        if again:
+            self._notebook.heard_again(self._heard_again[1], item)
+        self._turn_told = item
+        self._flow.post(CallerSpoke(again))
         self._notebook.caller_turn(item)
         self._notebook.say("caller_speaks", item=item)
 
