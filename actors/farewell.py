@@ -57,7 +57,8 @@ def at_farewell(state: State, event: FlowEvent) -> Result:
     if isinstance(event, Interrupted) and event.reason in {Floor.SPEECH, Floor.MODEL}:
         return stay(state)
     if isinstance(event, CallerSpoke):
-        spoke = attrs.evolve(state, dialogue=attrs.evolve(state.dialogue, turn=state.dialogue.turn + 1, idle=0))
+        turn = state.dialogue.turn + (not event.again)
+        spoke = attrs.evolve(state, dialogue=attrs.evolve(state.dialogue, turn=turn, idle=0))
         return stay(spoke) if state.last_words_asked else (spoke, ())
     return state, ()
 

@@ -210,7 +210,7 @@ class _Step(ToolStep):
     def talking(self, state: State, event: FlowEvent) -> Result:
         """The give and take."""
         if isinstance(event, CallerSpoke):  # the model will answer that, and the keys with it
-            fresh = attrs.evolve(state.dialogue, turn=state.dialogue.turn + 1, idle=0)
+            fresh = attrs.evolve(state.dialogue, turn=state.dialogue.turn + (not event.again), idle=0)
             spoke = attrs.evolve(state, reply_owed=False, dialogue=fresh, unsaved=(), extract_tries=0)
             return spoke, tuple(StopTimer(t.name) for t in self.silences(state) if isinstance(t, SetTimer))
         if isinstance(event, CallerDone):

@@ -211,6 +211,11 @@ class Handover:
 
     # ------------------------------------------------------------ what is left
 
+    @property
+    def turn(self) -> str:
+        """The caller's turn that is not written down yet; empty if there is none."""
+        return self._turn
+
     def unheard(self) -> list[CallerAudio | CallerSilence]:
         """What the caller said that nobody has answered or written down, as it was sent."""
         kept: list[Sent] = []

@@ -572,7 +572,9 @@ class CallerWaits:
 
 @attrs.frozen
 class CallerSpoke:
-    """The caller began to speak."""
+    """The caller began to speak. `again`: it is the turn that was told of last, and another session hears it once more."""
+
+    again: bool = False
 
 
 @attrs.frozen

@@ -154,6 +154,13 @@ class Notebook:
             self._open(Turn("caller", item, self.now(), state=self.state))
         return self._turns[item]
 
+    def heard_again(self, before: str, item: str) -> None:
+        """The caller's turn `before`, whose words never came, is `item` to another session."""
+        turn = self._turns.get(before)
+        if turn is not None and not turn.over and item not in self._turns:
+            turn.item, turn.text, turn.heard_text = item, "", ""
+            self._turns[item] = self._turns.pop(before)
+
     def caller_words(self, item: str, text: str, final: bool) -> None:
         """Words of the caller's turn: a further piece, or the whole."""
         turn = self.caller_turn(item)

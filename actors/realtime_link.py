@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from actors.briefing import Briefing
+from actors.briefing import GO_ON, Briefing
 from actors.caller_lane import CallerLane, frames
 from actors.contested import ContestedTurns
 from actors.ear import Ear
@@ -186,6 +186,12 @@ class RealtimeLink:
         """When it heard that, and what was said in the meantime."""
         self._said_in_silence = False
         """Whether that was not said over the agent's voice."""
+        self._turn_told = ""
+        """The caller's turn that the flow was told of last."""
+        self._to_hear_again = ""
+        """The same, if the next session has to hear it once more."""
+        self._heard_again = ("", "")
+        """That turn, as the present session names it and as the one before did."""
         self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
         """They listen while there is no session."""
         self._patience = trio.CancelScope()
@@ -335,6 +341,10 @@ class RealtimeLink:
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished = self._handover, unfinished
+        if (
+            self._left.turn or not self._left.unheard()
+        ):  # else the session before this one left it, and this one did not hear it
+            self._to_hear_again = self._left.turn if self._left.turn == self._turn_told else ""
         self._said_in_silence = self._ear.last_voice > self._over.last_voice
         self._briefing.session_lost()
         self._fresh()
@@ -385,7 +395,7 @@ class RealtimeLink:
         asks = owed and not unheard
         heard = trio.current_time() + self._wait.turn_ends + HEARD_LATE
         self._go_on_at = heard if owed and unheard else math.inf
-        if asks:
+        if asks and not any(tell.text == GO_ON for tell in again):
             tells += self._owed()
         for tell in tells:
             self._briefing.sent(tell, trio.current_time())
@@ -415,9 +425,12 @@ class RealtimeLink:
     def _is_late(self) -> bool:
         """Whether the caller whom the model hears begin to speak now did so before it was there, and in the agent's silence: they
         do not interrupt the filler that they hear meanwhile."""
-        by = self._caught_up_at + self._wait.turn_ends + HEARD_LATE
-        soon = trio.current_time() <= by and self._wait.last_voice == self._caught_up_at
+        soon = self._is_caught_up_with() and self._wait.last_voice == self._caught_up_at
         return soon and self._said_in_silence and self._suspected() is None
+
+    def _is_caught_up_with(self) -> bool:
+        """Whether what the model hears begin now may be what was said before it was there."""
+        return trio.current_time() <= self._caught_up_at + self._wait.turn_ends + HEARD_LATE
 
     def _audio_sent(self, events: Sequence[CallerAudio | CallerSilence]) -> None:
         self._handover.sent(events, trio.current_time())
@@ -592,7 +605,8 @@ class RealtimeLink:
                 self._on_trouble(event)
             else:
                 self._on_turn(event)
-            if self._desk.take_wish():
+            # What tools find out is said too: a reply that is asked for before would not know it, and another one would follow.
+            if not self._wait.tools_out and self._desk.take_wish():
                 self.inbox.post(AskReply())
 
     def _sign_of_life(self, event: ModelEvent) -> None:
@@ -662,6 +676,9 @@ class RealtimeLink:
             self._wait.turn_began(trio.current_time())
             self._changed.set()
             self._handover.turn_began(event.item, trio.current_time())
+            if self._to_hear_again and self._is_caught_up_with():
+                self._heard_again = (event.item, self._to_hear_again)
+            self._to_hear_again = ""
             late = self._is_late()
             if self._is_contested() and not late:
                 self._contested.began(event.item)
@@ -720,7 +737,11 @@ class RealtimeLink:
 
     def _turn_begins(self, item: str) -> None:
         self._go_on_at = math.inf
-        self._flow.post(CallerSpoke())
+        again = item == self._heard_again[0]
+        if again:
+            self._notebook.heard_again(self._heard_again[1], item)
+        self._turn_told = item
+        self._flow.post(CallerSpoke(again))
         self._notebook.caller_turn(item)
         self._notebook.say("caller_speaks", item=item)
 
@@ -768,10 +789,13 @@ class RealtimeLink:
             self._answer_words()
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
-        self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)
         self._briefing.called(event.calls)
-        asked = self._desk.was_asked(event.reply)
+        asked, due = self._desk.was_asked(event.reply), self._desk.is_due(event.reply)
         muted, spoke = self._desk.ended(event.reply, event.status)
+        pauses = self._pauses(event.gravity)
+        given_up = not muted and event.status is ReplyStatus.FAILED and self._retries >= len(pauses)
+        if not given_up:  # else the next session goes on with it
+            self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)
         self._notebook.record.tokens += event.tokens
         if spoken := self._spoken.pop(event.reply, 0):
             self._notebook.reply_seconds(spoken / (BYTES_PER_MS * 1000))
@@ -787,18 +811,21 @@ class RealtimeLink:
                 self._watcher.post(FloorTaken(Floor.MODEL))
             for call in done:  # what was asked for in a sentence that was broken off is not done
                 self.inbox.post(ToolResult(call.call_id, {"ok": False, "error": "not done: the caller interrupted"}))
+            if due and not (muted or spoke or self._desk.caller_speaks):  # nobody did, and somebody waits for it
+                self._notebook.trouble("reply", f"broken off by the model: {event.reason}")
+                self._once_more(nursery, RETRY_SECONDS)
+                return
         elif event.status is ReplyStatus.FAILED:
             self._notebook.trouble("reply", f"failed: {event.reason}")
-            pauses = self._pauses(event.gravity)
-            if self._retries >= len(pauses):
+            if given_up:
                 self._wait.owed = True
                 raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
-            self._try_again(nursery, pauses[self._retries])
+            self._try_again(nursery, pauses[self._retries], begun=spoke)
             return
         elif event.status is ReplyStatus.INCOMPLETE:
             self._notebook.trouble("reply", f"incomplete: {event.reason}")
             if not done and (not self._retries or not spoke):
-                self._once_more(nursery)
+                self._once_more(nursery, begun=spoke)
                 return
             self._retries = 0
         elif spoke or done or ours:
@@ -828,15 +855,16 @@ class RealtimeLink:
             return [seconds * self._jitter(tried) for tried, seconds in enumerate(BUSY_SECONDS)]
         return [RETRY_SECONDS] if gravity in {Gravity.RETRY, Gravity.BUSY} else []
 
-    def _once_more(self, nursery: trio.Nursery) -> None:
+    def _once_more(self, nursery: trio.Nursery, pause: float = 0, *, begun: bool = False) -> None:
         """What should have been said is asked for once more; if that has no voice either, of another session."""
         if self._retries:
             self._wait.owed = True
             raise ModelGone("replies without a voice")
-        self._try_again(nursery, 0)
+        self._try_again(nursery, pause, begun=begun)
 
-    def _try_again(self, nursery: trio.Nursery, pause: float) -> None:
-        """Asks once more; until that reply is over, none is. The caller's wait goes on."""
+    def _try_again(self, nursery: trio.Nursery, pause: float, *, begun: bool = False) -> None:
+        """Asks once more; until that reply is over, none is. The caller's wait goes on. `begun`: of what was to be said they hear
+        the beginning."""
         self._retries += 1
         self._wait.owed = True
         self._changed.set()
@@ -846,6 +874,8 @@ class RealtimeLink:
         async def ask_later() -> None:
             with retry:
                 await trio.sleep(pause)
+                if begun:
+                    self.inbox.post(self._briefing.go_on())
                 self.inbox.post(AskReply())
 
         nursery.start_soon(ask_later)

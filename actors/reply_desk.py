@@ -18,6 +18,7 @@ ACTIVE_AT_MOST = 16
 class _Active:
     muted: bool = False
     spoke: bool = False
+    due: bool = False
     asked: bool = False
 
 
@@ -77,6 +78,10 @@ class ReplyDesk:
         """Whether `reply` is one that we asked for; the others answer a turn of the caller."""
         return reply in self._active and self._active[reply].asked
 
+    def is_due(self, reply: str) -> bool:
+        """Whether we asked for `reply`, be it as the answer to a turn."""
+        return reply in self._active and self._active[reply].due
+
     # ------------------------------------------------------------ asking
 
     def wish(self, *, turn: bool = False) -> bool:
@@ -119,7 +124,7 @@ class ReplyDesk:
 
         It knows all that was said before, so it fulfils a wish that was waiting, unless it was hushed before it began.
         """
-        self._active[reply] = _Active(muted=self._hushed, asked=self._asked and not self._for_turn)
+        self._active[reply] = _Active(muted=self._hushed, due=self._asked, asked=self._asked and not self._for_turn)
         self._turn_answered = self._asked and self._for_turn
         self._for_turn = self._for_turn and not self._asked
         if len(self._active) > ACTIVE_AT_MOST:

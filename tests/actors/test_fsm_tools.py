@@ -120,6 +120,8 @@ def test_a_model_that_repeats_a_text_sends_it_once_until_the_caller_speaks() -> 
         state, effects = run(state, ToolsCalled((texts(f"c{number}"),), spoke=False), done(f"c{number}"))
         sent += of(SendText, effects)
     assert [text.key for text in sent] == ["tool.c0"]
+    state, effects = run(state, CallerSpoke(again=True), ToolsCalled((texts("c9"),), spoke=False))
+    assert of(SendText, effects) == [], "another session hears what was answered already"
     state, effects = run(state, CallerSpoke(), ToolsCalled((texts("again"),), spoke=False))
     assert [text.key for text in of(SendText, effects)] == ["tool.again"]
 

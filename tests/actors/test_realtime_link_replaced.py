@@ -220,6 +220,25 @@ async def test_what_the_caller_said_to_a_session_that_had_stopped_is_said_to_the
     assert second.said(AskReply) == []
 
 
+async def test_a_turn_that_another_session_hears_once_more_is_the_same_turn(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    first = await desk.up()
+    await desk.caller(600)
+    first.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Text me", final=False))
+    await wait_all_tasks_blocked()
+    first.lose()
+    second = await desk.next()
+    second.push(SpeechStarted("u2"), SpeechStopped("u2"), CallerWords("u2", "Text me the address.", final=True))
+    await trio.sleep(3)
+    second.push(SpeechStarted("u3"))
+    await wait_all_tasks_blocked()
+    spoke = [event.again for event in desk.flow.take_all() if isinstance(event, CallerSpoke)]
+    assert spoke == [False, True, False]
+    assert [turn.text for turn in desk.notebook.record.turns] == ["Text me the address.", ""]
+
+
 @pytest.mark.parametrize("status", [ReplyStatus.FAILED, ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE])
 async def test_a_reply_that_failed_or_had_no_voice_twice_is_asked_for_in_the_next_session(
     status: ReplyStatus, autojump_clock: MockClock, nursery: trio.Nursery

@@ -5,6 +5,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.briefing import GO_ON
 from actors.messages import (
     AnswerTools,
     AskReply,
@@ -353,6 +354,37 @@ async def test_a_wish_made_while_the_caller_speaks_waits_and_an_automatic_answer
     assert len(session.said(AskReply)) == (0 if automatic else 1)
 
 
+@pytest.mark.parametrize("status", [ReplyStatus.FAILED, ReplyStatus.INCOMPLETE])
+async def test_a_reply_that_broke_off_in_its_words_is_gone_on_with_and_not_said_again(
+    status: ReplyStatus, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, limits=REPLACING)
+    session = await desk.up()
+    for reply in ("r1", "r2"):
+        session.speak(reply, f"i{reply}", ms(2000), "We are open from nine to five, and on Saturday", end=False)
+        session.push(ReplyEnded(reply, status, gravity=Gravity.RETRY))
+        await trio.sleep(1)
+    assert session.texts == [GO_ON]
+    assert len(session.said(AskReply)) == 1
+    if status is ReplyStatus.FAILED:  # twice: then it is another session that goes on
+        assert desk.model.sessions[1].texts.count(GO_ON) == 1
+        assert len(desk.model.sessions[1].said(AskReply)) == 1
+
+
+async def test_an_answer_that_the_model_takes_back_before_a_word_is_asked_for_once_more(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    await session.told(AskReply)
+    session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.CANCELLED))
+    await session.told(AskReply, 2)
+    session.speak("r2", "i2", ms(200))
+    await trio.sleep(10)
+    assert len(session.said(AskReply)) == 2
+
+
 # ---------------------------------------------------------------- tools
 
 
@@ -385,6 +417,26 @@ async def test_tools_answered_while_another_reply_is_made_are_spoken_of_after_it
     session.push(ReplyEnded("r2", ReplyStatus.COMPLETED))
     await wait_all_tasks_blocked()
     assert session.said(AskReply) == [AskReply()]
+
+
+async def test_what_was_to_be_said_waits_for_the_tools_of_the_reply_before_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(ReplyBegan("r2"))
+    await wait_all_tasks_blocked()
+    late = ToolResult("c1", {"ok": True, "status": "still running"})
+    desk.link.inbox.post(AnswerTools((late,), then_reply=True))
+    await wait_all_tasks_blocked()
+    session.push(ReplyEnded("r2", ReplyStatus.COMPLETED, (a_tool_call("confirm_details", "c2"),)))
+    await wait_all_tasks_blocked()
+    found = ToolResult("c2", {"ok": True})
+    desk.link.inbox.post(AnswerTools((found,), then_reply=True))
+    await wait_all_tasks_blocked()
+    session.speak("r3", "i3", ms(200))
+    await trio.sleep(1)
+    assert after_setup(session) == [late, found, AskReply()]
 
 
 # ---------------------------------------------------------------- what the model is told of an interruption
