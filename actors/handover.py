@@ -213,17 +213,16 @@ class Handover:
 
     @property
     def turn(self) -> str:
-        """The caller's turn that is not written down yet; empty if there is none."""
-        return self._turn
+        """The newest turn of the caller's that is not written down yet; empty if there is none."""
+        return next(reversed(self._turns), "")
 
     def unheard(self) -> list[CallerAudio | CallerSilence]:
         """What the caller said that nobody has answered or written down, as it was sent."""
         kept: list[Sent] = []
         newest = [one for one in self._sent if one[0] >= self._kept_from]
         for audio in (*(turn.audio for turn in self._turns.values()), newest):
-            since = (
-                kept[-1][0] if kept else -math.inf
-            )  # who begins again soon does so before the turn before is known to be over
+            # Who begins again soon does so before the turn before is known to be over.
+            since = kept[-1][0] if kept else -math.inf
             kept += [one for one in audio if one[0] > since]
         more = self.onset() if kept and not newest else []
         return [*(event for _, event in kept), *more]

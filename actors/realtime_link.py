@@ -341,9 +341,8 @@ class RealtimeLink:
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished = self._handover, unfinished
-        if (
-            self._left.turn or not self._left.unheard()
-        ):  # else the session before this one left it, and this one did not hear it
+        # Else the session before this one left it, and this one did not hear it.
+        if self._left.turn or not self._left.unheard():
             self._to_hear_again = self._left.turn if self._left.turn == self._turn_told else ""
         self._said_in_silence = self._ear.last_voice > self._over.last_voice
         self._briefing.session_lost()
