@@ -20,6 +20,8 @@ from transport.flight_recorder import FlightRecorder
 
 FILES_AT_MOST = 500
 """Recordings in a folder: 128 MB at the very most. The oldest are deleted."""
+HALF_SECONDS = 600.0
+"""Seconds after which nobody writes a file any more that is not whole."""
 WRITE_WITHIN = 5.0
 """Seconds for a file to be written; a disk that hangs costs the recording."""
 KEPT_OUT = ("url", "failover_url", "human_number")
@@ -53,10 +55,13 @@ class FlightFolder:
         def write() -> None:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             half = self.path / f".{name}.{os.getpid()}"
-            half.write_bytes(data)
-            half.chmod(0o600)
-            os.utime(half, (now, now))
-            half.replace(self.path / name)
+            try:
+                half.write_bytes(data)
+                half.chmod(0o600)
+                os.utime(half, (now, now))
+                half.replace(self.path / name)
+            finally:  # the disk may be full
+                half.unlink(missing_ok=True)
             self._delete_the_old(now)
 
         if await self._in_thread(write):
@@ -81,6 +86,9 @@ class FlightFolder:
         for number, file in enumerate(files):
             if number >= self.files_at_most or _age(file) < oldest:
                 file.unlink(missing_ok=True)  # another process may have been faster
+        for half in self.path.glob(f".*{ENDING}.*"):
+            if _age(half) < now - HALF_SECONDS:  # who was writing it was killed
+                half.unlink(missing_ok=True)
 
 
 def folder_of(settings: Settings, clock: Callable[[], float] = time.time) -> FlightFolder | None:

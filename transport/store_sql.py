@@ -21,6 +21,8 @@ from transport.store_rules import finished_stream, settled, status_change, turn_
 
 SECONDS = 3.0
 """A statement that takes longer has failed for whoever waits for it (it may still be carried out)."""
+PASSING = ("database is locked", "database or disk is full", "disk I/O error", "No space left on device")
+"""What SQLite and the system say of a file that may be opened in a moment: also when somebody has made room on the disk."""
 LOCKED_SECONDS = 2.5
 """How long SQLite waits for another process that writes."""
 
@@ -445,12 +447,12 @@ class SqlStore:
 
 
 def open_engine(url: str) -> sa.Engine:
-    """The database at `url` (sqlite:///path), its tables made if they are missing. Raises StoreDown (StoreAway: it is locked)."""
+    """The database at `url` (sqlite:///path), with all its tables. Raises StoreDown (StoreAway: that may pass)."""
     try:
         return _make_engine(url)
     except (exc.SQLAlchemyError, OSError) as error:
         why = str(error).splitlines()[0]
-        raise (StoreAway if "database is locked" in why else StoreDown)(
+        raise (StoreAway if any(passing in why for passing in PASSING) else StoreDown)(
             f"store.url = {url!r} cannot be opened: {why}; it must be a file that can be written"
         ) from error
 

@@ -25,12 +25,15 @@ def keep(folder: Path, name: str, rows: Iterable[tuple[str, str, tuple[object, .
     """Writes `rows` to a file of their own. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     half = folder / f".{name}"
-    with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        for row in rows:
-            file.write(msgspec.json.encode(row) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return half.replace(folder / f"{name}{ENDING}")
+    try:
+        with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            for row in rows:
+                file.write(msgspec.json.encode(row) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return half.replace(folder / f"{name}{ENDING}")
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def found(folder: Path) -> list[tuple[Path, list[Row]]]:

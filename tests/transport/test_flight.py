@@ -1,6 +1,8 @@
 """Recordings of calls: what is hidden in them, what they take, where they are kept, and what is no recording."""
 
+import errno
 import json
+import os
 import random
 from pathlib import Path
 
@@ -253,6 +255,29 @@ async def test_a_folder_that_cannot_be_written_costs_the_recording_and_nothing_e
     with trio.fail_after(30):
         await folder.keep(a_notebook().close(Disposition.HANG_UP, "", []), FlightRecorder(HEAD))
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+async def test_nothing_is_left_of_a_recording_that_could_not_be_written_or_whose_writer_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = FlightFolder(tmp_path, "all", 90)
+    record = a_notebook().close(Disposition.HANG_UP, "", [])
+    killed = tmp_path / f".CA9-MZ9{ENDING}.4711"
+    killed.write_bytes(b"half")
+    os.utime(killed, (1.0, 1.0))
+    write = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        write(self, data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with trio.fail_after(30):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", full)
+            await folder.keep(record, FlightRecorder(HEAD))
+        assert names(tmp_path) == [killed.name]
+        await folder.tidy()
+    assert names(tmp_path) == []
 
 
 async def test_recordings_of_calls_that_are_forgotten_are_forgotten(tmp_path: Path) -> None:

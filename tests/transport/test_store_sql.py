@@ -1,5 +1,6 @@
 """The store in a real SQLite file: who writes waits for who writes, old files go on, and no failure of it reaches a call."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -20,7 +21,7 @@ from tests.transport.store_kit import ANN, US, a_record, one_store
 from transport import store_sql
 from transport.metrics import Metrics
 from transport.records import REMEMBERED, Records
-from transport.store import StoreDown, Unkeepable, open_store
+from transport.store import StoreAway, StoreDown, Unkeepable, open_store
 
 
 @pytest.fixture
@@ -303,6 +304,27 @@ async def test_a_statement_that_hangs_is_given_up(url: str, metrics: Metrics, mo
             await records.status("CA2", "completed", 3)  # waits until the thread is free again
         assert await store.call("CA2") is not None
     assert failures(metrics, "status") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), StoreAway),
+        (sqlite3.OperationalError("disk I/O error"), StoreAway),
+        (OSError(errno.ENOSPC, "No space left on device"), StoreAway),
+        (sqlite3.OperationalError("unable to open database file"), StoreDown),
+    ],
+)
+def test_a_start_on_a_full_disk_is_worth_another_try(
+    url: str, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[StoreDown]
+):
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(store_sql, "_use_wal", fails)
+    with pytest.raises(StoreDown, match="cannot be opened") as raised:
+        store_sql.open_engine(url)
+    assert raised.type is kind
 
 
 def test_a_statement_has_failed_before_the_end_of_a_call_stops_waiting_for_it():
