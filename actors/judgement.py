@@ -26,6 +26,8 @@ LONG_GOODBYE = 2.5
 """The same while the agent says its last words: "okay, thank you very much, bye" is no more than that."""
 SHORT = 0.3
 """Seconds of voice from which on it counts as speech when there are no words for it."""
+CROSSING = 0.4
+"""Seconds that may pass between the end of a turn, as far as is heard here, and the model's word of it."""
 LOOK_AGAIN = 0.05
 """Seconds after which a voice that goes on is looked at again."""
 MODEL_HEARS = 0.45
@@ -225,6 +227,8 @@ class Suspicion:
             due = max(due, self.voice_until + self.turn_ends + WORDS_WITHIN)
         if self.transcribed and self.model_heard and not self.voice_goes_on:
             due += min(max(self.turn_ends - USUAL_PAUSE, 0.0), PATIENT_AT_MOST)
+            if self.stopped is None and not self.steady:  # the turn is about to end
+                due = max(due, min(self.voice_until + self.turn_ends + CROSSING, due + CROSSING))
         return due if self.stopped is None or not self.transcribed else max(due, min(self.stopped, due) + WORDS_WITHIN)
 
     def _nothing_more(self) -> bool:

@@ -238,6 +238,23 @@ async def test_a_listeners_word_that_is_drawn_out_is_judged_by_its_words(
     assert stage.speaker.doings == ["holds", "goes on"]
 
 
+@pytest.mark.parametrize(("words", "taken"), [("Uh-huh, okay.", False), ("", False), ("Excuse me.", True)])
+async def test_the_words_of_a_turn_that_ends_just_when_it_was_to_be_judged_are_waited_for(
+    words: str, taken: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(syllables(0.76))
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", DECIDE_WITHIN + 0.05 - 0.76)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    await stage.hears(b"", 0.5)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(CallerWords("u1", words, final=True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [taken]
+
+
 @pytest.mark.parametrize(("words", "taken"), [("Uh-huh.", False), ("Stop.", True)])
 async def test_a_word_at_the_beginning_of_the_call_is_judged_by_its_words_too(
     words: str, taken: bool, autojump_clock: MockClock, nursery: trio.Nursery
