@@ -67,7 +67,9 @@ class Errands:
         async with self._places:
             with trio.move_on_after(at_most):
                 if isinstance(errand, SendText):
-                    outcome, detail = await self._port.send_text(self._call_sid, errand.key, errand.to, errand.text)
+                    outcome, detail = await self._port.send_text(
+                        self._call_sid, errand.claim or errand.key, errand.to, errand.text
+                    )
                 else:
                     outcome, detail = await self._run_tool(errand)
         self._under_way -= 1

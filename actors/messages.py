@@ -622,6 +622,9 @@ class SendText:
     name: str
     to: str
     text: str
+    claim: str = attrs.field(default="", eq=False)
+    """Under which it is claimed, if not under its key: the same when the call goes on elsewhere, and a model that knows nothing
+    of it asks for it once more, as the answer to what the caller said last."""
 
 
 @attrs.frozen

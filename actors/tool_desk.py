@@ -71,7 +71,8 @@ class Desk:
             if isinstance(request, LookUp):
                 return Answer({"ok": True, "fact": self.flow.facts[request.topic]}, dialogue_now)
             if isinstance(request, SendSms):
-                text = SendText(f"tool.{call.call_id}", "sms", self._number(request.to, dialogue_now), request.text)
+                to, claim = self._number(request.to, dialogue_now), f"tool.{dialogue_now.turn}.{len(self.texts)}"
+                text = SendText(f"tool.{call.call_id}", "sms", to, request.text, claim)
                 self._once(text, dialogue_now)
                 return Answer(None, dialogue_now, errand=text)
             if isinstance(request, RunTool):

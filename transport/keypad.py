@@ -20,7 +20,7 @@ import attrs
 from actors import details
 from actors.dialogue import Dialogue, Status
 from actors.slots import Context, Understood, read_back, understand
-from actors.story import Story, from_plain, known, to_plain
+from actors.story import Story, from_plain, known, summary, to_plain
 from conf.flow import Flow
 from transport.records import Records
 from transport.twiml import TRIES, Documents
@@ -65,14 +65,14 @@ class Keypad:
     async def menu(self, caller: Caller, why: str = "", tries: int = 0, since: int = 0) -> str:
         """The choices, and at the first time what is known. `since`: when the caller began to wait for a line (unix s)."""
         if tries >= TRIES:
-            return self.documents.human(from_menu=True)
+            return await self._human(caller)
         noted = "" if why in {"wrong", "silent", "still"} else self._noted(await self._story(caller))
         return self.documents.menu(why, tries, since, noted)
 
     async def choice(self, caller: Caller, digit: str, tries: int, since: int = 0) -> str:
         """What follows from key `digit`."""
         if digit in {"1", "0"}:  # 0 was the key for a human on the stream
-            return self.documents.human(from_menu=True, overflow=bool(since))
+            return await self._human(caller, overflow=bool(since))
         if digit == "2":
             return self.documents.voicemail()
         if digit in {"3", "*"}:
@@ -94,7 +94,7 @@ class Keypad:
     async def still_busy(self, caller: Caller, since: int) -> str:
         """There is none yet for one who waits since `since`."""
         if self.has_waited(since):
-            return self.documents.human(from_menu=True, overflow=True)
+            return await self._human(caller, overflow=True)
         return await self.menu(caller, "still", since=since)
 
     def has_waited(self, since: int) -> bool:
@@ -109,7 +109,7 @@ class Keypad:
         questions = [REASON, NUMBER, *self.flow.keypad.collects]
         for question in questions[questions.index(after) + 1 if after in questions else 0 :]:
             if self._missing(question, story.dialogue):
-                return self._ask(question, caller)
+                return await self._ask(question, caller)
         await self._keep(caller, attrs.evolve(story, over=True))
         return self.documents.goodbye("Thank you. It is noted, and we will call you back. Goodbye.")
 
@@ -120,23 +120,23 @@ class Keypad:
         if check:
             if digits == "1":
                 return await self._take(caller, question, check)
-            return self._ask(question, caller, "" if digits == "2" else "silent", tries + 1)
+            return await self._ask(question, caller, "" if digits == "2" else "silent", tries + 1)
         if choices := self._choices(question):
             if digits.isdecimal() and 1 <= int(digits) <= len(choices):
                 return await self._take(caller, question, list(choices)[int(digits) - 1])
-            return self._ask(question, caller, "wrong" if digits else "silent", tries + 1)
+            return await self._ask(question, caller, "wrong" if digits else "silent", tries + 1)
         typed = digits or (caller.own_number if question == NUMBER else "")
         value = self._value(question, typed)
         if not value:
-            return self._ask(question, caller, "unclear" if typed else "silent", tries + 1)
+            return await self._ask(question, caller, "unclear" if typed else "silent", tries + 1)
         spoken = read_back(self._kind(question), value)
         words = f"I have: {spoken}. If that is right, press 1. To type it again, press 2."
         return self.documents.ask(words, question, 1, tries, check=typed)
 
-    def _ask(self, question: str, caller: Caller, why: str = "", tries: int = 0) -> str:
+    async def _ask(self, question: str, caller: Caller, why: str = "", tries: int = 0) -> str:
         """The question, or once more; who is not understood at all is handed on."""
         if tries >= TRIES:
-            return self.documents.human(from_menu=True)
+            return await self._human(caller)
         if choices := self._choices(question):
             about = "What is your call about?" if question == REASON else f"Please choose {self._label(question)}."
             keys = " ".join(f"For {said}, press {number}." for number, said in enumerate(choices.values(), 1))
@@ -208,6 +208,11 @@ class Keypad:
 
     async def _keep(self, caller: Caller, story: Story) -> None:
         await self.records.note_story(caller.sid, caller.number, caller.called, to_plain(story), over=story.over)
+
+    async def _human(self, caller: Caller, *, overflow: bool = False) -> str:
+        """A person is rung, who hears what is known before they are joined."""
+        known_so_far = summary(self.flow, await self._story(caller))
+        return self.documents.human(caller.sid if known_so_far else "", from_menu=True, overflow=overflow)
 
     def _noted(self, story: Story) -> str:
         """What is known, as it is said to the caller; empty if nothing is."""

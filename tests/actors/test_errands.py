@@ -12,9 +12,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.errands import AT_ONCE, ERRAND_AT_MOST, ERRANDS_AT_MOST, QUEUE, Errands
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
-from actors.messages import ErrandDone, RunPython, SendText
+from actors.messages import Disposition, ErrandDone, RunPython, SendText
+from actors.tool_desk import Desk
 from conf.flow import PythonTool
-from tests.kit.calls import ErrandShelf, a_notebook
+from tests.kit.calls import FLOW, ErrandShelf, a_notebook, a_tool_call
+from tests.kit.machine import BEGUN, NOW
 
 
 class Office:
@@ -89,6 +91,20 @@ async def test_what_came_of_a_text_message_is_told_to_the_flow_and_kept(
     assert [(note.name, note.outcome, note.reason) for note in office.notebook.record.errands] == [
         ("sms", outcome, "why")
     ]
+
+
+async def test_a_text_that_a_model_on_another_server_wants_sent_once_more_is_sent_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, turn = Desk(FLOW, "+12125550100", Disposition.DIAL, NOW), attrs.evolve(BEGUN, turn=3)
+    shelf = ErrandShelf()
+    for call_id, asked in (("c1", turn), ("c2", turn), ("c3", attrs.evolve(turn, turn=4))):
+        sent = desk.answer(a_tool_call("send_sms", call_id, text="Hello."), asked, spoke=False).errand
+        assert isinstance(sent, SendText)
+        office = Office(nursery, shelf)  # each on a server that knows of no other
+        await office.post(sent)
+        assert office.done() == [(f"tool.{call_id}", "unknown" if call_id == "c2" else "done")]
+    assert len(shelf.texts) == 2, "the caller asked for the third"
 
 
 @pytest.mark.parametrize(

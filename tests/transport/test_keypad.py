@@ -81,6 +81,20 @@ async def test_a_caller_who_comes_from_the_conversation_hears_what_is_noted(hous
     assert "I have noted" not in again.said
 
 
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_human_who_is_rung_from_the_menu_hears_what_was_told(
+    told: bool, house: House, autojump_clock: MockClock
+):
+    if told:
+        await keep(house, NAMED)
+    answer = await press(house, await ask(house.app, "/twilio/ivr/menu"), "1")
+    dial = next(verb for verb in answer.verbs if isinstance(verb, Dial))
+    if told:
+        assert "John Smyth" in (await ask(house.app, dial.whisper.removeprefix(PUBLIC))).said
+    else:
+        assert not dial.whisper
+
+
 async def test_a_caller_of_whom_nothing_is_known_hears_just_the_menu(house: House, autojump_clock: MockClock):
     await house.store.keep_disposition("CA1", Disposition.IVR)
     assert "noted" not in (await ask(house.app, "/twilio/after")).said

@@ -416,8 +416,9 @@ async def test_every_line_of_a_call_has_both_its_identifiers(
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(call)
+        of_calls = list(log.lines)  # and not of the end of the process
     streams = {ended.stream_sid: ended.call_sid for ended in calls}
-    for line in log.lines:
+    for line in of_calls:
         if line["event"] in OF_A_STREAM:
             assert streams[line["stream_sid"]] == line["call_sid"], line
         else:
