@@ -69,6 +69,8 @@ from actors.mulaw import BYTES_PER_MS
 from actors.notebook import Notebook
 from actors.ports import ModelGone, ModelPort, ModelSession
 from actors.reply_desk import ReplyDesk
+from actors.reply_length import ReplyLength
+from actors.second_try import BUSY_SECONDS, RETRY_SECONDS, Again, Elsewhere, Made, SecondTry
 from actors.waiting import HEARD_LATE, NOTICED_WITHIN, CallerWait, Rung
 
 COMMANDS = 64
@@ -77,12 +79,6 @@ UNNOTICED = "unnoticed"
 """The caller's turn that the model did not detect, until it has a name."""
 NOTHING_COMMITTED = "input_audio_buffer_commit_empty"
 """What the model says that has nothing to commit."""
-VOICELESS_AT_MOST = 2
-"""Replies to turns that may follow each other without a word: one is how a model keeps silent on a noise."""
-RETRY_SECONDS = 0.4
-"""Pause before a reply that failed for a passing reason is asked for again, once."""
-BUSY_SECONDS = (0.4, 1.2, 3.0)
-"""The same, with jitter, before each further try for which the only model there is is too busy."""
 ECHO_TAIL = 0.3
 """Seconds that the agent's echo may still come back after its last frame."""
 BACK_OFF = (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -226,19 +222,10 @@ class RealtimeLink:
         self._wait.session_begins(self._desk, self._ear, self._over)
         self._handover = Handover(frames(self._limits.hold_back))
         self._briefing.session_begins()
-        self._spoken: dict[str, int] = {}
-        """Speech of the replies that are being made, in µ-law bytes."""
-        self._broken_off: set[str] = set()
-        """Replies that were too long: their end is ours, and no wish of the model's or the caller's."""
-        self._heard_of: dict[str, int] = {}
-        """Speech of the item that came last, in µ-law bytes."""
-        self._retries = 0
+        self._length = ReplyLength(round(self._limits.reply * BYTES_PER_MS * 1000))
+        self._second_try = SecondTry()
         self._retry: trio.CancelScope | None = None
         """A reply that failed is to be asked for again in here, after a pause."""
-        self._voiceless = 0
-        """Replies in a row that had neither voice nor wish."""
-        self._words_unanswered = False
-        """Whether the caller's last turn had words that no reply has answered."""
         self._contested = ContestedTurns()
         self._committing = False
         """Whether the model was told of a turn that it did not detect."""
@@ -592,7 +579,7 @@ class RealtimeLink:
             if isinstance(event, ReplyAudio):
                 self._on_audio(event)
             elif isinstance(event, ReplyWords):
-                if self._desk.wanted(event.reply) and event.reply not in self._broken_off:
+                if self._desk.wanted(event.reply) and not self._length.broken_off(event.reply):
                     self._handover.spoken(event.reply, event.item, words=event.text)
                     self._framer.post(event)
             elif isinstance(event, ItemEnded):
@@ -637,36 +624,30 @@ class RealtimeLink:
         if not announced and self._desk.knows(event.reply):
             self._handover.reply_began(event.reply, trio.current_time() - CROSSING)
         self._notebook.first_audio()
-        self._words_unanswered = False
+        self._second_try.voice()
         self._mute = 0
         self._briefing.learns(event.item)
         self._handover.spoken(event.reply, event.item, audio=len(event.audio))
         self._wait.begins(trio.current_time())
-        if event.reply not in self._spoken:  # what follows only puts off what is due: the watch finds that in time
+        if not self._length.began(event.reply):  # what follows only puts off what is due: the watch finds that in time
             self._changed.set()
-        if event.reply in self._broken_off:
+        if self._length.broken_off(event.reply):
             return
-        before = self._spoken.get(event.reply, 0)
-        room = round(self._limits.reply * BYTES_PER_MS * 1000) - before
-        self._spoken[event.reply] = before + min(room, len(event.audio))
-        self._heard_of = {
-            event.item: self._heard_of.get(event.item, 0) + (len(event.audio) if len(event.audio) <= room else 0)
-        }
-        if len(event.audio) <= room:
+        said = self._length.take(event)
+        if said == len(event.audio):
             self._framer.post(event)
         else:
-            self._cut_short(event, room)
+            self._cut_short(event, said)
 
-    def _cut_short(self, event: ReplyAudio, room: int) -> None:
+    def _cut_short(self, event: ReplyAudio, at: int) -> None:
         """A reply that does not end: it is broken off, and the model is told how much of it was said."""
         self._notebook.trouble("reply", f"broken off after {self._limits.reply:g} s")
-        said = self._heard_of.get(event.item, 0) + room
-        if room:
-            self._framer.post(attrs.evolve(event, audio=event.audio[:room]))
+        if at:
+            self._framer.post(attrs.evolve(event, audio=event.audio[:at]))
         self._framer.post(ItemEnded(event.reply, event.item, broken_off=True))
-        self._broken_off.add(event.reply)
         self.inbox.post(CancelReply(event.reply))
-        self.inbox.post(Truncate(event.item, said // BYTES_PER_MS) if said >= BYTES_PER_MS else DropItem(event.item))
+        heard_ms = self._length.said_of(event.item) // BYTES_PER_MS
+        self.inbox.post(Truncate(event.item, heard_ms) if heard_ms else DropItem(event.item))
 
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
@@ -756,7 +737,8 @@ class RealtimeLink:
         self._turn_ends(item, by_us=True)
 
     def _turn_ends(self, item: str, *, by_us: bool = False) -> None:
-        self._words_unanswered = self._wait.tools_out = False
+        self._second_try.turn_over()
+        self._wait.tools_out = False
         self._notebook.caller_stopped(item)
         self._flow.post(CallerDone(item))
         self._wait.turn_over(trio.current_time())
@@ -781,60 +763,46 @@ class RealtimeLink:
             self._until_words = False
             self.inbox.post(AnswerTurn())
         self._flow.post(CallerSaid(event.item, event.text, event.confidence))
-        self._words_unanswered = True
+        self._second_try.words()
         self._ear.confirmed()
         self._handover.turn_written(event.item)
-        if self._voiceless and not self._wait.waits:
-            self._answer_words()
+        if not self._wait.waits and self._second_try.was_no_noise():
+            self._notebook.trouble("reply", "there was no voice in it, and the caller had said something")
+            self.inbox.post(AskReply())
 
     def _on_ended(self, event: ReplyEnded, nursery: trio.Nursery) -> None:
         self._briefing.called(event.calls)
         asked, due = self._desk.was_asked(event.reply), self._desk.is_due(event.reply)
         muted, spoke = self._desk.ended(event.reply, event.status)
-        pauses = self._pauses(event.gravity)
-        given_up = not muted and event.status is ReplyStatus.FAILED and self._retries >= len(pauses)
-        if not given_up:  # else the next session goes on with it
+        said, cut_short = self._length.ended(event.reply)
+        made = Made(asked, due, muted, spoke, cut_short)
+        outcome = self._second_try.ended(
+            event, made, self._pauses(event.gravity), caller_speaks=self._desk.caller_speaks
+        )
+        failed = event.status is ReplyStatus.FAILED
+        if not (failed and isinstance(outcome.then, Elsewhere)):  # else the next session goes on with it
             self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)
         self._notebook.record.tokens += event.tokens
-        if spoken := self._spoken.pop(event.reply, 0):
-            self._notebook.reply_seconds(spoken / (BYTES_PER_MS * 1000))
+        if said:
+            self._notebook.reply_seconds(said / (BYTES_PER_MS * 1000))
         self._framer.post(event)
-        said = event.status is ReplyStatus.CANCELLED or (spoke and event.status is not ReplyStatus.FAILED)
-        for drop in self._briefing.reply_over(event.reply, said=said):
+        stands = event.status is ReplyStatus.CANCELLED or (spoke and not failed)
+        for drop in self._briefing.reply_over(event.reply, said=stands):
             self.inbox.post(drop)
         done = [call for call in event.calls if call.state is CallState.COMPLETED]
-        ours = event.reply in self._broken_off
-        self._broken_off.discard(event.reply)
-        if muted or (event.status is ReplyStatus.CANCELLED and not ours):
+        if made.taken_back(event):
             if not muted and spoke:  # the model gave the floor to the caller without saying so first
                 self._watcher.post(FloorTaken(Floor.MODEL))
             for call in done:  # what was asked for in a sentence that was broken off is not done
                 self.inbox.post(ToolResult(call.call_id, {"ok": False, "error": "not done: the caller interrupted"}))
-            if due and not (muted or spoke or self._desk.caller_speaks):  # nobody did, and somebody waits for it
-                self._notebook.trouble("reply", f"broken off by the model: {event.reason}")
-                self._once_more(nursery, RETRY_SECONDS)
-                return
-        elif event.status is ReplyStatus.FAILED:
-            self._notebook.trouble("reply", f"failed: {event.reason}")
-            if given_up:
-                self._wait.owed = True
-                raise ModelGone(f"a reply failed: {event.reason}", fatal=event.gravity is Gravity.FATAL)
-            self._try_again(nursery, pauses[self._retries], begun=spoke)
+        if outcome.trouble:
+            self._notebook.trouble("reply", outcome.trouble)
+        if isinstance(outcome.then, Elsewhere):
+            self._wait.owed = True
+            raise ModelGone(outcome.then.why, fatal=outcome.then.fatal)
+        if outcome.then is not None:
+            self._try_again(nursery, outcome.then)
             return
-        elif event.status is ReplyStatus.INCOMPLETE:
-            self._notebook.trouble("reply", f"incomplete: {event.reason}")
-            if not done and (not self._retries or not spoke):
-                self._once_more(nursery, begun=spoke)
-                return
-            self._retries = 0
-        elif spoke or done or ours:
-            self._retries = self._voiceless = 0
-        else:
-            self._voiceless += 1
-            if asked or self._voiceless >= VOICELESS_AT_MOST or self._words_unanswered:
-                self._notebook.trouble("reply", "there was no voice in it")
-                self._once_more(nursery)
-                return
         if done and not muted and event.status in {ReplyStatus.COMPLETED, ReplyStatus.INCOMPLETE}:
             self._wait.tools_out = True
             self._flow.post(ToolsCalled(tuple(done), spoke))
@@ -842,29 +810,14 @@ class RealtimeLink:
             self._flow.post(ReplyOver(spoke and not muted))
         self._changed.set()
 
-    def _answer_words(self) -> None:
-        """The model kept silent, as on a noise, and then it turned out that there were words."""
-        self._notebook.trouble("reply", "there was no voice in it, and the caller had said something")
-        self._words_unanswered = False
-        self.inbox.post(AskReply())
-
     def _pauses(self, gravity: Gravity) -> Sequence[float]:
         """Seconds before each try after one that failed so."""
         if gravity is Gravity.BUSY and len(self._lines.places) == 1:
             return [seconds * self._jitter(tried) for tried, seconds in enumerate(BUSY_SECONDS)]
         return [RETRY_SECONDS] if gravity in {Gravity.RETRY, Gravity.BUSY} else []
 
-    def _once_more(self, nursery: trio.Nursery, pause: float = 0, *, begun: bool = False) -> None:
-        """What should have been said is asked for once more; if that has no voice either, of another session."""
-        if self._retries:
-            self._wait.owed = True
-            raise ModelGone("replies without a voice")
-        self._try_again(nursery, pause, begun=begun)
-
-    def _try_again(self, nursery: trio.Nursery, pause: float, *, begun: bool = False) -> None:
-        """Asks once more; until that reply is over, none is. The caller's wait goes on. `begun`: of what was to be said they hear
-        the beginning."""
-        self._retries += 1
+    def _try_again(self, nursery: trio.Nursery, again: Again) -> None:
+        """Asks once more; until that reply is over, none is. The caller's wait goes on."""
         self._wait.owed = True
         self._changed.set()
 
@@ -872,8 +825,8 @@ class RealtimeLink:
 
         async def ask_later() -> None:
             with retry:
-                await trio.sleep(pause)
-                if begun:
+                await trio.sleep(again.pause)
+                if again.begun:
                     self.inbox.post(self._briefing.go_on())
                 self.inbox.post(AskReply())
 
