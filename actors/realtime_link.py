@@ -68,6 +68,7 @@ from actors.model_lines import ModelLines
 from actors.mulaw import BYTES_PER_MS
 from actors.notebook import Notebook
 from actors.ports import ModelGone, ModelPort, ModelSession
+from actors.rehearing import Rehearing
 from actors.reply_desk import ReplyDesk
 from actors.reply_length import ReplyLength
 from actors.second_try import BUSY_SECONDS, RETRY_SECONDS, Again, Elsewhere, Made, SecondTry
@@ -176,20 +177,7 @@ class RealtimeLink:
         self._fresh()
         self._left = self._handover
         """What the lost session leaves."""
-        self._again: list[CallerAudio | CallerSilence] = []
-        """What the next one is to hear once more."""
-        self._caught_up_at = -math.inf
-        """When it heard that, and what was said in the meantime."""
-        self._said_in_silence = False
-        """Whether that was not said over the agent's voice."""
-        self._turn_told = ""
-        """The caller's turn that the flow was told of last."""
-        self._to_hear_again = ""
-        """The same, if the next session has to hear it once more."""
-        self._heard_again = ("", "")
-        """That turn, as the present session names it and as the one before did."""
-        self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
-        """They listen while there is no session."""
+        self._rehearing = Rehearing(self._new_ear(sharp=False), self._new_ear())
         self._patience = trio.CancelScope()
         """Cancelled when the caller has waited too long for a session."""
         self._speech_until: Callable[[], float] = lambda: -math.inf
@@ -328,13 +316,10 @@ class RealtimeLink:
             self._framer.post(ReplyEnded(reply, ReplyStatus.FAILED))
         self._wait.owed = (waited or owes) and not self._wait.tools_out
         self._left, self._unfinished = self._handover, unfinished
-        # Else the session before this one left it, and this one did not hear it.
-        if self._left.turn or not self._left.unheard():
-            self._to_hear_again = self._left.turn if self._left.turn == self._turn_told else ""
-        self._said_in_silence = self._ear.last_voice > self._over.last_voice
+        in_silence = self._ear.last_voice > self._over.last_voice
+        self._rehearing.session_lost(self._left, self._new_ear(sharp=False), self._new_ear(), in_silence=in_silence)
         self._briefing.session_lost()
         self._fresh()
-        self._gap_ear, self._gap_over = self._new_ear(sharp=False), self._new_ear()
         if not waited and self._left.unheard():  # in the middle of what the caller was saying
             self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
         self._changed.set()
@@ -391,7 +376,7 @@ class RealtimeLink:
         self._wait.owed = asks  # until it is asked for; if that fails, the next session has to
         for command in commands:
             await session.send(command)
-        self._again = unheard or self._left.onset()
+        self._rehearing.again = unheard or self._left.onset()
 
     def _owed(self) -> list[Tell]:
         """What the model is told before it goes on with what the session before was saying."""
@@ -401,22 +386,17 @@ class RealtimeLink:
 
     def _catch_up(self) -> None:
         """A session hears first what was spoken before it was up, in that order."""
-        again, self._again = self._again, []
-        self._caught_up_at = trio.current_time()
-        for event in (*again, *self.audio.take_all()):
+        now = trio.current_time()
+        for event in (*self._rehearing.begins(now), *self.audio.take_all()):
             self.audio.post(event)
             if isinstance(event, CallerAudio):
-                self._listen(event, self._caught_up_at)
+                self._listen(event, now)
 
     def _is_late(self) -> bool:
         """Whether the caller whom the model hears begin to speak now did so before it was there, and in the agent's silence: they
         do not interrupt the filler that they hear meanwhile."""
-        soon = self._is_caught_up_with() and self._wait.last_voice == self._caught_up_at
-        return soon and self._said_in_silence and self._suspected() is None
-
-    def _is_caught_up_with(self) -> bool:
-        """Whether what the model hears begin now may be what was said before it was there."""
-        return trio.current_time() <= self._caught_up_at + self._wait.turn_ends + HEARD_LATE
+        late = self._rehearing.is_late(trio.current_time(), self._wait.turn_ends, self._wait.last_voice)
+        return late and self._suspected() is None
 
     def _audio_sent(self, events: Sequence[CallerAudio | CallerSilence]) -> None:
         self._handover.sent(events, trio.current_time())
@@ -435,10 +415,7 @@ class RealtimeLink:
         over = now <= self._speech_until() + ECHO_TAIL
         if over and self._echoing():
             return
-        ear = self._gap_over if over else self._gap_ear
-        ear.listen(event.audio, now)
-        if ear.unanswered_since == now:
-            self._said_in_silence = self._said_in_silence or not over
+        if self._rehearing.hears(event.audio, now, over=over):
             if not (over or self._wait.called):
                 self._flow.post(CallerSpoke())
             self._wait.spoke_to_nobody(now)
@@ -656,9 +633,7 @@ class RealtimeLink:
             self._wait.turn_began(trio.current_time())
             self._changed.set()
             self._handover.turn_began(event.item, trio.current_time())
-            if self._to_hear_again and self._is_caught_up_with():
-                self._heard_again = (event.item, self._to_hear_again)
-            self._to_hear_again = ""
+            self._rehearing.turn_began(event.item, trio.current_time(), self._wait.turn_ends)
             late = self._is_late()
             if self._is_contested() and not late:
                 self._contested.began(event.item)
@@ -717,11 +692,10 @@ class RealtimeLink:
 
     def _turn_begins(self, item: str) -> None:
         self._go_on_at = math.inf
-        again = item == self._heard_again[0]
-        if again:
-            self._notebook.heard_again(self._heard_again[1], item)
-        self._turn_told = item
-        self._flow.post(CallerSpoke(again))
+        if before := self._rehearing.named_before(item):
+            self._notebook.heard_again(before, item)
+        self._rehearing.told = item
+        self._flow.post(CallerSpoke(again=bool(before)))
         self._notebook.caller_turn(item)
         self._notebook.say("caller_speaks", item=item)
 
