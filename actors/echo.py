@@ -38,6 +38,12 @@ QUIET, NOISE_TIMES, NOISE_UP = 8.0, 1.5, 0.1
 """What is softer is no echo that anybody hears; nor is what is hardly louder than the line itself, which is followed slowly."""
 MARGIN_TIMES, MARGIN = 1.35, 3.0
 """How much louder than expected an echo may be, times and on top."""
+UNLIKE_LEAST, UNLIKE_EVERY = 10, 3
+"""Slots after which a voice on an unknown line may be known to be no echo, and after which it is looked again."""
+UNLIKE, UNLIKE_BEFORE = 0.6, 3
+"""Correlation below which two loudnesses are not alike even in so short a time, with so many slots of what was before."""
+WOULD_COME, CONTRADICTS = 0.7, 3
+"""An echo at that delay would have brought this share of what it brings now, earlier; in so many slots nothing like it came."""
 LEAST = 1e-6
 """What the rounding of sums leaves over of a loudness that does not vary."""
 
@@ -109,6 +115,8 @@ class Echo:
     """At which delay the last voice that began on a quiet line was like what was played; None if it was not."""
     foreign_at: float = -math.inf
     """When something last came that was no echo of what was played."""
+    _in_a_row: int = 0
+    """Slots that came without a gap while the agent was heard, until now."""
 
     def plays(self, level: float, at: float) -> None:
         """A frame of that loudness is heard by the caller at `at`."""
@@ -118,6 +126,7 @@ class Echo:
         """A frame that came is left out: the agent was silent, and what it says next comes back no sooner than its delay. It has
         its place all the same: if the next one is late, as the first of a reply may be, it is known by how much."""
         self._came.skip(1)
+        self._in_a_row = 0
         self._noise = min(level, self._noise + NOISE_UP)
         if not self.settled:
             self._quiet, self.loudest = 0, 0.0
@@ -125,10 +134,13 @@ class Echo:
     def misses(self, seconds: float) -> None:
         """So much never came."""
         self._came.skip(round(seconds / SLOT))
+        self._in_a_row = 0
 
     def comes(self, level: float, at: float, *, agent_heard: bool, voice: bool) -> None:
         """A frame of that loudness came from the caller; whether the agent is heard, and whether it may be a voice."""
+        before = self._came.last
         self._came.put(level, at)
+        self._in_a_row = min(self._in_a_row + 1, SLOTS) if self._came.last == before + 1 else 1
         self._noise = min(level, self._noise + NOISE_UP)
         if self._quiet < QUIET_LINE and agent_heard:
             quiet = not voice and level <= self._hush
@@ -163,6 +175,25 @@ class Echo:
             return False
         self.delay = DELAY_LEAST + lag
         self.gain = _ratio(came, self._played.window(end - self.delay, size))
+        return True
+
+    def denies(self, seconds: float) -> bool:
+        """Whether the voice that began so long ago, on a line of which nothing is known, can be no echo: whatever the delay, it
+        is not like what was played, or that delay would have brought something of what was played before."""
+        voice = round(seconds / SLOT)
+        size, known = voice + UNLIKE_BEFORE, min(self._in_a_row, SLOTS - DELAY_MOST)
+        if voice < UNLIKE_LEAST or (voice - UNLIKE_LEAST) % UNLIKE_EVERY or known <= size:
+            return False
+        end = self._came.last + 1
+        came, played = self._came.window(end, known), self._played.window(end - DELAY_LEAST, known + DELAY_MOST)
+        for last in range(known + DELAY_LEAST, len(played) + 1):
+            earlier = played[last - known : last]
+            if _alike(came[-size:], earlier[-size:]) < UNLIKE:
+                continue
+            gain = WOULD_COME * _ratio(came[-size:], earlier[-size:])
+            missing = sum(gain * loud > there + QUIET for there, loud in zip(came[:-size], earlier, strict=False))
+            if missing < CONTRADICTS:
+                return False
         return True
 
     def sounds(self) -> int:
@@ -231,6 +262,17 @@ def _most_alike(came: list[float], played: list[float], sounds_least: int = SOUN
         if alike > best:
             best, lag = alike, len(played) - end
     return best, lag
+
+
+def _alike(came: list[float], played: list[float]) -> float:
+    """The correlation of two windows of the same size; 0 if one of them does not vary."""
+    size = len(came)
+    mean, played_mean = sum(came) / size, sum(played) / size
+    varies = sum(map(mul, came, came)) - size * mean * mean
+    norm = sum(map(mul, played, played)) - size * played_mean * played_mean
+    if varies <= LEAST or norm <= LEAST:
+        return 0.0
+    return (sum(map(mul, came, played)) - size * mean * played_mean) / math.sqrt(varies * norm)
 
 
 def _ratio(came: list[float], played: list[float]) -> float:

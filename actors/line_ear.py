@@ -149,7 +149,9 @@ class LineEar:
         elif self._echo.settled:
             echoes = False
         elif now - began < UNSETTLED:
-            return
+            if not self._echo.denies(now - began):
+                return
+            echoes = False
         else:
             echoes = self._echo.compare(now - began)
         if echoes:

@@ -7,7 +7,9 @@ import pytest
 
 from actors.line_ear import FRAME, LineEar
 from actors.mulaw import decode, encode, from_base64, silence
+from conf.prompts import load_prompt
 from tests.kit.voices import frames
+from transport.loopback.speech import line as clip
 from transport.loopback.speech import syllables
 
 
@@ -146,3 +148,36 @@ def test_an_echo_is_known_again_when_the_network_is_late_as_the_agent_begins_to_
         (ear.hears if late > pause else ear.rests)(back[number * FRAME : (number + 1) * FRAME], now)
         assert not (ear.line.foreign and ear.line.began > begins)
     assert ear.line.until > begins, "nothing came back"
+
+
+GREETING = load_prompt("greeting").audio
+
+
+def at_the_beginning(back: bytes) -> float | None:
+    """The agent begins to speak on a line of which nothing is known, which sends `back`; how long after its beginning a voice is
+    known for nobody's echo, if it is."""
+    ear = LineEar()
+    for number in range(120):
+        now, at = 5 + number * 0.02, number * FRAME
+        ear.plays(GREETING[at : at + FRAME], now)
+        line = ear.hears((back[at : at + FRAME] + silence(20))[:FRAME], now)
+        if line.foreign:
+            return now - line.began
+    return None
+
+
+@pytest.mark.parametrize("after", [0.4, 0.8, 1.2])
+@pytest.mark.parametrize("words", ["caller_name", "caller_bye", "caller_human"])
+def test_a_short_word_that_has_not_the_shape_of_what_was_played_is_known_before_it_is_over(
+    after: float, words: str
+) -> None:
+    known = at_the_beginning(silence(round(after * 1000)) + clip(words).audio[: 30 * FRAME])
+    assert known is not None
+    assert known < 0.6
+
+
+@pytest.mark.parametrize("gain", [0.05, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("delay", [120, 250, 410, 700, 1000])
+def test_the_beginning_of_an_echo_has_the_shape_of_what_was_played(gain: float, delay: int) -> None:
+    echo = encode(round(sample * gain) for sample in decode(GREETING))
+    assert at_the_beginning(silence(delay) + echo) is None
