@@ -25,6 +25,12 @@ STORE_SECONDS = 6.0
 """Of them for the store, beside a tool of Python."""
 ERRANDS_AT_MOST = 64
 """Errands of one call; what comes after is not done."""
+TRIES = 3
+"""Times that a tool with an effect may be tried with the same arguments, as long as it failed."""
+NOT_SEEN = "it was begun before, and what came of it was not seen"
+BEFORE = "it was carried out before, and not again"
+
+Came = tuple[str, Mapping[str, object]]
 
 
 class Errands:
@@ -43,6 +49,8 @@ class Errands:
         self._taken = 0
         self._under_way = 0
         self._settled = trio.Event()
+        self._running: dict[str, trio.Event] = {}
+        """Tools with an effect that are being run, by what they are claimed under: set when what came of them is kept."""
 
     async def run(self, flow: Outbox[ErrandDone]) -> None:
         """Until cancelled."""
@@ -75,10 +83,38 @@ class Errands:
         self._under_way -= 1
         self._done(ErrandDone(errand.key, errand.name, outcome, detail), flow)
 
-    async def _run_tool(self, errand: RunPython) -> tuple[str, Mapping[str, object]]:
-        """The flow's own code: what it raises is its failure, not the call's."""
+    async def _run_tool(self, errand: RunPython) -> Came:
+        if errand.tool.once:
+            return await self._run_once(errand)
         if not await self._port.claim(self._call_sid, errand.key, errand.name):
-            return "unknown", {"reason": "it was begun before, and what came of it was not seen"}
+            return "unknown", {"reason": NOT_SEEN}
+        outcome, detail = await self._run(errand)
+        await self._port.settle(self._call_sid, errand.key, outcome)
+        return outcome, detail
+
+    async def _run_once(self, errand: RunPython) -> Came:
+        """A tool with an effect: who asks for it again with the same arguments is told what came of it the first time."""
+        outcome: Came = ("unknown", {"reason": NOT_SEEN})
+        for number in range(TRIES):
+            key = errand.claim(number)
+            if await self._port.claim(self._call_sid, key, errand.name):
+                kept = self._running[key] = trio.Event()
+                try:
+                    outcome = await self._run(errand)
+                    await self._port.settle(self._call_sid, key, outcome[0], outcome[1])
+                finally:
+                    kept.set()
+                    del self._running[key]
+                return outcome
+            if key in self._running:
+                await self._running[key].wait()
+            outcome = _again(await self._port.came(self._call_sid, key))
+            if outcome[0] != "failed":
+                break
+        return outcome
+
+    async def _run(self, errand: RunPython) -> Came:
+        """The flow's own code: what it raises is its failure, not the call's."""
         outcome, detail = "unknown", cast("dict[str, object]", {"reason": f"it took over {errand.tool.seconds:g} s"})
         with trio.move_on_after(errand.tool.seconds):
             try:
@@ -87,7 +123,6 @@ class Errands:
             except Exception as error:  # a flow's tool may raise anything; it is told, recorded, and the call goes on
                 self._notebook.trouble("tool", f"{errand.name}: {type(error).__name__}: {error}")
                 outcome, detail = "failed", {"reason": f"{type(error).__name__}: {error}"}
-        await self._port.settle(self._call_sid, errand.key, outcome)
         return outcome, detail
 
     def _done(self, done: ErrandDone, flow: Outbox[ErrandDone]) -> None:
@@ -95,6 +130,14 @@ class Errands:
         flow.post(done)
         self._settled.set()
         self._settled = trio.Event()
+
+
+def _again(came: Came) -> Came:
+    """What is told to who asks a second time."""
+    outcome, detail = came
+    if outcome == "unknown":
+        return outcome, {"reason": NOT_SEEN, **detail}
+    return outcome, ({"reason": BEFORE, **detail} if outcome == "done" else detail)
 
 
 def _as_mapping(result: object) -> dict[str, object]:

@@ -29,7 +29,7 @@ from actors.messages import (
     TellWhenQuiet,
 )
 from actors.mulaw import loudness
-from actors.notebook import Notebook, heard_words
+from actors.notebook import WORDS_KEPT, Notebook, heard_words
 
 QUEUE = 128
 """Deltas of 20 to 400 ms and mark echoes; taken out at once, so a full one means that the Framer is dead."""
@@ -338,7 +338,7 @@ class Framer:
         elif isinstance(message, ReplyWords):
             if message.reply not in self._muted:
                 item = self._item(message.item, message.reply)
-                item.words += message.text
+                item.words = (item.words + message.text)[:WORDS_KEPT]
                 self._notebook.say("agent_words", item=item.name, text=item.words)
             return
         elif isinstance(message, ItemEnded):

@@ -13,7 +13,7 @@ import attrs
 from actors.ear import LOUD
 from actors.messages import CallerAudio, CallerSilence, Tell
 from actors.mulaw import BYTES_PER_MS, envelope, loudness
-from actors.notebook import heard_words
+from actors.notebook import WORDS_KEPT, heard_words
 
 ONSET = 1.0
 """Seconds before a turn was noticed that may belong to it."""
@@ -183,7 +183,7 @@ class Handover:
             del self._items[oldest]
             self._answers.pop(oldest, None)
         speech.audio += audio
-        speech.words += words
+        speech.words = (speech.words + words)[:WORDS_KEPT]
         if audio:
             self._answered(reply, BEGUN_MS * BYTES_PER_MS)
 

@@ -5,6 +5,7 @@ share; it is passed on as it came. Times (`at`) are Trio's clock, in seconds.
 """
 
 import enum
+import hashlib
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -635,6 +636,12 @@ class RunPython:
     name: str
     tool: PythonTool
     arguments: Mapping[str, object]
+
+    def claim(self, number: int) -> str:
+        """Under which try `number` of a tool with an effect is claimed: the same whenever it is asked for with the same
+        arguments, of which nothing is told before the #."""
+        told = repr(sorted(self.arguments.items())).encode()
+        return f"once.{self.tool.name}.{number}#{hashlib.sha256(told).hexdigest()[:16]}"
 
 
 Errand: TypeAlias = SendText | RunPython

@@ -14,6 +14,10 @@ from actors.mailbox import MailboxStats
 from actors.messages import BYTES_PER_MS, Cut, Disposition
 
 ERRORS_KEPT = 100
+TURNS_KEPT = 5000
+"""Turns of one stream, an hour of short ones; those that come after are only counted."""
+WORDS_KEPT = 20_000
+"""Characters of one turn, twenty minutes of speech: a model that has lost its mind may send words without end."""
 CHARACTERS_PER_SECOND = 16
 """English speech: used while an item's audio is not complete and its words run ahead."""
 
@@ -80,6 +84,7 @@ class CallRecord:
     disposition: Disposition | None = None
     reason: str = ""
     turns: list[Turn] = attrs.field(factory=list[Turn])
+    turns_left_out: int = 0
     interruptions: list[Interruption] = attrs.field(factory=list[Interruption])
     keys: str = ""
     frames_in: int = 0
@@ -150,9 +155,7 @@ class Notebook:
 
     def caller_turn(self, item: str) -> Turn:
         """The caller's turn `item`, opened if it is new."""
-        if item not in self._turns:
-            self._open(Turn("caller", item, self.now(), state=self.state))
-        return self._turns[item]
+        return self._turns.get(item) or self._open(Turn("caller", item, self.now(), state=self.state))
 
     def heard_again(self, before: str, item: str) -> None:
         """The caller's turn `before`, whose words never came, is `item` to another session."""
@@ -164,7 +167,7 @@ class Notebook:
     def caller_words(self, item: str, text: str, final: bool) -> None:
         """Words of the caller's turn: a further piece, or the whole."""
         turn = self.caller_turn(item)
-        turn.text = text if final else turn.text + text
+        turn.text = (text if final else turn.text + text)[:WORDS_KEPT]
         turn.heard_text = turn.text
         turn.over = turn.over or final
         self.say("caller_words", item=item, text=turn.text, final=final)
@@ -280,6 +283,9 @@ class Notebook:
         return self.record
 
     def _open(self, turn: Turn) -> Turn:
+        if len(self.record.turns) >= TURNS_KEPT:
+            self.record.turns_left_out += 1
+            return turn
         self._turns[turn.item] = turn
         self.record.turns.append(turn)
         return turn

@@ -121,6 +121,10 @@ class ErrandPort(Protocol):
         """Whether the errand `key` may be begun: it never was before, as far as can be known."""
         ...
 
-    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
-        """Keeps what came of it."""
+    async def settle(self, call_sid: str, key: str, outcome: str, result: Mapping[str, object] | None = None) -> None:
+        """Keeps what came of it; `result`: what is to be told to who asks for it again."""
+        ...
+
+    async def came(self, call_sid: str, key: str) -> tuple[str, Mapping[str, object]]:
+        """What came of an errand that was begun before: its outcome ("unknown" if that is not known), and its result."""
         ...

@@ -200,6 +200,9 @@ class PythonTool:
     run: Callable[..., Awaitable[object]]
     """The function itself; an async one, called with the arguments by name."""
     seconds: float = 8.0
+    once: bool = False
+    """Whether it has an effect: asked for again with the same arguments in the same call, the first result is told again. What
+    raised an error may be tried again."""
 
 
 @attrs.frozen

@@ -11,7 +11,8 @@
         return "booked" if "day" in known else None
 
 Tools are async functions on Trio; they run outside the audio path, within `seconds`, and what they return is told to the
-model. The JSON Schema of their arguments is derived from the types.
+model. The JSON Schema of their arguments is derived from the types. One that has an effect (books, notes, orders) is
+`@flow.tool("…", once=True)`: a model that was replaced in mid-call, or repeats itself, may ask for it again.
 """
 
 import inspect
@@ -67,8 +68,13 @@ class PythonFlow:
 
         return add
 
-    def tool(self, description: str, *, seconds: float = 8.0, name: str = "") -> Callable[[Function], Function]:
-        """Adds the decorated async function as a tool. Raises SettingsError if it cannot be described to the model."""
+    def tool(
+        self, description: str, *, seconds: float = 8.0, name: str = "", once: bool = False
+    ) -> Callable[[Function], Function]:
+        """Adds the decorated async function as a tool; `once`: it has an effect, which the same arguments have once in a call.
+
+        Raises SettingsError if it cannot be described to the model.
+        """
 
         def add(function: Function) -> Function:
             called = name or function.__name__
@@ -79,7 +85,7 @@ class PythonFlow:
             if not inspect.iscoroutinefunction(function):
                 raise SettingsError(f"The tool {called!r} is not async: write `async def`, and Trio inside.")
             arguments = _arguments_of(function, called)
-            self._tools[called] = PythonTool(called, description, arguments, function, seconds)
+            self._tools[called] = PythonTool(called, description, arguments, function, seconds, once)
             return function
 
         return add

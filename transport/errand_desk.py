@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from transport.metrics import Metrics
-from transport.store import ErrandRow, Store, StoreDown
+from transport.store import OPEN, ErrandRow, Store, StoreDown
 from transport.store_rules import message_news
 from transport.twilio_rest import TOO_MANY, Refused, TwilioRest, Unreached, Unsure
 
@@ -147,6 +147,13 @@ class ErrandDesk:
         except StoreDown as error:
             self._failed("settle", error)
 
+    async def came(self, call_sid: str, key: str) -> Came:
+        """What came of an errand that was begun before, and what was kept as its result."""
+        row = await self._known(f"{call_sid}/{key}", call_sid, "")
+        if row.status in OPEN:
+            return "unknown", {}
+        return row.status, row.detail.get("result", {})
+
     async def message_status(self, message_sid: str, status: str, code: str, errand: str = "") -> None:
         """News of message `message_sid`, sent for `errand`: queued, sent, delivered, undelivered, failed."""
         try:
@@ -198,9 +205,13 @@ class CallErrands:
         """See `ErrandPort`."""
         return await self.desk.claim(call_sid, key, kind) is None
 
-    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
+    async def settle(self, call_sid: str, key: str, outcome: str, result: Mapping[str, object] | None = None) -> None:
         """See `ErrandPort`."""
-        await self.desk.settle(call_sid, key, outcome)
+        await self.desk.settle(call_sid, key, outcome, detail={} if result is None else {"result": dict(result)})
+
+    async def came(self, call_sid: str, key: str) -> Came:
+        """See `ErrandPort`."""
+        return await self.desk.came(call_sid, key)
 
 
 def _of_row(row: ErrandRow) -> Came:

@@ -557,14 +557,21 @@ class _Errands:
         self._recorder.write(IN, "errands", "came", (number, came))
         return came
 
-    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
+    async def settle(self, call_sid: str, key: str, outcome: str, result: Mapping[str, object] | None = None) -> None:
         number = self._begun("settle", key, outcome)
-        await self._inner.settle(call_sid, key, outcome)
+        await self._inner.settle(call_sid, key, outcome, result)
         self._recorder.write(IN, "errands", "came", (number, None))
+
+    async def came(self, call_sid: str, key: str) -> tuple[str, Mapping[str, object]]:
+        number = self._begun("ask", key)
+        came = await self._inner.came(call_sid, key)
+        self._recorder.write(IN, "errands", "came", (number, came))
+        return came
 
     def _begun(self, what: str, *words: str) -> int:
         number = self._recorder.number()
-        self._recorder.write(OUT, "errands", what, (number, *words))
+        # What stands behind a # is made of arguments, which are not recorded as they were.
+        self._recorder.write(OUT, "errands", what, (number, words[0].partition("#")[0], *words[1:]))
         return number
 
 

@@ -510,9 +510,14 @@ class ReplayedErrands:
         entry = await self._answer("claim", key)
         return True if entry is None else _as_came(bool, entry)
 
-    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
+    async def settle(self, call_sid: str, key: str, outcome: str, result: Mapping[str, object] | None = None) -> None:
         """See `ErrandPort`."""
         await self._answer("settle", key)
+
+    async def came(self, call_sid: str, key: str) -> tuple[str, Mapping[str, object]]:
+        """See `ErrandPort`."""
+        entry = await self._answer("ask", key)
+        return ("unknown", {"reason": NOT_THERE}) if entry is None else _as_came(tuple[str, dict[str, Any]], entry)
 
     def flow(self, flow: Flow) -> Flow:
         """`flow` with tools that do nothing."""
@@ -535,7 +540,8 @@ class ReplayedErrands:
     async def _answer(self, what: str, name: str) -> Entry | None:
         """What came of the first errand of that name that is not taken yet, after as long as it took."""
         await trio.lowlevel.checkpoint()
-        found = next((one for one in self._errands if one.what == what and one.words[:1] == (hide(name),)), None)
+        called = hide(name.partition("#")[0])
+        found = next((one for one in self._errands if one.what == what and one.words[:1] == (called,)), None)
         if found is None:
             return None
         self._errands.remove(found)

@@ -109,6 +109,7 @@ def record_details(record: CallRecord) -> dict[str, Any]:
         },
         "errors": [{"at": round(t.at, 3), "kind": t.kind, "text": mask_text(t.text)} for t in record.errors],
         "errors_left_out": record.errors_left_out,
+        "turns_left_out": record.turns_left_out,
     }
 
 

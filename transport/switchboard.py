@@ -168,9 +168,13 @@ class Switchboard:
             return "draining"
         if call_sid in self._expected:
             return ""
-        if self.active + self._promised() + ahead >= self.settings.server.max_calls:
+        if self._taken(call_sid) + self._promised() + ahead >= self.settings.server.max_calls:
             return "full"
         return "lag" if not again and self.lag() * 1000 > self.settings.server.max_lag_ms else ""
+
+    def _taken(self, call_sid: str) -> int:
+        """Places that others than call `call_sid` have. Who has left their stream has none, whatever is still done for them."""
+        return sum(not call.parted and call.call_sid != call_sid for call in self._calls.values())
 
     def expect(self, call_sid: str) -> None:
         """A place is kept for call `call_sid`."""

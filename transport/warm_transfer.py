@@ -98,6 +98,9 @@ class WarmTransfers:
                 elif gone:
                     await self.take_back(key, "failed")
                 return
+            if not leg:  # perhaps they were: `watch` looks for their call again
+                _told(tell, True)
+                return
             log.info("human_rung", leg=leg)
             row = await self.store.change_errand(key, lambda row: attrs.evolve(row, reference=row.reference or leg))
             await self._move(key, ("begun",), "ringing")  # unless the human was faster than the answer

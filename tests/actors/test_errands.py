@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.errands import AT_ONCE, ERRAND_AT_MOST, ERRANDS_AT_MOST, QUEUE, Errands
+from actors.errands import AT_ONCE, BEFORE, ERRAND_AT_MOST, ERRANDS_AT_MOST, QUEUE, TRIES, Errands
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import Disposition, ErrandDone, RunPython, SendText
 from actors.tool_desk import Desk
@@ -146,6 +146,59 @@ async def test_a_tool_is_run_at_most_once_also_by_another_process(
     assert len(worker.runs) == 1
     assert sorted(outcome for _, outcome in [*here.done(), *there.done()]) == ["done", "unknown", "unknown"]
     assert shelf.settled == [("p1", "done")]
+
+
+def act(worker: Worker, key: str = "p1", **arguments: object) -> RunPython:
+    """A tool with an effect."""
+    errand = tool(worker, key, **arguments)
+    return attrs.evolve(errand, tool=attrs.evolve(errand.tool, once=True))
+
+
+async def test_a_tool_with_an_effect_that_is_asked_for_again_tells_what_came_of_it_the_first_time(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    shelf, worker = ErrandShelf(), Worker({"booked": 7}, takes=2.0)
+    here, there = Office(nursery, shelf), Office(nursery, shelf)  # on another server, of which this one knows nothing
+    await here.post(act(worker, "p1", day="Tuesday"), act(worker, "p2", day="Tuesday"), act(worker, "p3", day="Friday"))
+    await trio.sleep(3)
+    await there.post(act(worker, "p4", day="Tuesday"))
+    assert worker.runs == [{"day": "Tuesday"}, {"day": "Friday"}]
+    before = {"reason": BEFORE, "booked": 7}
+    came = {done.key: (done.outcome, done.detail) for done in (*here.flow.take_all(), *there.flow.take_all())}
+    assert came == dict.fromkeys(("p1", "p3"), ("done", {"booked": 7})) | dict.fromkeys(("p2", "p4"), ("done", before))
+
+
+async def test_a_tool_with_an_effect_of_which_it_is_not_known_whether_it_had_it_is_not_run_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    shelf, worker = ErrandShelf(), Worker(takes=100.0)
+    await Office(nursery, shelf).post(act(worker))
+    there = Office(nursery, shelf)
+    await there.post(act(worker, "p2"))
+    assert there.done() == [("p2", "unknown")]
+    assert len(worker.runs) == 1
+
+
+async def test_a_tool_with_an_effect_that_failed_may_be_tried_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office, worker = Office(nursery), Worker("yes", raises=ConnectionError("the calendar is away"))
+    await office.post(act(worker))
+    worker.raises = None
+    await office.post(act(worker, "p2"))
+    await office.post(act(worker, "p3"))
+    assert office.done() == [("p1", "failed"), ("p2", "done"), ("p3", "done")]
+    assert len(worker.runs) == 2
+
+
+async def test_there_is_an_end_to_what_a_tool_with_an_effect_may_fail(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office, worker = Office(nursery), Worker(raises=ConnectionError("the calendar is away"))
+    for number in range(TRIES + 2):
+        await office.post(act(worker, f"p{number}"))
+    assert [outcome for _, outcome in office.done()] == ["failed"] * (TRIES + 2)
+    assert len(worker.runs) == TRIES
 
 
 async def test_the_same_errand_of_another_call_is_another_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

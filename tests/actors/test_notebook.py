@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.mailbox import MailboxStats
 from actors.messages import Cut, Disposition
-from actors.notebook import ERRORS_KEPT, CallRecord, Notebook, heard_words
+from actors.notebook import ERRORS_KEPT, TURNS_KEPT, WORDS_KEPT, CallRecord, Notebook, heard_words
 from tests.kit.calls import WALL, a_notebook
 
 SECOND = 8000
@@ -199,6 +199,21 @@ def test_troubles_are_kept_up_to_a_bound_and_counted_beyond() -> None:
     assert len(book.record.errors) == ERRORS_KEPT
     assert book.record.errors[-1].text == str(ERRORS_KEPT - 1)
     assert book.record.errors_left_out == 7
+
+
+def test_turns_are_kept_up_to_a_bound_and_counted_beyond_and_so_are_the_words_of_one() -> None:
+    book = a_clocked_notebook(Clock())
+    for number in range(TURNS_KEPT - 1):
+        book.caller_words(f"c{number}", "yes", final=True)
+    book.item_began("a", "no")
+    for item in ("c+", "c+"):
+        book.caller_words(item, "more", final=True)
+    book.item_began("a+")
+    book.item_heard("a+", "more", 8, 8, complete=True, interrupted=False)
+    assert (len(book.record.turns), book.record.turns_left_out) == (TURNS_KEPT, 3)
+    for _ in range(3):
+        book.caller_words("c0", "w" * WORDS_KEPT, final=False)
+    assert len(book.record.turns[0].heard_text) == WORDS_KEPT
 
 
 def test_the_listener_hears_of_each_note_as_it_is_made() -> None:

@@ -285,6 +285,7 @@ class ErrandShelf:
     """Text messages sent: when, the key, the number, the text."""
     claims: list[str] = attrs.field(factory=list)
     settled: list[tuple[str, str]] = attrs.field(factory=list)
+    results: dict[str, tuple[str, Mapping[str, object]]] = attrs.field(factory=dict)
     under_way: int = 0
     peak: int = 0
     """The most text messages that were under way at once."""
@@ -310,10 +311,16 @@ class ErrandShelf:
         await trio.sleep(self.claim_takes)
         return fresh
 
-    async def settle(self, call_sid: str, key: str, outcome: str) -> None:
+    async def settle(self, call_sid: str, key: str, outcome: str, result: Mapping[str, object] | None = None) -> None:
         """See `ErrandPort`."""
         await trio.sleep(self.settle_takes)
         self.settled.append((key, outcome))
+        self.results[f"{call_sid} {key}"] = outcome, result or {}
+
+    async def came(self, call_sid: str, key: str) -> tuple[str, Mapping[str, object]]:
+        """See `ErrandPort`."""
+        await trio.lowlevel.checkpoint()
+        return self.results.get(f"{call_sid} {key}", ("unknown", {}))
 
 
 @attrs.define

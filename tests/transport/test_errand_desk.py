@@ -334,6 +334,16 @@ async def test_a_tool_of_python_is_begun_once_too(autojump_clock: MockClock) -> 
         assert (row.name, row.status) == ("book", "done")
 
 
+async def test_what_came_of_a_tool_with_an_effect_is_known_to_who_asks_elsewhere(autojump_clock: MockClock) -> None:
+    async with a_desk() as d, a_desk(store=d.store) as elsewhere:
+        mine, theirs = d.desk.of_call(OURS), elsewhere.desk.of_call(OURS)
+        assert await mine.came("CA1", "once.book.0#7") == ("unknown", {})
+        assert await mine.claim("CA1", "once.book.0#7", "book")
+        assert await theirs.came("CA1", "once.book.0#7") == ("unknown", {})
+        await mine.settle("CA1", "once.book.0#7", "done", {"status": "booked"})
+        assert await theirs.came("CA1", "once.book.0#7") == ("done", {"status": "booked"})
+
+
 async def test_a_tool_of_python_is_begun_once_while_the_store_is_down(autojump_clock: MockClock) -> None:
     async with a_desk(store=MemoryStore(down=True)) as d:
         port = d.desk.of_call(OURS)

@@ -72,6 +72,23 @@ async def test_an_open_stream_takes_the_place_that_was_kept_for_it(
         assert await answers(house, "CA2", "CA3") == [True, False]
 
 
+async def test_a_call_that_has_left_its_stream_keeps_no_place_while_something_is_still_being_done_for_the_caller(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async def slow(_: Errands) -> None:
+        await trio.sleep(20)
+
+    monkeypatch.setattr(Errands, "idle", slow)
+    async with house_in_memory(monkeypatch, settings_for(max_calls=1)) as house:
+        first = await house.call("CA1")
+        await first.hear()
+        await first.lose()
+        assert (await ask(house.app, "/twilio/after", form("CA1"))).kinds == [Connect]  # their own place is theirs
+        await trio.sleep(OPENS_WITHIN + 1)
+        assert house.app.extensions["triode"].switchboard.active == 1
+        assert await answers(house, "CA2") == [True]
+
+
 async def test_a_drain_waits_for_a_stream_that_another_unit_gave_its_token_and_that_is_being_opened(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ):

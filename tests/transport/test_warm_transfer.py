@@ -552,6 +552,16 @@ async def test_a_human_who_perhaps_was_rung_is_waited_for_but_not_for_ever(autoj
         assert len(t.rest.back("no-answer")) == 1
 
 
+@pytest.mark.parametrize("rung", [False, True])
+async def test_what_could_not_be_known_of_the_humans_call_is_asked_again(rung: bool, autojump_clock: MockClock) -> None:
+    async with a_transfer(FakeRest(rings=[Unsure("HTTP 503")], calls=Unsure("HTTP 503"))) as t:
+        await trio.sleep(5)
+        t.rest.calls = [("CAleg", "ringing")] if rung else []  # the API is well again
+        await trio.sleep(RUNG_WITHIN)
+        assert (t.row.status, t.row.reference) == (("ringing", "CAleg") if rung else ("returning", ""))
+        assert len(t.rest.back("failed")) == (0 if rung else 1)
+
+
 async def test_a_store_that_is_down_before_the_human_is_rung_is_told(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -161,14 +161,21 @@ def test_both_streams_of_a_call_that_was_cut_go_as_they_went(record: Record) -> 
         assert replayed.differences == (), str(replayed)
 
 
-def test_a_tool_of_python_is_not_run_again_and_its_result_is_the_recorded_one(record: Record, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["", ", once=True"])
+def test_a_tool_of_python_is_not_run_again_and_its_result_is_the_recorded_one(
+    how: str, record: Record, tmp_path: Path
+) -> None:
     file = tmp_path / "desk.py"
-    file.write_text(TOOLS)
+    file.write_text(TOOLS.replace('"Finds free times."', f'"Finds free times."{how}'))
 
     def ask(folder: Path) -> None:
         call = Scenario(str(file), settings=recording(default_settings(str(file)), folder))
         call.caller_says("When are you free?")
-        call.model_calls("free_times", day="tuesday")
+        call.model_calls("free_times", day=f"tuesday, {CALLER}")
+        call.model_says("At half past nine.")
+        call.caller_says("When was that?")
+        if how:
+            call.model_calls("free_times", day=f"tuesday, {CALLER}")
         call.model_says("At half past nine.")
         call.caller_is_silent(2)
         call.caller_hangs_up()
