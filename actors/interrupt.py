@@ -141,6 +141,10 @@ class InterruptWatcher:
         """Where in the stream the next frame of the caller's begins, if none is lost."""
         self._model_waits = False
         """Whether the model heard something of which it is not yet known whether it is an echo."""
+        self._pieces = ("", "")
+        """The turn whose words came last in pieces, and what is known of them."""
+        self._taken_late = ""
+        """The turn that was known for one by such a piece."""
 
     async def run(
         self,
@@ -244,15 +248,29 @@ class InterruptWatcher:
         elif isinstance(event, SpeechStopped) and self._suspicion is not None:
             self._suspicion.stopped = trio.current_time()
         elif isinstance(event, CallerWords):
-            if self._suspicion is not None:
-                self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
-                self._suspicion.final = event.final
-                self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.said_lately())
-            elif event.final and self._model_waits and self._means_nothing(event.text, speaker):
-                self._model_waits = False  # whatever the line is like
-                self._link.post(Judged(taken=False))
-            elif event.final and event.text.strip() and not self._means_nothing(event.text, speaker):
-                self._late_words(event.text, speaker)
+            self._words_come(event, speaker)
+
+    def _words_come(self, event: CallerWords, speaker: Speaker) -> None:
+        """Words of a turn that is to be judged, or was."""
+        before = self._pieces[1] if event.item == self._pieces[0] else ""
+        self._pieces = (event.item, event.text if event.final else before + event.text)
+        if self._suspicion is not None:
+            self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
+            self._suspicion.final = event.final
+            self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.said_lately())
+        elif event.final and self._model_waits and self._means_nothing(event.text, speaker):
+            self._model_waits = False  # whatever the line is like
+            self._link.post(Judged(taken=False))
+        elif event.item != self._taken_late or not event.item:
+            text = event.text if event.final else self._known_piece()
+            if text.strip() and not self._means_nothing(text, speaker):
+                self._taken_late = "" if event.final else event.item
+                self._late_words(text, speaker)
+
+    def _known_piece(self) -> str:
+        """The words that came in pieces, as far as it may be judged by them: the rest may never come. The last may still grow,
+        and of a goodbye all must be known."""
+        return "" if self._last_words() else self._pieces[1].rpartition(" ")[0]
 
     def _model_hears(self, speaker: Speaker) -> None:
         """The model says that the caller speaks: a second opinion, or the only one."""

@@ -488,6 +488,27 @@ async def test_words_that_come_too_late_take_the_floor_all_the_same(
     assert words == Judged(taken=True, words="Stop!")
 
 
+async def test_late_words_whose_end_never_comes_take_the_floor_once_by_what_is_known_of_them(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(syllables(0.24))
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 3.0)
+    for piece in ("Okay,", " so"):
+        stage.watcher.inbox.post(CallerWords("u1", piece, False))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [False], "that may be a listener, and the last word may still grow"
+    for piece in (" what are", " your op", "ening"):
+        stage.watcher.inbox.post(CallerWords("u1", piece, False))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "goes on", "yields: SPEECH"]
+    assert stage.link.take_all() == [Judged(taken=True, words="Okay, so what")]
+    stage.watcher.inbox.post(CallerWords("u1", "Okay, so what are your opening hours?", True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [], "it is known already"
+
+
 async def test_a_model_that_hears_what_was_judged_a_noise_does_not_silence_the_agent_again(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
