@@ -245,6 +245,8 @@ class InterruptWatcher:
                 self._link.post(Judged(taken=True, cancels=False))
         elif isinstance(event, SpeechStarted):
             self._model_hears(speaker)
+            if self._suspicion is not None:
+                self._suspicion.unwritten |= {event.item}
         elif isinstance(event, SpeechStopped) and self._suspicion is not None:
             self._suspicion.stopped = trio.current_time()
         elif isinstance(event, CallerWords):
@@ -257,6 +259,7 @@ class InterruptWatcher:
         if self._suspicion is not None:
             self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
             self._suspicion.final = event.final
+            self._suspicion.unwritten -= {event.item} if event.final else set()
             self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.said_lately())
         elif event.final and self._model_waits and self._means_nothing(event.text, speaker):
             self._model_waits = False  # whatever the line is like
@@ -341,7 +344,10 @@ class InterruptWatcher:
         if self._suspicion is not None:
             self._suspicion.last_words = self._last_words()
             verdict = self._suspicion.verdict(trio.current_time())
-            if verdict is not None:
+            if verdict not in {None, Verdict.TAKEN} and (rest := self._suspicion.rest()) is not None:
+                self._suspicion, self._suspected = rest, rest.began
+                self.inbox.post(LineChanged())
+            elif verdict is not None:
                 self._conclude(speaker, verdict)
 
     def _conclude(self, speaker: Speaker, verdict: Verdict) -> None:

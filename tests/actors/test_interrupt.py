@@ -211,6 +211,28 @@ async def test_a_sound_without_words_and_another_after_it_are_not_added_up(
     assert stage.judged[-1] is False
 
 
+@pytest.mark.parametrize("second", ["Right.", "Wait."])
+async def test_two_words_with_a_pause_between_them_are_judged_one_by_one_and_are_no_sentence(
+    second: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(SHORT_WORD, 0.5)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.45)
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    await stage.hears(SHORT_WORD, 0.5)
+    stage.watcher.inbox.post(SpeechStarted("u2"))
+    stage.watcher.inbox.post(CallerWords("u1", "Okay.", True))
+    await stage.hears(b"", 0.4)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(SpeechStopped("u2"))
+    stage.watcher.inbox.post(CallerWords("u2", second, True))
+    await wait_all_tasks_blocked()
+    taken = second == "Wait."
+    assert stage.speaker.doings == ["holds", "yields: SPEECH" if taken else "goes on"]
+    assert stage.judged == [taken]
+
+
 async def test_after_a_cough_the_agent_goes_on_and_nobody_is_told(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
