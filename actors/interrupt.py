@@ -260,7 +260,8 @@ class InterruptWatcher:
             self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
             self._suspicion.final = event.final
             self._suspicion.unwritten -= {event.item} if event.final else set()
-            self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.said_lately())
+            may_echo = self._ear.line.echoes or self._suspicion.voice_until == -math.inf
+            self._suspicion.echoed = may_echo and echoes(event.text, speaker.said_lately())
         elif event.final and self._model_waits and self._means_nothing(event.text, speaker):
             self._model_waits = False  # whatever the line is like
             self._link.post(Judged(taken=False))
@@ -299,13 +300,14 @@ class InterruptWatcher:
             self._suspect(speaker, max(line.began, now - LONG / 2), model=True, hold=line.goes_on)
             return
         self._suspect(speaker, now, model=True)
-        if self._suspicion is not None:  # nothing is heard here that would speak against it
+        if self._suspicion is not None and not line.echoes:  # nothing is heard here that would speak against it
             self._conclude(speaker, Verdict.TAKEN)
 
     def _means_nothing(self, text: str, speaker: Speaker) -> bool:
         """Whether a listener said it, or the agent."""
         listens = only_listens(text, self._language) or (self._last_words() and only_parts(text, self._language))
-        return listens or (self._ear.line.echoes and echoes(text, speaker.said_lately()))
+        may_echo = self._ear.line.echoes or self._model_waits  # it may be too faint to be heard here
+        return listens or (may_echo and echoes(text, speaker.said_lately()))
 
     def _late_words(self, text: str, speaker: Speaker) -> None:
         """What was judged to be nothing had words."""

@@ -665,6 +665,48 @@ async def test_the_agent_does_not_interrupt_itself_on_a_line_with_an_echo(
     assert True not in stage.judged
 
 
+@pytest.mark.parametrize("words", ["We are open from", "What about Sunday?"])
+async def test_an_echo_that_only_the_model_hears_is_known_by_its_words(
+    words: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = line("agent_hours").audio[: 2 * 8000]
+    for number, payload in enumerate(frames(echo_of(said, 0.05, 0.2))):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        stage.watcher.overhear(CallerAudio(payload, 0))
+        if number == 30:
+            stage.watcher.inbox.post(SpeechStarted("u1"))
+        if number == 42:
+            stage.watcher.inbox.post(CallerWords("u1", words, final=True))
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ([] if words.startswith("We") else ["yields: SPEECH"])
+    assert (True in stage.judged) is not words.startswith("We")
+
+
+@pytest.mark.parametrize("words", ["We are open from", "What about Sunday?"])
+async def test_on_a_line_that_echoes_what_only_the_model_hears_is_judged_by_its_words(
+    words: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = syllables(6.0, seed=3)
+    for number, payload in enumerate(frames(echo_of(said[: 3 * 8000], 0.3, 0.3))):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        stage.watcher.overhear(CallerAudio(payload, 0))
+    faint = encode(sample // 30 for sample in decode(syllables(0.5, seed=5)))
+    await stage.hears(b"", 1.2)
+    await stage.hears(faint)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.6)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", words, final=True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [not words.startswith("We")]
+
+
 @pytest.mark.parametrize("lost", [6, 20, 30])
 async def test_frames_of_the_callers_that_are_lost_make_no_voice_of_an_echo(
     lost: int, autojump_clock: MockClock, nursery: trio.Nursery
