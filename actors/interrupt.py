@@ -346,7 +346,7 @@ class InterruptWatcher:
         if self._suspicion is not None:
             self._suspicion.last_words = self._last_words()
             verdict = self._suspicion.verdict(trio.current_time())
-            if verdict not in {None, Verdict.TAKEN} and (rest := self._suspicion.rest()) is not None:
+            if verdict is Verdict.LISTENER and (rest := self._suspicion.rest()) is not None:
                 self._suspicion, self._suspected = rest, rest.began
                 self.inbox.post(LineChanged())
             elif verdict is not None:
