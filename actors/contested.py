@@ -33,6 +33,8 @@ class ContestedTurns:
     """Turns that were none."""
     _late: deque[CallerWords] = attrs.field(factory=lambda: deque[CallerWords](maxlen=DISMISSED_KEPT))
     """The words of those of them that had any after all."""
+    _pieces: dict[str, str] = attrs.field(factory=dict[str, str])
+    """What is known of their words while they are being written down."""
     _unended: str = ""
     """The turn that was none and that the model hears go on; empty if there is no such turn."""
     _to_drop: list[str] = attrs.field(factory=list[str])
@@ -77,6 +79,10 @@ class ContestedTurns:
             self._open[words.item].words = words
         elif words.final:
             self._late.append(words)
+        elif words.item in self._open or words.item in self._dismissed:
+            self._pieces[words.item] = self._pieces.get(words.item, "") + words.text
+            if len(self._pieces) > DISMISSED_KEPT:
+                del self._pieces[next(iter(self._pieces))]
 
     # ------------------------------------------------------------ the judgement
 
@@ -89,7 +95,8 @@ class ContestedTurns:
         return turns
 
     def take(self, words: str) -> dict[str, ContestedTurn]:
-        """They were turns. If it was `words` that showed it, that turn too, if it had been held for none and the model has it.
+        """They were turns. If it was `words` that showed it, that turn too, if it had been held for none and the model has it; it
+        may go on, and the rest of its words may come.
 
         If there are neither, the model hears the caller in a turn that began as none: with the agent's voice, coming back.
         """
@@ -101,7 +108,18 @@ class ContestedTurns:
         if words and (late := next(those, None)) is not None:
             self._to_drop.remove(late.item)
             turns[late.item] = ContestedTurn(stopped=True, words=late)
+        elif words and (item := self._begins_with(words)):
+            stopped = item in self._to_drop
+            if stopped:
+                self._to_drop.remove(item)
+            self._dismissed.remove(item)
+            turns[item] = ContestedTurn(stopped, next((late for late in self._late if late.item == item), None))
         return turns
+
+    def _begins_with(self, words: str) -> str:
+        """The turn that was none, which the model has or still hears, and whose words begin so; empty if there is none."""
+        those = (item for item, text in self._pieces.items() if item in self._dismissed and text.startswith(words))
+        return next((item for item in those if item in self._to_drop or item == self._unended), "")
 
     def forget(self) -> list[str]:
         """What the model is to forget before it speaks, once."""

@@ -141,6 +141,10 @@ class InterruptWatcher:
         """Where in the stream the next frame of the caller's begins, if none is lost."""
         self._model_waits = False
         """Whether the model heard something of which it is not yet known whether it is an echo."""
+        self._pieces = ("", "")
+        """The turn whose words came last in pieces, and what is known of them."""
+        self._taken_late = ""
+        """The turn that was known for one by such a piece."""
 
     async def run(
         self,
@@ -241,18 +245,36 @@ class InterruptWatcher:
                 self._link.post(Judged(taken=True, cancels=False))
         elif isinstance(event, SpeechStarted):
             self._model_hears(speaker)
+            if self._suspicion is not None:
+                self._suspicion.unwritten |= {event.item}
         elif isinstance(event, SpeechStopped) and self._suspicion is not None:
             self._suspicion.stopped = trio.current_time()
         elif isinstance(event, CallerWords):
-            if self._suspicion is not None:
-                self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
-                self._suspicion.final = event.final
-                self._suspicion.echoed = self._ear.line.echoes and echoes(event.text, speaker.said_lately())
-            elif event.final and self._model_waits and self._means_nothing(event.text, speaker):
-                self._model_waits = False  # whatever the line is like
-                self._link.post(Judged(taken=False))
-            elif event.final and event.text.strip() and not self._means_nothing(event.text, speaker):
-                self._late_words(event.text, speaker)
+            self._words_come(event, speaker)
+
+    def _words_come(self, event: CallerWords, speaker: Speaker) -> None:
+        """Words of a turn that is to be judged, or was."""
+        before = self._pieces[1] if event.item == self._pieces[0] else ""
+        self._pieces = (event.item, event.text if event.final else before + event.text)
+        if self._suspicion is not None:
+            self._suspicion.words = event.text if event.final else self._suspicion.words + event.text
+            self._suspicion.final = event.final
+            self._suspicion.unwritten -= {event.item} if event.final else set()
+            may_echo = self._ear.line.echoes or self._suspicion.voice_until == -math.inf
+            self._suspicion.echoed = may_echo and echoes(event.text, speaker.said_lately())
+        elif event.final and self._model_waits and self._means_nothing(event.text, speaker):
+            self._model_waits = False  # whatever the line is like
+            self._link.post(Judged(taken=False))
+        elif event.item != self._taken_late or not event.item:
+            text = event.text if event.final else self._known_piece()
+            if text.strip() and not self._means_nothing(text, speaker):
+                self._taken_late = "" if event.final else event.item
+                self._late_words(text, speaker)
+
+    def _known_piece(self) -> str:
+        """The words that came in pieces, as far as it may be judged by them: the rest may never come. The last may still grow,
+        and of a goodbye all must be known."""
+        return "" if self._last_words() else self._pieces[1].rpartition(" ")[0]
 
     def _model_hears(self, speaker: Speaker) -> None:
         """The model says that the caller speaks: a second opinion, or the only one."""
@@ -278,13 +300,14 @@ class InterruptWatcher:
             self._suspect(speaker, max(line.began, now - LONG / 2), model=True, hold=line.goes_on)
             return
         self._suspect(speaker, now, model=True)
-        if self._suspicion is not None:  # nothing is heard here that would speak against it
+        if self._suspicion is not None and not line.echoes:  # nothing is heard here that would speak against it
             self._conclude(speaker, Verdict.TAKEN)
 
     def _means_nothing(self, text: str, speaker: Speaker) -> bool:
         """Whether a listener said it, or the agent."""
         listens = only_listens(text, self._language) or (self._last_words() and only_parts(text, self._language))
-        return listens or (self._ear.line.echoes and echoes(text, speaker.said_lately()))
+        may_echo = self._ear.line.echoes or self._model_waits  # it may be too faint to be heard here
+        return listens or (may_echo and echoes(text, speaker.said_lately()))
 
     def _late_words(self, text: str, speaker: Speaker) -> None:
         """What was judged to be nothing had words."""
@@ -323,7 +346,10 @@ class InterruptWatcher:
         if self._suspicion is not None:
             self._suspicion.last_words = self._last_words()
             verdict = self._suspicion.verdict(trio.current_time())
-            if verdict is not None:
+            if verdict is Verdict.LISTENER and (rest := self._suspicion.rest()) is not None:
+                self._suspicion, self._suspected = rest, rest.began
+                self.inbox.post(LineChanged())
+            elif verdict is not None:
                 self._conclude(speaker, verdict)
 
     def _conclude(self, speaker: Speaker, verdict: Verdict) -> None:

@@ -26,6 +26,8 @@ LONG_GOODBYE = 2.5
 """The same while the agent says its last words: "okay, thank you very much, bye" is no more than that."""
 SHORT = 0.3
 """Seconds of voice from which on it counts as speech when there are no words for it."""
+APART = 0.55
+"""Seconds of silence, as far as is heard here, after which a voice is another utterance: "okay", and then "right"."""
 CROSSING = 0.4
 """Seconds that may pass between the end of a turn, as far as is heard here, and the model's word of it."""
 LOOK_AGAIN = 0.05
@@ -148,10 +150,14 @@ class Suspicion:
     """When the voice began that was last heard by us: there may have been another before."""
     voice_until: float = -math.inf
     """When voice was last heard by us; minus infinity if it was not."""
+    apart_from: float = -math.inf
+    """When the voice began, if it is another utterance than the one before it."""
     voice_goes_on: bool = False
     steady: bool = False
     """Whether that voice does not rise and fall as speech does."""
     model_heard: bool = False
+    unwritten: frozenset[str] = frozenset()
+    """The turns that the model heard begin, and whose words are not known."""
     stopped: float | None = None
     """When the model heard it end."""
     words: str = ""
@@ -164,6 +170,8 @@ class Suspicion:
     def hears(self, line: Line) -> None:
         """What is heard on the line now; of a voice that was long before, nothing is to be learned."""
         if line.began >= self.began - JUST_BEFORE:
+            if line.began - self.voice_until >= APART and self.voice_until > -math.inf:
+                self.apart_from = line.began
             self.voice_ms, self.voice_goes_on, self.steady = line.voice_ms, line.goes_on, line.steady
             self.voice_began, self.voice_until = line.began, line.until
 
@@ -181,7 +189,8 @@ class Suspicion:
         if self.final and not self.voice_goes_on:  # there were no words in it
             lasted = self.voice_ms >= SHORT * 1000 and self.voice_until - self.voice_began >= LONG
             return Verdict.TAKEN if self._may_part and lasted and not self.steady else Verdict.NOISE
-        began = self.voice_began if self.final else self.began  # what was written down had no words
+        # What was written down had no words; and two words of a listener are no sentence.
+        began = self.voice_began if self.final else max(self.began, self.apart_from)
         lasts = self.voice_goes_on and self.voice_until - began >= (LONG_GOODBYE if self._may_part else LONG)
         if lasts and self.voice_ms >= SHORT * 1000 and not self.steady:
             return Verdict.TAKEN
@@ -195,6 +204,23 @@ class Suspicion:
             speech = self.voice_ms >= SHORT * 1000 or self.voice_until == -math.inf
             return Verdict.TAKEN if speech or (self._may_be_answer and self.model_heard) else Verdict.NOISE
         return None
+
+    def rest(self) -> "Suspicion | None":
+        """What is left to be judged when the words are known: another utterance, that is not written down yet."""
+        another = self.final and self.apart_from > self.began
+        over = self.stopped is not None and self.stopped > self.voice_until
+        if not another or (over and not self.unwritten):
+            return None
+        return attrs.evolve(
+            self,
+            began=self.apart_from,
+            apart_from=-math.inf,
+            model_heard=bool(self.unwritten),
+            stopped=self.stopped if over else None,
+            words="",
+            final=False,
+            echoed=False,
+        )
 
     def due(self, now: float) -> float:
         """When the verdict may be another although nothing happens."""

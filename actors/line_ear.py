@@ -136,7 +136,8 @@ class LineEar:
             return None if 0 < self._echo.sounds() < SOUNDS_LEAST else self._echo.compare(UNSETTLED)
         if self._onset.speaking(now):
             return not self._is_unexplained
-        return now - self._echo.foreign_at > HEARS_WITHIN
+        # A few frames that stood out of a faint echo are no caller, if all that came goes up and down with what was played.
+        return now - self._echo.foreign_at > HEARS_WITHIN or self._echo.is_louder()
 
     def _whose(self, now: float) -> None:
         """There is a voice: is it the caller's?"""

@@ -211,6 +211,28 @@ async def test_a_sound_without_words_and_another_after_it_are_not_added_up(
     assert stage.judged[-1] is False
 
 
+@pytest.mark.parametrize("second", ["Right.", "Wait."])
+async def test_two_words_with_a_pause_between_them_are_judged_one_by_one_and_are_no_sentence(
+    second: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(SHORT_WORD, 0.5)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.45)
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    await stage.hears(SHORT_WORD, 0.5)
+    stage.watcher.inbox.post(SpeechStarted("u2"))
+    stage.watcher.inbox.post(CallerWords("u1", "Okay.", True))
+    await stage.hears(b"", 0.4)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(SpeechStopped("u2"))
+    stage.watcher.inbox.post(CallerWords("u2", second, True))
+    await wait_all_tasks_blocked()
+    taken = second == "Wait."
+    assert stage.speaker.doings == ["holds", "yields: SPEECH" if taken else "goes on"]
+    assert stage.judged == [taken]
+
+
 async def test_after_a_cough_the_agent_goes_on_and_nobody_is_told(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -488,6 +510,27 @@ async def test_words_that_come_too_late_take_the_floor_all_the_same(
     assert words == Judged(taken=True, words="Stop!")
 
 
+async def test_late_words_whose_end_never_comes_take_the_floor_once_by_what_is_known_of_them(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(syllables(0.24))
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 3.0)
+    for piece in ("Okay,", " so"):
+        stage.watcher.inbox.post(CallerWords("u1", piece, False))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [False], "that may be a listener, and the last word may still grow"
+    for piece in (" what are", " your op", "ening"):
+        stage.watcher.inbox.post(CallerWords("u1", piece, False))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["holds", "goes on", "yields: SPEECH"]
+    assert stage.link.take_all() == [Judged(taken=True, words="Okay, so what")]
+    stage.watcher.inbox.post(CallerWords("u1", "Okay, so what are your opening hours?", True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [], "it is known already"
+
+
 async def test_a_model_that_hears_what_was_judged_a_noise_does_not_silence_the_agent_again(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -620,6 +663,48 @@ async def test_the_agent_does_not_interrupt_itself_on_a_line_with_an_echo(
     await wait_all_tasks_blocked()
     assert "yields: SPEECH" not in stage.speaker.doings
     assert True not in stage.judged
+
+
+@pytest.mark.parametrize("words", ["We are open from", "What about Sunday?"])
+async def test_an_echo_that_only_the_model_hears_is_known_by_its_words(
+    words: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = line("agent_hours").audio[: 2 * 8000]
+    for number, payload in enumerate(frames(echo_of(said, 0.05, 0.2))):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        stage.watcher.overhear(CallerAudio(payload, 0))
+        if number == 30:
+            stage.watcher.inbox.post(SpeechStarted("u1"))
+        if number == 42:
+            stage.watcher.inbox.post(CallerWords("u1", words, final=True))
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ([] if words.startswith("We") else ["yields: SPEECH"])
+    assert (True in stage.judged) is not words.startswith("We")
+
+
+@pytest.mark.parametrize("words", ["We are open from", "What about Sunday?"])
+async def test_on_a_line_that_echoes_what_only_the_model_hears_is_judged_by_its_words(
+    words: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery, settled=False)
+    said = syllables(6.0, seed=3)
+    for number, payload in enumerate(frames(echo_of(said[: 3 * 8000], 0.3, 0.3))):
+        await trio.sleep(FRAME)
+        stage.watcher.plays(said[number * 160 : number * 160 + 160], trio.current_time())
+        stage.watcher.overhear(CallerAudio(payload, 0))
+    faint = encode(sample // 30 for sample in decode(syllables(0.5, seed=5)))
+    await stage.hears(b"", 1.2)
+    await stage.hears(faint)
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(b"", 0.6)
+    assert stage.speaker.doings == ["holds"]
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    stage.watcher.inbox.post(CallerWords("u1", words, final=True))
+    await wait_all_tasks_blocked()
+    assert stage.judged == [not words.startswith("We")]
 
 
 @pytest.mark.parametrize("lost", [6, 20, 30])

@@ -68,6 +68,26 @@ def test_a_soft_voice_is_heard_at_once_where_nothing_came_back(back: float, hear
     assert (ear.line.foreign and ear.line.goes_on) is heard
 
 
+@pytest.mark.parametrize("another", [False, True], ids=["but for a moment", "somebody else speaks"])
+def test_an_echo_too_faint_for_a_voice_is_one_though_it_is_louder_than_it_was(another: bool) -> None:
+    said, others = clip("agent_hours").audio, syllables(8.0, seed=4)
+    ear, now, delay = LineEar(), 5.0, 15
+    for number in range(350):
+        now += 0.02
+        at = (number - delay) * FRAME
+        back = said[at : at + FRAME] if at >= 0 else silence(20)
+        gain = 0.2 if 340 <= number < 342 else 0.05
+        if another and number >= 200:
+            back, gain = others[at : at + FRAME], 0.09
+        ear.plays(said[number * FRAME : (number + 1) * FRAME], now)
+        ear.hears(encode(round(sample * gain) for sample in decode(back)), now)
+        if number < 200 and number % 5 == 0:
+            ear.only_echo(now)  # it is got to know
+    assert ear.line.echoes
+    assert not ear.line.goes_on
+    assert ear.only_echo(now) is not another
+
+
 def test_quiet_frames_leave_what_is_known_as_it_was() -> None:
     ear, quiet = LineEar(), silence(20)
     before = ear.hears(quiet, 1.0)

@@ -282,6 +282,25 @@ async def test_a_turn_with_late_words_becomes_the_turn_it_was(autojump_clock: Mo
     assert after_setup(session) == [AskReply()] * 2, "and it is not forgotten later"
 
 
+@pytest.mark.parametrize("ended", [True, False], ids=["the model heard its end", "it goes on"])
+async def test_a_turn_with_a_piece_of_late_words_becomes_the_turn_it_was_and_the_rest_may_come(
+    ended: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, session = await speaking(nursery)
+    await says(session, SpeechStarted("u1"), *([SpeechStopped("u1")] if ended else []))
+    await desk.judge(NO)
+    await says(session, ReplyEnded("r1", ReplyStatus.COMPLETED))
+    await says(session, CallerWords("u1", "What are", False), CallerWords("u1", " your", False))
+    desk.flow.take_all()
+    await desk.judge(Judged(taken=True, words="What"))
+    assert desk.flow.take_all() == [CallerSpoke(), *([CallerDone("u1")] if ended else [])]
+    assert after_setup(session) == ([AskReply()] if ended else [])
+    await says(session, *([] if ended else [SpeechStopped("u1")]), CallerWords("u1", "What are your hours?", True))
+    said = CallerSaid("u1", "What are your hours?", None)
+    assert desk.flow.take_all() == [*([] if ended else [CallerDone("u1")]), said]
+    assert after_setup(session) == [AskReply()]
+
+
 async def test_another_judgement_does_not_forget_a_turn_whose_words_may_still_come(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
