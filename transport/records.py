@@ -1,7 +1,7 @@
 """The record port: the store behind it, and what happens while the store is down."""
 
 import contextlib
-import os
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -43,16 +43,11 @@ V = TypeVar("V")
 log = structlog.get_logger("triode.records")
 
 
-async def _if_newest(store: Store, call_sid: str, *story: Any) -> None:
-    """A story that another process has left: whoever went on with the call meanwhile knows better."""
-    if await store.story(call_sid) is None:
-        await _keep_story(store, call_sid, *story)
-
-
 async def _keep_story(
     store: Store, call_sid: str, caller: str, called: str, story: Mapping[str, object], over: bool, now: float
 ) -> None:
-    await store.keep_story(call_sid, caller, called, story, over=over, now=now)
+    """Whoever went on with the call meanwhile knows better, here or elsewhere."""
+    await store.keep_story(call_sid, caller, called, story, over=over, now=now, late=True)
 
 
 async def _keep_callback(store: Store, call_sid: str, number: str, now: float) -> None:
@@ -68,7 +63,6 @@ async def _keep_record(store: Store, record: CallRecord | dict[str, Any]) -> Non
 _WRITES: dict[str, Callable[..., Awaitable[None]]] = {
     "record": _keep_record,
     "story": _keep_story,
-    "earlier story": _if_newest,
     "callback": _keep_callback,
     "delivery": lambda store, *promise: store.promise_delivery(*promise),
     "haste": lambda store, *promise: store.hasten_delivery(*promise),
@@ -134,9 +128,8 @@ class Records:
         for path, rows in await trio.to_thread.run_sync(unwritten.found, folder):
             self._taken_over.append(path)
             for what, key, arguments in rows:
-                kind = "earlier story" if what == "story" else what
-                if kind in _WRITES:
-                    self._later[f"{kind} {key}"] = _Write(kind, key, tuple(arguments))
+                if what in _WRITES:
+                    self._later[f"{what} {key}"] = _Write(what, key, tuple(arguments))
             log.info("unwritten_taken_over", file=path.name, writes=len(rows))
         self._news.set()
 
@@ -171,11 +164,11 @@ class Records:
         left = list(self._later.values())
         if not left:
             return 0
-        rows = [(write.what.removeprefix("earlier "), write.key, _plain(write.arguments)) for write in left]
+        rows = [(write.what, write.key, _plain(write.arguments)) for write in left]
         try:
             if folder is None:
                 raise OSError("there is no folder for them")
-            name = f"{self._clock():.0f}-{os.getpid()}"
+            name = f"{self._clock():.0f}-{secrets.token_hex(4)}"  # two in containers may be of one number
             path = await trio.to_thread.run_sync(unwritten.keep, folder, name, rows)
         except (OSError, TypeError) as error:
             log.error("unwritten_not_kept", writes=len(left), error=str(error))
@@ -204,9 +197,13 @@ class Records:
             self._failed(what, error)
             if isinstance(error, Unkeepable):
                 return
-        self._later[f"{what} {key}"] = write
+        self._make_later(write, last=last)
+
+    def _make_later(self, write: _Write, *, last: bool = False) -> None:
+        name = f"{write.what} {write.key}"
+        self._later[name] = write
         if last:
-            self._later.move_to_end(f"{what} {key}")
+            self._later.move_to_end(name)
         while len(self._later) > LATER_AT_MOST:
             self._later.popitem(last=False)
         self._news.set()
@@ -234,14 +231,17 @@ class Records:
     async def keep_story(
         self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
     ) -> bool:
-        """See `RecordPort`."""
+        """See `RecordPort`. One that was not kept is made later, unless there is a newer one by then: it may be the last."""
         _remember(self._stories, call_sid, story)
         if over and not self._keep_transcripts:
             story = {**story, "said": []}
+        now = self._clock()
         try:
-            await self._store.keep_story(call_sid, caller, called, story, over=over, now=self._clock())
+            await self._store.keep_story(call_sid, caller, called, story, over=over, now=now)
         except StoreDown as error:
             self._failed("story", error)
+            if not isinstance(error, Unkeepable):
+                self._make_later(_Write("story", call_sid, (call_sid, caller, called, story, over, now)))
             return False
         return True
 
@@ -253,14 +253,6 @@ class Records:
         except (StoreDown, trio.TooSlowError) as error:
             self._failed("story", error)
             return self._stories.get(call_sid)
-
-    async def note_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
-    ) -> None:
-        """As `keep_story`, for those who do not come back with it: made later, if it cannot be made now."""
-        _remember(self._stories, call_sid, story)
-        kept = {**story, "said": []} if over and not self._keep_transcripts else story
-        await self._write("story", call_sid, call_sid, caller, called, kept, over, self._clock())
 
     async def callback(self, call_sid: str, number: str) -> None:
         """The caller wants to be called back at `number`; the one given last counts."""

@@ -111,9 +111,17 @@ class Store(Protocol):
         ...
 
     async def keep_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+        self,
+        call_sid: str,
+        caller: str,
+        called: str,
+        story: Mapping[str, object],
+        *,
+        over: bool,
+        now: float,
+        late: bool = False,
     ) -> None:
-        """The newest story of a call takes the place of the one before."""
+        """The newest story of a call takes the place of the one before. `late`: it is of `now`, and what was kept since stays."""
         ...
 
     async def story(self, call_sid: str) -> dict[str, Any] | None:

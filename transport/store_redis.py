@@ -136,13 +136,22 @@ class RedisStore:
     # ------------------------------------------------------------ stories
 
     async def keep_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+        self,
+        call_sid: str,
+        caller: str,
+        called: str,
+        story: Mapping[str, object],
+        *,
+        over: bool,
+        now: float,
+        late: bool = False,
     ) -> None:
         """See `store.Store`."""
         with _bounded():
             text = _text(story)
         await self.answered(call_sid, caller, called)  # so that it is found again, and forgotten, with its call
-        await self._run(scripts.KEEP_STORY, call_sid, _both(caller, called), text, int(over), float(now))
+        both = _both(caller, called)
+        await self._run(scripts.KEEP_STORY, call_sid, both, text, int(over), float(now), int(late))
 
     async def story(self, call_sid: str) -> dict[str, Any] | None:
         """See `store.Store`."""

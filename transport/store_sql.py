@@ -257,11 +257,22 @@ class SqlStore:
     # ------------------------------------------------------------ stories
 
     async def keep_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+        self,
+        call_sid: str,
+        caller: str,
+        called: str,
+        story: Mapping[str, object],
+        *,
+        over: bool,
+        now: float,
+        late: bool = False,
     ) -> None:
         """See `store.Store`."""
 
         def keep(db: sa.Connection) -> None:
+            kept = sa.select(stories.c.updated).where(stories.c.call_sid == call_sid)
+            if late and (db.scalar(kept) or 0.0) > now:
+                return
             values = {"caller": caller, "called": called, "story": dict(story), "over": over, "updated": now}
             if db.execute(_NEWER_STORY, {"its_call": call_sid, **values}).rowcount:
                 return

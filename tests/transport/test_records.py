@@ -397,7 +397,7 @@ async def a_call_without_a_store(desk: Desk) -> None:
     )
     await desk.records.answered("CA1", CALLER, CALLED)
     await desk.records.promise_delivery("CA1", 100.0)
-    await desk.records.note_story("CA1", CALLER, CALLED, STORY, over=False)
+    await desk.records.keep_story("CA1", CALLER, CALLED, STORY, over=False)
     await desk.records.callback("CA1", CALLER)
     await desk.records.recording("RE1", "CA1", "https://api.example.com/RE1", 7, "completed")
     await desk.records.status("CA1", "completed", 3)
@@ -456,13 +456,50 @@ async def test_a_story_that_is_known_is_not_undone_by_one_that_a_process_left(
     autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
 ) -> None:
     before, after = Desk(MemoryStore(down=True)), Desk()
-    await before.records.note_story("CA1", CALLER, CALLED, STORY, over=False)
+    await before.records.keep_story("CA1", CALLER, CALLED, STORY, over=False)
     await before.records.finish(tmp_path)
     await after.keep(story={**STORY, "why": "newer"})
     await after.records.take_over(tmp_path)
     nursery.start_soon(after.records.catch_up)
     await trio.sleep(TRY_AGAIN + 1)
     assert await after.store.story("CA1") == {**STORY, "why": "newer"}
+
+
+async def test_how_a_call_ended_is_kept_though_the_store_was_away_just_then(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """Here, and by the next process: what the store had of the call from before is older."""
+    desk = Desk(here := MemoryStore())
+    nursery.start_soon(desk.records.catch_up)
+    await desk.keep()
+    here.down = True
+    await trio.sleep(1)
+    assert not await desk.keep(story={**STORY, "why": "the end"}, over=True)
+    await desk.records.hasten_delivery("CA1", 50.0)
+    assert await desk.records.finish(tmp_path) == 2
+    elsewhere = Desk(MemoryStore())
+    await elsewhere.store.keep_story("CA1", CALLER, CALLED, STORY, over=False, now=0.0)
+    await elsewhere.records.take_over(tmp_path)
+    nursery.start_soon(elsewhere.records.catch_up)
+    here.down = False
+    await trio.sleep(2 * TRY_AGAIN)
+    for store in (here, elsewhere.store):
+        assert await store.story("CA1") == {**STORY, "why": "the end"}
+        assert await store.take_unfinished(CALLER, CALLED, 0.0) is None
+
+
+async def test_processes_that_end_at_the_same_moment_overwrite_nothing_of_each_other(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Two containers that share the folder: each of them is process 1."""
+    async with trio.open_nursery() as both:
+        for sid in ("CA1", "CA2"):
+            desk = Desk(MemoryStore(down=True))
+            await desk.records.answered(sid, CALLER, CALLED)
+            both.start_soon(desk.records.finish, tmp_path)
+    after = Desk()
+    await after.records.take_over(tmp_path)
+    assert set(after.records._later) == {"answered CA1", "answered CA2"}
 
 
 async def test_a_file_that_is_damaged_holds_nothing_up(

@@ -171,10 +171,20 @@ class MemoryStore:
     # ------------------------------------------------------------ stories
 
     async def keep_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+        self,
+        call_sid: str,
+        caller: str,
+        called: str,
+        story: Mapping[str, object],
+        *,
+        over: bool,
+        now: float,
+        late: bool = False,
     ) -> None:
         """See `transport.store.Store`."""
         await self.answered(call_sid, caller, called)
+        if late and call_sid in self.stories and self.stories[call_sid].updated > now:
+            return
         self.stories[call_sid] = StoredStory(caller, called, copy.deepcopy(dict(story)), over, now)
 
     async def story(self, call_sid: str) -> dict[str, Any] | None:
