@@ -1,6 +1,5 @@
 """The record port: the store behind it, and what happens while the store is down."""
 
-import contextlib
 import secrets
 import time
 from collections import OrderedDict
@@ -125,13 +124,25 @@ class Records:
 
     async def take_over(self, folder: Path) -> None:
         """What processes that have ended could not write is written here."""
+        if not await trio.to_thread.run_sync(unwritten.can_be_used, folder):
+            log.warning("unwritten_folder_cannot_be_used", folder=str(folder))
+        await self.tidy(folder)
         for path, rows in await trio.to_thread.run_sync(unwritten.found, folder):
             self._taken_over.append(path)
             for what, key, arguments in rows:
                 if what in _WRITES:
                     self._later[f"{what} {key}"] = _Write(what, key, tuple(arguments))
+                else:  # a newer version may have left it
+                    log.error("unwritten_not_understood", file=path.name, what=what, key=key)
             log.info("unwritten_taken_over", file=path.name, writes=len(rows))
         self._news.set()
+
+    async def tidy(self, folder: Path, oldest: float = 0.0) -> None:
+        """Files that are older than that (unix seconds), or not whole, are deleted, though nobody has written what is in them."""
+        try:
+            await trio.to_thread.run_sync(unwritten.tidy, folder, oldest)
+        except OSError as error:
+            log.error("unwritten_not_deleted", folder=str(folder), error=str(error))
 
     async def catch_up(self) -> None:
         """Makes the writes that failed, in the order in which they should have been made, until cancelled."""
@@ -183,8 +194,10 @@ class Records:
         """What was in them is in the store, or in a file of our own."""
         files, self._taken_over = self._taken_over, []
         for path in files:
-            with contextlib.suppress(OSError):
+            try:
                 await trio.to_thread.run_sync(lambda file=path: file.unlink(missing_ok=True))
+            except OSError as error:  # the next process writes it once more, also what was forgotten meanwhile
+                log.error("unwritten_not_deleted", file=str(path), error=str(error))
 
     async def _write(self, what: str, key: str, *arguments: Any, last: bool = False) -> None:
         """Makes a write, now or later. `last`: later too if others wait, and behind them all: without them it would do harm."""

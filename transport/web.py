@@ -175,7 +175,7 @@ def create_app(
                 nursery.start_soon(courier.run)
                 nursery.start_soon(courier.reconcile, rest.call_status)
             if settings.store.keep_days:
-                nursery.start_soon(forget_the_old, store)
+                nursery.start_soon(forget_the_old, store, records)
             if garbage is not None:  # last, when all that is to stay is there
                 watched.enter_context(garbage.held_back())
             task_status.started()
@@ -201,11 +201,13 @@ def create_app(
         await records.hasten_delivery(sid, due)
         courier.hurry()
 
-    async def forget_the_old(store: stores.Store) -> None:
+    async def forget_the_old(store: stores.Store, records: Records) -> None:
         """Retention: what is older than the settings allow is deleted, every hour."""
         while True:
+            oldest = clock() - settings.store.keep_days * 86_400
+            if unwritten is not None:
+                await records.tidy(unwritten, oldest)
             try:
-                oldest = clock() - settings.store.keep_days * 86_400
                 before = datetime.datetime.fromtimestamp(oldest, datetime.UTC)
                 if gone := await store.forget_before(before):
                     log.info("forgotten", calls=gone)

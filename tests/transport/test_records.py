@@ -1,6 +1,8 @@
 """The record port while the store works, is slow, or is down: what is remembered, for how long, and who waits for it."""
 
 import datetime
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from transport.records import (
     Records,
 )
 from transport.store import FINAL, Unkeepable
+from transport.unwritten import HALF_SECONDS
 
 CALLER, CALLED = "+14155550123", "+14155550100"
 STORY = {"flow": "appointment", "dialogue": {"at": "name"}, "said": [{"who": "caller", "words": "Hello."}]}
@@ -500,6 +503,24 @@ async def test_processes_that_end_at_the_same_moment_overwrite_nothing_of_each_o
     after = Desk()
     await after.records.take_over(tmp_path)
     assert set(after.records._later) == {"answered CA1", "answered CA2"}
+
+
+async def test_files_that_are_too_old_or_not_whole_are_deleted(autojump_clock: MockClock, tmp_path: Path) -> None:
+    for name, age in (("1-a.jsonl", 100), ("2-b.jsonl", 9), (".3-c", HALF_SECONDS + 9), (".4-d", HALF_SECONDS - 9)):
+        (tmp_path / name).write_text('["answered","CA1",["CA1","",""]]')
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    await Desk().records.take_over(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".4-d", "1-a.jsonl", "2-b.jsonl"]
+    await Desk().records.tidy(tmp_path, time.time() - 50)
+    assert sorted(os.listdir(tmp_path)) == [".4-d", "2-b.jsonl"]
+
+
+async def test_a_place_that_will_be_of_no_use_is_told_at_the_start(autojump_clock: MockClock, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder, good in ((tmp_path / "new" / "sub", True), (tmp_path, True), (tmp_path / "file", False)):
+        with structlog.testing.capture_logs() as lines:
+            await Desk().records.take_over(folder)
+        assert [line["event"] for line in lines] == ([] if good else ["unwritten_folder_cannot_be_used"])
 
 
 async def test_a_file_that_is_damaged_holds_nothing_up(
