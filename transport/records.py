@@ -103,13 +103,16 @@ class Records:
         *,
         keep_transcripts: bool = True,
         call_over: Callable[[str], None] = lambda call_sid: None,
+        caught_up: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`call_over` is told of every call that has ended for good, more than once perhaps."""
+        """`call_over` is told of every call that has ended for good, more than once perhaps; `caught_up` whenever nothing
+        waits for the store any more."""
         self._store = store
         self._metrics = metrics
         self._keep_transcripts = keep_transcripts
         self._call_over = call_over
+        self._tell_caught_up = caught_up
         self._clock = clock
         self._stories: OrderedDict[str, Mapping[str, object]] = OrderedDict()
         self._dispositions: OrderedDict[str, tuple[Disposition, bool]] = OrderedDict()
@@ -165,6 +168,8 @@ class Records:
                     log.error("unwritten_not_understood", what=write.what, key=write.key, error=str(error))
                 if self._later.get(key) is write:  # else there is something newer to be written there
                     del self._later[key]
+            if not self._later:
+                self._tell_caught_up()
 
     async def finish(self, folder: Path | None) -> int:
         """The process ends: what the store does not take now either is left in `folder` for another. How much that is."""
@@ -346,9 +351,9 @@ class Records:
         """A call rings."""
         await self._write("answered", call_sid, call_sid, caller, called)
 
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
+    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
         """A status callback came."""
-        await self._write("status", f"{call_sid} {sequence}", call_sid, status, sequence)
+        await self._write("status", f"{call_sid} {sequence}", call_sid, status, sequence, caller, called)
         if status in FINAL:
             self._call_over(call_sid)
 

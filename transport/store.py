@@ -94,8 +94,11 @@ class Store(Protocol):
         """The stream is opened again, undecided: how often that has been done now."""
         ...
 
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
-        """A status callback: late, double or out of order, a final status stays and a later one is not undone."""
+    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
+        """A status callback: late, double or out of order, a final status stays and a later one is not undone.
+
+        Whose call it is, is taken from it only if nobody has said so before: a store that was lost meanwhile knows nothing.
+        """
         ...
 
     async def keep_record(self, record: CallRecord) -> None:

@@ -99,9 +99,10 @@ class RedisStore:
         row = await self._change(call_sid, lambda row, _: {"reopened": row["reopened"] + 1, "disposition": None})
         return int(row["reopened"])
 
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
+    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
         """See `store.Store`."""
-        await self._change(call_sid, lambda row, _: status_change(row, status, sequence, _now()))
+        numbers = caller, called
+        await self._change(call_sid, lambda row, _: status_change(row, status, sequence, numbers, _now()))
 
     async def keep_record(self, record: CallRecord) -> None:
         """See `store.Store`."""

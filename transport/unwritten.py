@@ -22,6 +22,9 @@ FILE_AT_MOST = 256 * 1024 * 1024
 HALF_SECONDS = 600.0
 """Seconds after which nobody writes a file any more that is not whole."""
 
+CALLER_AT = {"answered": 1, "story": 1, "status": 3}
+"""Where it says who calls."""
+
 Row = tuple[str, str, list[Any]]
 log = structlog.get_logger("triode.records")
 
@@ -80,8 +83,7 @@ def forget(folder: Path, number: str, sids: Collection[str]) -> int:
     Raises OSError.
     """
     files, gone = [(path, _rows(path)) for path in _files(folder)], 0
-    said = (row for _, rows in files for row in rows if row[0] in {"answered", "story"} and row[2][1:2] == [number])
-    sids = {*sids, *map(call_of, said)}
+    sids = {*sids, *(call_of(row) for _, rows in files for row in rows if _caller(row) == number)}
     for path, rows in files:
         left = [row for row in rows if call_of(row) not in sids]
         gone += len(rows) - len(left)
@@ -101,6 +103,11 @@ def found(folder: Path) -> list[tuple[Path, list[Row]]]:
         except OSError as error:
             log.error("unwritten_not_read", file=path.name, error=str(error))
     return files
+
+
+def _caller(row: Row) -> object:
+    at = CALLER_AT.get(row[0], len(row[2]))
+    return row[2][at] if at < len(row[2]) else None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -155,7 +155,8 @@ def create_app(
                     nursery.start_soon(deliver_soon, courier, records, sid)
 
             keep = settings.store.transcripts == "keep"
-            records = Records(store, metrics, keep_transcripts=keep, call_over=call_over, clock=clock)
+            hurry = courier.hurry if courier is not None else lambda: None
+            records = Records(store, metrics, keep_transcripts=keep, call_over=call_over, caught_up=hurry, clock=clock)
             callback = documents.url("/twilio/message-status")
             desk = ErrandDesk(store, rest, metrics, settings.twilio.sms_from, callback, clock)
             told = (tokens, metrics, listener, clock, watch.lag)
@@ -523,7 +524,8 @@ def create_app(
     async def status() -> Response:
         form, sid = await request.form, await call_sid()
         state = form.get("CallStatus", "")[:32]
-        await houses[0].records.status(sid, state, form.get("SequenceNumber", -1, type=int))
+        numbers = form.get("From", "")[:64], form.get("To", "")[:64]
+        await houses[0].records.status(sid, state, form.get("SequenceNumber", -1, type=int), *numbers)
         if state in stores.FINAL:
             houses[0].switchboard.call_over(sid)
             houses[0].nursery.start_soon(houses[0].transfers.caller_left, sid)

@@ -383,7 +383,7 @@ def test_forgetting_a_number_deletes_the_recordings_of_its_calls_too(
 
 WAITING = (
     '["answered","CA1",["CA1","+15551110001","+14155550100"]]',
-    '["status","CA1 3",["CA1","completed",3]]',
+    '["status","CA1 3",["CA1","completed",3,"",""]]',
     '["record","MZ2",[{"call_sid":"CA2"}]]',
     '["recording","RE2 completed",["RE2","CA2","https://api.example.com/RE2",3,"completed"]]',
 )

@@ -10,7 +10,7 @@ import trio
 
 from actors.messages import Disposition
 from conf.prompts import load_prompt
-from transport.courier import LEASE, RECONCILE
+from transport.courier import LEASE, PAUSE, RECONCILE
 from transport.loopback.caller import AwaitQuiet, Do, HangUp, Speak, Step, Wait
 from transport.loopback.memory_store import MemoryStore
 from transport.loopback.model import LoopbackModel
@@ -20,6 +20,7 @@ from transport.loopback.script import Call, Reply, Script
 from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamFaults
 from transport.loopback.world import a_world
+from transport.records import TRY_AGAIN
 from transport.web import DELIVERED_WITHIN
 
 SETTINGS = default_settings("appointment")
@@ -148,6 +149,21 @@ async def test_a_store_that_is_down_or_slow_is_not_heard_and_is_caught_up_with(a
     assert store.stories[call.call_sid].story["dialogue"]["slots"]["name"]["status"] == "confirmed"
     (kept,) = [stats for stats in record.mailboxes if stats.name == "story"]
     assert kept.dropped > 0
+
+
+async def test_a_call_that_ended_while_the_store_was_away_is_delivered_as_soon_as_it_is_back(autojump_clock):
+    store = MemoryStore()
+
+    async def falls() -> None:
+        store.down = True
+
+    async with a_world(SETTINGS, model(), store=store) as world:
+        await world.call(*talk(), AwaitQuiet(), Do(falls), Wait(2), HangUp())
+        await trio.sleep(2 * PAUSE)
+        store.down = False
+        await trio.sleep(TRY_AGAIN + PAUSE)
+        (delivery,) = world.backend.deliveries
+        assert delivery.body["slots"]["name"]["status"] == "confirmed"
 
 
 async def test_what_was_said_is_not_kept_when_the_settings_say_so(autojump_clock):
