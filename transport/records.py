@@ -244,7 +244,7 @@ class Records:
                 turn.text = turn.heard_text = ""
         await self._write("record", record.stream_sid, record)
         if record.disposition is Disposition.HANG_UP:
-            self._call_over(record.call_sid)
+            await self._over(record.call_sid)
 
     async def keep_story(
         self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
@@ -355,12 +355,23 @@ class Records:
         """A status callback came."""
         await self._write("status", f"{call_sid} {sequence}", call_sid, status, sequence, caller, called)
         if status in FINAL:
-            self._call_over(call_sid)
+            await self._over(call_sid)
 
     async def recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
         """A voicemail message, or news of one."""
         key = f"{recording_sid} {status}"
         await self._write("recording", key, recording_sid, call_sid, url, seconds, status)
+
+    async def _over(self, call_sid: str) -> None:
+        """The call has ended for good. Who calls back may go on with it, but not by its words, if they are not to be kept."""
+        if not self._keep_transcripts and (story := await self.story(call_sid)) and story.get("said"):
+            if waits := self._later.get(f"story {call_sid}"):
+                caller, called = waits.arguments[1:3]
+            else:
+                row = await self.whole(call_sid)
+                caller, called = row.get("caller", ""), row.get("called", "")
+            await self.keep_story(call_sid, caller, called, {**story, "said": []}, over=bool(story.get("over")))
+        self._call_over(call_sid)
 
     def _failed(self, what: str, error: StoreDown | trio.TooSlowError) -> None:
         self._metrics.store_failures.labels(what).inc()

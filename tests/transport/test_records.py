@@ -171,6 +171,21 @@ async def test_what_was_said_is_dropped_from_a_story_only_when_it_is_over_and_th
 # ---------------------------------------------------------------- decisions
 
 
+@pytest.mark.parametrize("down", [False, True], ids=["kept", "waiting"])
+async def test_nor_is_it_kept_of_a_call_that_ended_unfinished_and_who_calls_back_still_goes_on(
+    down: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(MemoryStore(down=down), keep_transcripts=False)
+    nursery.start_soon(desk.records.catch_up)
+    await desk.keep()
+    await desk.records.status("CA1", "completed", 3)
+    desk.store.down = False
+    await trio.sleep(2 * TRY_AGAIN)
+    assert await desk.store.story("CA1") == {**STORY, "said": []}
+    assert await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    nursery.cancel_scope.cancel("the test is over")
+
+
 async def test_a_decision_is_told_here_and_elsewhere(autojump_clock: MockClock) -> None:
     here = Desk()
     there = Desk(here.store)

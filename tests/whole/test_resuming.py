@@ -177,6 +177,14 @@ async def test_what_was_said_is_not_kept_when_the_settings_say_so(autojump_clock
     assert not any(turn["text"] for turn in delivery.body["transcript"])
 
 
+async def test_nor_is_what_was_said_in_a_call_that_was_cut_short(autojump_clock):
+    quiet = attrs.evolve(SETTINGS, store=attrs.evolve(SETTINGS.store, transcripts="drop"))
+    async with a_world(quiet, model()) as world:
+        call = await world.call(*talk()[:3], Wait(3), HangUp())
+    kept = world.store.stories[call.call_sid]
+    assert (kept.story["dialogue"]["wish"], kept.story.get("said"), kept.over) == ("book", [], False)
+
+
 async def test_a_call_whose_first_server_died_before_it_could_promise_the_delivery_is_delivered_once(autojump_clock):
     async with a_world(SETTINGS, model(), store=MemoryStore(slow=2.0), workers=2) as world:
         async with trio.open_nursery() as nursery:
