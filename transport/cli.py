@@ -241,13 +241,29 @@ def _outbox(arguments: argparse.Namespace) -> int:
 
 
 def _forget(arguments: argparse.Namespace) -> int:
+    from transport import unwritten
     from transport.flight_folder import forget_unknown
     from transport.store import Store
 
+    number, chosen = arguments.number, _chosen()
+
     async def work(store: Store) -> int:
-        print(f"{await store.forget_number(arguments.number)} calls forgotten")
-        if folder := _chosen().server.flight_folder:
+        if chosen.store.unwritten:
+            waiting = Path(chosen.store.unwritten)
+            calls = unwritten.calls(waiting)
+            its_own = [sid for sid in calls if (await store.call(sid) or {}).get("caller") == number]
+            if gone := unwritten.forget(waiting, number, its_own):
+                print(f"{gone} writes deleted that waited for the store")
+        print(f"{await store.forget_number(number)} calls forgotten")
+        if folder := chosen.server.flight_folder:
             print(f"{await forget_unknown(Path(folder), store.call)} recordings deleted")
         return 0
 
-    return _with_store(work)
+    async def or_tell(store: Store) -> int:
+        try:
+            return await work(store)
+        except OSError as error:
+            print(f"not all could be deleted: {error}", file=sys.stderr)
+            return 1
+
+    return _with_store(or_tell)

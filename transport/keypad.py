@@ -207,7 +207,7 @@ class Keypad:
         return story or Story(self.flow.name, Dialogue(self.flow.start))
 
     async def _keep(self, caller: Caller, story: Story) -> None:
-        await self.records.note_story(caller.sid, caller.number, caller.called, to_plain(story), over=story.over)
+        await self.records.keep_story(caller.sid, caller.number, caller.called, to_plain(story), over=story.over)
 
     async def _human(self, caller: Caller, *, overflow: bool = False) -> str:
         """A person is rung, who hears what is known before they are joined."""

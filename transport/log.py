@@ -23,6 +23,8 @@ DEPTH_AT_MOST = 8
 """Levels of a nested value that are looked into; what is deeper is shown as its own text, masked."""
 LINES_AT_MOST = 10_000
 """Lines that wait for a reader that does not read; those that come then are lost."""
+SIZE_AT_MOST = 16 * 1024 * 1024
+"""Characters that wait: a line may be a long one, with a traceback."""
 FINISH = 2.0
 """Seconds in which somebody must read, while a process that ends still has lines to write."""
 
@@ -108,6 +110,7 @@ class _Pipe:
         self._descriptor = descriptor
         self._lost_line = lost
         self._lines: list[str] = []
+        self._size = 0
         self._lost = 0
         self._busy = False
         self._written = 0
@@ -118,8 +121,10 @@ class _Pipe:
     def write(self, text: str) -> None:
         """See TextIO; a whole line. Never waits."""
         with self._changed:
-            if len(self._lines) < LINES_AT_MOST:
+            size = self._size + len(text)
+            if not self._lines or (len(self._lines) < LINES_AT_MOST and size <= SIZE_AT_MOST):
                 self._lines.append(text)
+                self._size = size
                 self._changed.notify_all()
             else:
                 self._lost += 1
@@ -143,6 +148,7 @@ class _Pipe:
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._lines)
                 lines, self._lines, self._busy = self._lines, [], True
+                self._size = 0
                 lost, self._lost = self._lost, 0
             for line in lines:
                 missing = self._try(line, missing)

@@ -1,7 +1,6 @@
 """The record port: the store behind it, and what happens while the store is down."""
 
-import contextlib
-import os
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -43,16 +42,11 @@ V = TypeVar("V")
 log = structlog.get_logger("triode.records")
 
 
-async def _if_newest(store: Store, call_sid: str, *story: Any) -> None:
-    """A story that another process has left: whoever went on with the call meanwhile knows better."""
-    if await store.story(call_sid) is None:
-        await _keep_story(store, call_sid, *story)
-
-
 async def _keep_story(
     store: Store, call_sid: str, caller: str, called: str, story: Mapping[str, object], over: bool, now: float
 ) -> None:
-    await store.keep_story(call_sid, caller, called, story, over=over, now=now)
+    """Whoever went on with the call meanwhile knows better, here or elsewhere."""
+    await store.keep_story(call_sid, caller, called, story, over=over, now=now, late=True)
 
 
 async def _keep_callback(store: Store, call_sid: str, number: str, now: float) -> None:
@@ -68,7 +62,6 @@ async def _keep_record(store: Store, record: CallRecord | dict[str, Any]) -> Non
 _WRITES: dict[str, Callable[..., Awaitable[None]]] = {
     "record": _keep_record,
     "story": _keep_story,
-    "earlier story": _if_newest,
     "callback": _keep_callback,
     "delivery": lambda store, *promise: store.promise_delivery(*promise),
     "haste": lambda store, *promise: store.hasten_delivery(*promise),
@@ -110,13 +103,16 @@ class Records:
         *,
         keep_transcripts: bool = True,
         call_over: Callable[[str], None] = lambda call_sid: None,
+        caught_up: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`call_over` is told of every call that has ended for good, more than once perhaps."""
+        """`call_over` is told of every call that has ended for good, more than once perhaps; `caught_up` whenever nothing
+        waits for the store any more."""
         self._store = store
         self._metrics = metrics
         self._keep_transcripts = keep_transcripts
         self._call_over = call_over
+        self._tell_caught_up = caught_up
         self._clock = clock
         self._stories: OrderedDict[str, Mapping[str, object]] = OrderedDict()
         self._dispositions: OrderedDict[str, tuple[Disposition, bool]] = OrderedDict()
@@ -131,14 +127,25 @@ class Records:
 
     async def take_over(self, folder: Path) -> None:
         """What processes that have ended could not write is written here."""
+        if not await trio.to_thread.run_sync(unwritten.can_be_used, folder):
+            log.warning("unwritten_folder_cannot_be_used", folder=str(folder))
+        await self.tidy(folder)
         for path, rows in await trio.to_thread.run_sync(unwritten.found, folder):
             self._taken_over.append(path)
             for what, key, arguments in rows:
-                kind = "earlier story" if what == "story" else what
-                if kind in _WRITES:
-                    self._later[f"{kind} {key}"] = _Write(kind, key, tuple(arguments))
+                if what in _WRITES:
+                    self._later[f"{what} {key}"] = _Write(what, key, tuple(arguments))
+                else:  # a newer version may have left it
+                    log.error("unwritten_not_understood", file=path.name, what=what, key=key)
             log.info("unwritten_taken_over", file=path.name, writes=len(rows))
         self._news.set()
+
+    async def tidy(self, folder: Path, oldest: float = 0.0) -> None:
+        """Files that are older than that (unix seconds), or not whole, are deleted, though nobody has written what is in them."""
+        try:
+            await trio.to_thread.run_sync(unwritten.tidy, folder, oldest)
+        except OSError as error:
+            log.error("unwritten_not_deleted", folder=str(folder), error=str(error))
 
     async def catch_up(self) -> None:
         """Makes the writes that failed, in the order in which they should have been made, until cancelled."""
@@ -161,6 +168,8 @@ class Records:
                     log.error("unwritten_not_understood", what=write.what, key=write.key, error=str(error))
                 if self._later.get(key) is write:  # else there is something newer to be written there
                     del self._later[key]
+            if not self._later:
+                self._tell_caught_up()
 
     async def finish(self, folder: Path | None) -> int:
         """The process ends: what the store does not take now either is left in `folder` for another. How much that is."""
@@ -171,11 +180,11 @@ class Records:
         left = list(self._later.values())
         if not left:
             return 0
-        rows = [(write.what.removeprefix("earlier "), write.key, _plain(write.arguments)) for write in left]
+        rows = [(write.what, write.key, _plain(write.arguments)) for write in left]
         try:
             if folder is None:
                 raise OSError("there is no folder for them")
-            name = f"{self._clock():.0f}-{os.getpid()}"
+            name = f"{self._clock():.0f}-{secrets.token_hex(4)}"  # two in containers may be of one number
             path = await trio.to_thread.run_sync(unwritten.keep, folder, name, rows)
         except (OSError, TypeError) as error:
             log.error("unwritten_not_kept", writes=len(left), error=str(error))
@@ -190,8 +199,10 @@ class Records:
         """What was in them is in the store, or in a file of our own."""
         files, self._taken_over = self._taken_over, []
         for path in files:
-            with contextlib.suppress(OSError):
+            try:
                 await trio.to_thread.run_sync(lambda file=path: file.unlink(missing_ok=True))
+            except OSError as error:  # the next process writes it once more, also what was forgotten meanwhile
+                log.error("unwritten_not_deleted", file=str(path), error=str(error))
 
     async def _write(self, what: str, key: str, *arguments: Any, last: bool = False) -> None:
         """Makes a write, now or later. `last`: later too if others wait, and behind them all: without them it would do harm."""
@@ -204,9 +215,13 @@ class Records:
             self._failed(what, error)
             if isinstance(error, Unkeepable):
                 return
-        self._later[f"{what} {key}"] = write
+        self._make_later(write, last=last)
+
+    def _make_later(self, write: _Write, *, last: bool = False) -> None:
+        name = f"{write.what} {write.key}"
+        self._later[name] = write
         if last:
-            self._later.move_to_end(f"{what} {key}")
+            self._later.move_to_end(name)
         while len(self._later) > LATER_AT_MOST:
             self._later.popitem(last=False)
         self._news.set()
@@ -229,19 +244,22 @@ class Records:
                 turn.text = turn.heard_text = ""
         await self._write("record", record.stream_sid, record)
         if record.disposition is Disposition.HANG_UP:
-            self._call_over(record.call_sid)
+            await self._over(record.call_sid)
 
     async def keep_story(
         self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
     ) -> bool:
-        """See `RecordPort`."""
+        """See `RecordPort`. One that was not kept is made later, unless there is a newer one by then: it may be the last."""
         _remember(self._stories, call_sid, story)
         if over and not self._keep_transcripts:
             story = {**story, "said": []}
+        now = self._clock()
         try:
-            await self._store.keep_story(call_sid, caller, called, story, over=over, now=self._clock())
+            await self._store.keep_story(call_sid, caller, called, story, over=over, now=now)
         except StoreDown as error:
             self._failed("story", error)
+            if not isinstance(error, Unkeepable):
+                self._make_later(_Write("story", call_sid, (call_sid, caller, called, story, over, now)))
             return False
         return True
 
@@ -253,14 +271,6 @@ class Records:
         except (StoreDown, trio.TooSlowError) as error:
             self._failed("story", error)
             return self._stories.get(call_sid)
-
-    async def note_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
-    ) -> None:
-        """As `keep_story`, for those who do not come back with it: made later, if it cannot be made now."""
-        _remember(self._stories, call_sid, story)
-        kept = {**story, "said": []} if over and not self._keep_transcripts else story
-        await self._write("story", call_sid, call_sid, caller, called, kept, over, self._clock())
 
     async def callback(self, call_sid: str, number: str) -> None:
         """The caller wants to be called back at `number`; the one given last counts."""
@@ -341,16 +351,27 @@ class Records:
         """A call rings."""
         await self._write("answered", call_sid, call_sid, caller, called)
 
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
+    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
         """A status callback came."""
-        await self._write("status", f"{call_sid} {sequence}", call_sid, status, sequence)
+        await self._write("status", f"{call_sid} {sequence}", call_sid, status, sequence, caller, called)
         if status in FINAL:
-            self._call_over(call_sid)
+            await self._over(call_sid)
 
     async def recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
         """A voicemail message, or news of one."""
         key = f"{recording_sid} {status}"
         await self._write("recording", key, recording_sid, call_sid, url, seconds, status)
+
+    async def _over(self, call_sid: str) -> None:
+        """The call has ended for good. Who calls back may go on with it, but not by its words, if they are not to be kept."""
+        if not self._keep_transcripts and (story := await self.story(call_sid)) and story.get("said"):
+            if waits := self._later.get(f"story {call_sid}"):
+                caller, called = waits.arguments[1:3]
+            else:
+                row = await self.whole(call_sid)
+                caller, called = row.get("caller", ""), row.get("called", "")
+            await self.keep_story(call_sid, caller, called, {**story, "said": []}, over=bool(story.get("over")))
+        self._call_over(call_sid)
 
     def _failed(self, what: str, error: StoreDown | trio.TooSlowError) -> None:
         self._metrics.store_failures.labels(what).inc()

@@ -181,7 +181,8 @@ async def _serve_until_told(
     shutdown_trigger: Callable[[], Awaitable[None]] | None = None,
     **kwargs: Any,
 ) -> None:
-    """hypercorn's server until SIGTERM, SIGINT or its own trigger, and until the calls are gone. A second SIGINT stops at once.
+    """hypercorn's server until SIGTERM, SIGINT, SIGHUP or its own trigger, and until the calls are gone. A second SIGINT stops
+    at once.
 
     With several workers the master sends SIGTERM to those still draining: unhandled it would kill them.
     """
@@ -189,6 +190,8 @@ async def _serve_until_told(
         log.warning("graceful_timeout_too_short", seconds=config.graceful_timeout, needed=shutdown.needs)
     began = shutdown.began
     signals = {signal.SIGTERM} if shutdown_trigger else {signal.SIGTERM, signal.SIGINT}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # its terminal is closed, and nobody said `nohup`
+        signals.add(signal.SIGHUP)
 
     async def by_signal() -> None:
         async for number in received:

@@ -94,8 +94,11 @@ class Store(Protocol):
         """The stream is opened again, undecided: how often that has been done now."""
         ...
 
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
-        """A status callback: late, double or out of order, a final status stays and a later one is not undone."""
+    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
+        """A status callback: late, double or out of order, a final status stays and a later one is not undone.
+
+        Whose call it is, is taken from it only if nobody has said so before: a store that was lost meanwhile knows nothing.
+        """
         ...
 
     async def keep_record(self, record: CallRecord) -> None:
@@ -111,9 +114,17 @@ class Store(Protocol):
         ...
 
     async def keep_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+        self,
+        call_sid: str,
+        caller: str,
+        called: str,
+        story: Mapping[str, object],
+        *,
+        over: bool,
+        now: float,
+        late: bool = False,
     ) -> None:
-        """The newest story of a call takes the place of the one before."""
+        """The newest story of a call takes the place of the one before. `late`: it is of `now`, and what was kept since stays."""
         ...
 
     async def story(self, call_sid: str) -> dict[str, Any] | None:

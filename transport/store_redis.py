@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 from coredis.connection import TCPConnection, TCPLocation
-from coredis.exceptions import RedisError, ResponseError
+from coredis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
@@ -33,6 +33,8 @@ CHANGES_AT_MOST = 50
 """How often a change of a call is tried when others change it at the same moment."""
 AT_ONCE = 100
 """Calls that one script looks at: Redis serves nobody else meanwhile."""
+PASSING = ("BUSY ", "MASTERDOWN ")
+"""How answers begin of a Redis that others hold up, or whose own source is away."""
 TOKEN_GRACE = 60
 """Seconds that a token is remembered after it has expired: clocks differ a little."""
 
@@ -99,9 +101,10 @@ class RedisStore:
         row = await self._change(call_sid, lambda row, _: {"reopened": row["reopened"] + 1, "disposition": None})
         return int(row["reopened"])
 
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
+    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
         """See `store.Store`."""
-        await self._change(call_sid, lambda row, _: status_change(row, status, sequence, _now()))
+        numbers = caller, called
+        await self._change(call_sid, lambda row, _: status_change(row, status, sequence, numbers, _now()))
 
     async def keep_record(self, record: CallRecord) -> None:
         """See `store.Store`."""
@@ -136,13 +139,22 @@ class RedisStore:
     # ------------------------------------------------------------ stories
 
     async def keep_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+        self,
+        call_sid: str,
+        caller: str,
+        called: str,
+        story: Mapping[str, object],
+        *,
+        over: bool,
+        now: float,
+        late: bool = False,
     ) -> None:
         """See `store.Store`."""
         with _bounded():
             text = _text(story)
         await self.answered(call_sid, caller, called)  # so that it is found again, and forgotten, with its call
-        await self._run(scripts.KEEP_STORY, call_sid, _both(caller, called), text, int(over), float(now))
+        both = _both(caller, called)
+        await self._run(scripts.KEEP_STORY, call_sid, both, text, int(over), float(now), int(late))
 
     async def story(self, call_sid: str) -> dict[str, Any] | None:
         """See `store.Store`."""
@@ -313,9 +325,10 @@ class Line:
             with trio.fail_after(ANSWER_SECONDS):
                 connection = await self._connected()
                 return await connection.create_request(name.encode(), *plain, decode=True)
-        except trio.TooSlowError:
-            if connection is not None:
-                connection.invalidate()  # perhaps its other end is gone without a word
+        except (trio.TooSlowError, ResponseError) as error:
+            if connection is not None and (isinstance(error, trio.TooSlowError) or _is_replica(error)):
+                # Perhaps its other end is gone without a word, or has become a replica, and the address leads to another one now.
+                connection.invalidate()
             raise
 
     async def _connected(self) -> TCPConnection:
@@ -326,6 +339,11 @@ class Line:
                     raise error
                 self._connection = connection
             return self._connection
+
+
+def _is_replica(error: ResponseError) -> bool:
+    """Whether that is said of a server that may not be written to; until Redis 7 a script says it in its own words."""
+    return isinstance(error, ReadOnlyError) or "-READONLY " in str(error)
 
 
 async def _keep_open(connection: TCPConnection, task_status: trio.TaskStatus[RedisError | None]) -> None:
@@ -366,7 +384,9 @@ async def _greet(store: RedisStore, shown: str) -> None:
     try:
         await store.ping()
     except StoreDown as error:
-        refused = isinstance(error.__cause__, ResponseError)  # it is there, and wants another password or database
+        cause = error.__cause__
+        # It is there, and wants another password or database.
+        refused = isinstance(cause, ResponseError) and not str(cause).startswith(PASSING) and not _is_replica(cause)
         raise (StoreDown if refused else StoreAway)(
             f"store.url = {shown!r} cannot be opened: {error}; it must be a Redis that answers"
         ) from error

@@ -41,8 +41,10 @@ redis.call('HSET', recording, 'recording_sid', key, 'call_sid', sid, 'url', url,
   'at', at or now)
 """
 KEEP_STORY = """
-local sid, both, story, over, updated = unpack(ARGV)
+local sid, both, story, over, updated, late = unpack(ARGV)
 local before = redis.call('HGET', 'triode:story:' .. sid, 'both')
+local kept = before and redis.call('ZSCORE', 'triode:stories:' .. before, sid)
+if late == '1' and kept and tonumber(kept) > tonumber(updated) then return end
 if before then redis.call('ZREM', 'triode:stories:' .. before, sid) end
 redis.call('HSET', 'triode:story:' .. sid, 'both', both, 'story', story, 'over', over)
 redis.call('ZADD', 'triode:stories:' .. both, updated, sid)

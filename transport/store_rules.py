@@ -12,11 +12,15 @@ from transport.log import mask_text
 from transport.store import FINAL, ErrandRow
 
 
-def status_change(row: Mapping[str, Any], status: str, sequence: int, now: datetime.datetime) -> dict[str, Any]:
-    """What a status callback changes about its call; nothing if it comes too late."""
+def status_change(
+    row: Mapping[str, Any], status: str, sequence: int, numbers: tuple[str, str], now: datetime.datetime
+) -> dict[str, Any]:
+    """What a status callback changes about its call, whose `numbers` (caller, called) it names; nothing if it comes too late."""
     if row["status"] in FINAL or (sequence <= row["status_sequence"] and status not in FINAL):
         return {}
     values: dict[str, Any] = {"status": status, "status_sequence": sequence}
+    if not row["caller"]:
+        values |= dict(zip(("caller", "called"), numbers, strict=True))
     if status in FINAL and row["ended"] is None:
         values["ended"] = now
     if status in FINAL and row["disposition"] == Disposition.RESUME.value:

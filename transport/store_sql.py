@@ -193,13 +193,13 @@ class SqlStore:
 
         return await self._do(count)
 
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
+    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
         """A status callback: late, double or out of order, a final status stays and a later one is not undone."""
 
         def change(db: sa.Connection) -> None:
             _ensure(db, call_sid)
             row = dict(db.execute(sa.select(calls).where(calls.c.call_sid == call_sid)).mappings().one())
-            if values := status_change(row, status, sequence, _now()):
+            if values := status_change(row, status, sequence, (caller, called), _now()):
                 db.execute(calls.update().where(calls.c.call_sid == call_sid).values(values))
 
         await self._do(change)
@@ -257,11 +257,22 @@ class SqlStore:
     # ------------------------------------------------------------ stories
 
     async def keep_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+        self,
+        call_sid: str,
+        caller: str,
+        called: str,
+        story: Mapping[str, object],
+        *,
+        over: bool,
+        now: float,
+        late: bool = False,
     ) -> None:
         """See `store.Store`."""
 
         def keep(db: sa.Connection) -> None:
+            kept = sa.select(stories.c.updated).where(stories.c.call_sid == call_sid)
+            if late and (db.scalar(kept) or 0.0) > now:
+                return
             values = {"caller": caller, "called": called, "story": dict(story), "over": over, "updated": now}
             if db.execute(_NEWER_STORY, {"its_call": call_sid, **values}).rowcount:
                 return

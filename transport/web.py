@@ -155,7 +155,8 @@ def create_app(
                     nursery.start_soon(deliver_soon, courier, records, sid)
 
             keep = settings.store.transcripts == "keep"
-            records = Records(store, metrics, keep_transcripts=keep, call_over=call_over, clock=clock)
+            hurry = courier.hurry if courier is not None else lambda: None
+            records = Records(store, metrics, keep_transcripts=keep, call_over=call_over, caught_up=hurry, clock=clock)
             callback = documents.url("/twilio/message-status")
             desk = ErrandDesk(store, rest, metrics, settings.twilio.sms_from, callback, clock)
             told = (tokens, metrics, listener, clock, watch.lag)
@@ -175,7 +176,7 @@ def create_app(
                 nursery.start_soon(courier.run)
                 nursery.start_soon(courier.reconcile, rest.call_status)
             if settings.store.keep_days:
-                nursery.start_soon(forget_the_old, store)
+                nursery.start_soon(forget_the_old, store, records)
             if garbage is not None:  # last, when all that is to stay is there
                 watched.enter_context(garbage.held_back())
             task_status.started()
@@ -201,11 +202,13 @@ def create_app(
         await records.hasten_delivery(sid, due)
         courier.hurry()
 
-    async def forget_the_old(store: stores.Store) -> None:
+    async def forget_the_old(store: stores.Store, records: Records) -> None:
         """Retention: what is older than the settings allow is deleted, every hour."""
         while True:
+            oldest = clock() - settings.store.keep_days * 86_400
+            if unwritten is not None:
+                await records.tidy(unwritten, oldest)
             try:
-                oldest = clock() - settings.store.keep_days * 86_400
                 before = datetime.datetime.fromtimestamp(oldest, datetime.UTC)
                 if gone := await store.forget_before(before):
                     log.info("forgotten", calls=gone)
@@ -521,7 +524,8 @@ def create_app(
     async def status() -> Response:
         form, sid = await request.form, await call_sid()
         state = form.get("CallStatus", "")[:32]
-        await houses[0].records.status(sid, state, form.get("SequenceNumber", -1, type=int))
+        numbers = form.get("From", "")[:64], form.get("To", "")[:64]
+        await houses[0].records.status(sid, state, form.get("SequenceNumber", -1, type=int), *numbers)
         if state in stores.FINAL:
             houses[0].switchboard.call_over(sid)
             houses[0].nursery.start_soon(houses[0].transfers.caller_left, sid)

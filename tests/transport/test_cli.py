@@ -381,6 +381,38 @@ def test_forgetting_a_number_deletes_the_recordings_of_its_calls_too(
     assert [file.name for file in (tmp_path / "flights").iterdir()] == ["CA2-MZ1.flight.jsonl.gz"]
 
 
+WAITING = (
+    '["answered","CA1",["CA1","+15551110001","+14155550100"]]',
+    '["status","CA1 3",["CA1","completed",3,"",""]]',
+    '["record","MZ2",[{"call_sid":"CA2"}]]',
+    '["recording","RE2 completed",["RE2","CA2","https://api.example.com/RE2",3,"completed"]]',
+)
+
+
+def test_forgetting_a_number_deletes_what_waits_for_the_store_too(
+    run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fill(store: Store) -> None:
+        await store.answered("CA2", "+15551110001", "+14155550100")
+
+    with_store(url, fill)
+    monkeypatch.setenv("TRIODE_STORE_UNWRITTEN", str(tmp_path))
+    other = WAITING[0].replace("CA1", "CA3").replace("0001", "0002")
+    (tmp_path / "1-a.jsonl").write_text("\n".join([*WAITING, other]))
+    (tmp_path / "2-b.jsonl").write_text('["haste","CA1",["CA1",50.0]]\n')
+    ran = run("forget", "+15551110001")
+    assert ran == Ran(0, "5 writes deleted that waited for the store\n1 calls forgotten\n", "")
+    assert [(file.name, file.read_text()) for file in tmp_path.glob("*.jsonl")] == [("1-a.jsonl", f"{other}\n")]
+
+
+def test_what_cannot_be_forgotten_is_told(run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIODE_STORE_UNWRITTEN", str(tmp_path))
+    (tmp_path / "1-a.jsonl").mkdir()
+    ran = run("forget", "+15551110001")
+    assert (ran.status, ran.out) == (1, "")
+    assert "1-a.jsonl" in ran.err
+
+
 # ---------------------------------------------------------------- settings and the rest
 
 

@@ -21,7 +21,7 @@ from trio.testing import MockClock
 
 from actors.messages import Disposition, Gravity, ModelTrouble
 from tests.transport.wire_kit import AUTH_TOKEN, PUBLIC, House, house_in_memory, settings_for, sid, signature
-from transport.log import LINES_AT_MOST, mask_phone, set_up
+from transport.log import LINES_AT_MOST, SIZE_AT_MOST, mask_phone, set_up
 from transport.store import StoreDown
 
 NUMBER = "+15550001234"
@@ -200,6 +200,20 @@ def test_a_reader_that_does_not_read_holds_nobody_up_and_is_told_what_is_missing
         assert (lost["lines"], lost["level"]) == (3 * LINES_AT_MOST - len(kept), "warning")
         structlog.get_logger(LOGGER).info("again")
         assert json.loads(reader.readline())["event"] == "again"
+
+
+def test_long_lines_that_nobody_reads_are_bounded_too(pipe: tuple[int, TextIO]):
+    reads, target = pipe
+    set_up("json", "info", target)
+    long = "x" * (SIZE_AT_MOST // 10)
+    for _ in range(30):
+        structlog.get_logger(LOGGER).info(long)
+    with open(reads, closefd=False) as reader:
+        lines = [json.loads(reader.readline())]
+        while lines[-1]["event"] == long:
+            lines.append(json.loads(reader.readline()))
+    assert len(lines) < 12 + 9  # those that are being written, and those that wait
+    assert lines[-1]["lines"] == 30 - (len(lines) - 1)
 
 
 def test_a_process_that_ends_has_written_all_its_lines_if_somebody_reads():

@@ -1,6 +1,8 @@
 """The record port while the store works, is slow, or is down: what is remembered, for how long, and who waits for it."""
 
 import datetime
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from transport.records import (
     Records,
 )
 from transport.store import FINAL, Unkeepable
+from transport.unwritten import HALF_SECONDS
 
 CALLER, CALLED = "+14155550123", "+14155550100"
 STORY = {"flow": "appointment", "dialogue": {"at": "name"}, "said": [{"who": "caller", "words": "Hello."}]}
@@ -166,6 +169,21 @@ async def test_what_was_said_is_dropped_from_a_story_only_when_it_is_over_and_th
 
 
 # ---------------------------------------------------------------- decisions
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["kept", "waiting"])
+async def test_nor_is_it_kept_of_a_call_that_ended_unfinished_and_who_calls_back_still_goes_on(
+    down: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(MemoryStore(down=down), keep_transcripts=False)
+    nursery.start_soon(desk.records.catch_up)
+    await desk.keep()
+    await desk.records.status("CA1", "completed", 3)
+    desk.store.down = False
+    await trio.sleep(2 * TRY_AGAIN)
+    assert await desk.store.story("CA1") == {**STORY, "said": []}
+    assert await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    nursery.cancel_scope.cancel("the test is over")
 
 
 async def test_a_decision_is_told_here_and_elsewhere(autojump_clock: MockClock) -> None:
@@ -397,7 +415,7 @@ async def a_call_without_a_store(desk: Desk) -> None:
     )
     await desk.records.answered("CA1", CALLER, CALLED)
     await desk.records.promise_delivery("CA1", 100.0)
-    await desk.records.note_story("CA1", CALLER, CALLED, STORY, over=False)
+    await desk.records.keep_story("CA1", CALLER, CALLED, STORY, over=False)
     await desk.records.callback("CA1", CALLER)
     await desk.records.recording("RE1", "CA1", "https://api.example.com/RE1", 7, "completed")
     await desk.records.status("CA1", "completed", 3)
@@ -456,13 +474,68 @@ async def test_a_story_that_is_known_is_not_undone_by_one_that_a_process_left(
     autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
 ) -> None:
     before, after = Desk(MemoryStore(down=True)), Desk()
-    await before.records.note_story("CA1", CALLER, CALLED, STORY, over=False)
+    await before.records.keep_story("CA1", CALLER, CALLED, STORY, over=False)
     await before.records.finish(tmp_path)
     await after.keep(story={**STORY, "why": "newer"})
     await after.records.take_over(tmp_path)
     nursery.start_soon(after.records.catch_up)
     await trio.sleep(TRY_AGAIN + 1)
     assert await after.store.story("CA1") == {**STORY, "why": "newer"}
+
+
+async def test_how_a_call_ended_is_kept_though_the_store_was_away_just_then(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """Here, and by the next process: what the store had of the call from before is older."""
+    desk = Desk(here := MemoryStore())
+    nursery.start_soon(desk.records.catch_up)
+    await desk.keep()
+    here.down = True
+    await trio.sleep(1)
+    assert not await desk.keep(story={**STORY, "why": "the end"}, over=True)
+    await desk.records.hasten_delivery("CA1", 50.0)
+    assert await desk.records.finish(tmp_path) == 2
+    elsewhere = Desk(MemoryStore())
+    await elsewhere.store.keep_story("CA1", CALLER, CALLED, STORY, over=False, now=0.0)
+    await elsewhere.records.take_over(tmp_path)
+    nursery.start_soon(elsewhere.records.catch_up)
+    here.down = False
+    await trio.sleep(2 * TRY_AGAIN)
+    for store in (here, elsewhere.store):
+        assert await store.story("CA1") == {**STORY, "why": "the end"}
+        assert await store.take_unfinished(CALLER, CALLED, 0.0) is None
+
+
+async def test_processes_that_end_at_the_same_moment_overwrite_nothing_of_each_other(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Two containers that share the folder: each of them is process 1."""
+    async with trio.open_nursery() as both:
+        for sid in ("CA1", "CA2"):
+            desk = Desk(MemoryStore(down=True))
+            await desk.records.answered(sid, CALLER, CALLED)
+            both.start_soon(desk.records.finish, tmp_path)
+    after = Desk()
+    await after.records.take_over(tmp_path)
+    assert set(after.records._later) == {"answered CA1", "answered CA2"}
+
+
+async def test_files_that_are_too_old_or_not_whole_are_deleted(autojump_clock: MockClock, tmp_path: Path) -> None:
+    for name, age in (("1-a.jsonl", 100), ("2-b.jsonl", 9), (".3-c", HALF_SECONDS + 9), (".4-d", HALF_SECONDS - 9)):
+        (tmp_path / name).write_text('["answered","CA1",["CA1","",""]]')
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    await Desk().records.take_over(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".4-d", "1-a.jsonl", "2-b.jsonl"]
+    await Desk().records.tidy(tmp_path, time.time() - 50)
+    assert sorted(os.listdir(tmp_path)) == [".4-d", "2-b.jsonl"]
+
+
+async def test_a_place_that_will_be_of_no_use_is_told_at_the_start(autojump_clock: MockClock, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder, good in ((tmp_path / "new" / "sub", True), (tmp_path, True), (tmp_path / "file", False)):
+        with structlog.testing.capture_logs() as lines:
+            await Desk().records.take_over(folder)
+        assert [line["event"] for line in lines] == ([] if good else ["unwritten_folder_cannot_be_used"])
 
 
 async def test_a_file_that_is_damaged_holds_nothing_up(

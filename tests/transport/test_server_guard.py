@@ -203,6 +203,14 @@ async def test_an_idle_server_ends_at_once_when_it_is_told_to(tmp_path: Path, nu
     assert any('"drain_began"' in line for line in server.lines)
 
 
+@pytest.mark.skipif(signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL, reason="these tests run under `nohup`")
+async def test_a_server_whose_terminal_is_closed_drains(tmp_path: Path):
+    async with a_server(tmp_path) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert await server.ended() == 0
+    assert any('"drain_over"' in line for line in server.lines)
+
+
 @contextlib.asynccontextmanager
 async def a_call(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[tuple[Server, list[CarriedCall]]]:
     """A server with a call on it: the agent has begun to speak. The list holds the call when it is over."""

@@ -241,6 +241,17 @@ async def test_a_final_status_counts_though_its_number_is_old(url: str):
         assert await statuses(store, ("in-progress", 5), ("completed", 2)) == "completed"
 
 
+async def test_a_status_says_whose_call_it_is_if_nobody_has_said_so_and_it_is_forgotten_with_them(url: str):
+    """The store may have been lost in mid-call, with what it knew."""
+    async with one_store(url) as store:
+        await store.answered("CA1", ANN, US)
+        await store.status("CA1", "completed", 3, BOB, THEM)
+        await store.status("CA2", "completed", 3, BOB, THEM)
+        known = [await store.call(sid) or {} for sid in ("CA1", "CA2")]
+        assert [(row["caller"], row["called"]) for row in known] == [(ANN, US), (BOB, THEM)]
+        assert await store.forget_number(BOB) == 1
+
+
 async def test_the_end_that_the_record_gave_is_kept_when_the_status_comes(url: str):
     async with one_store(url) as store:
         await store.keep_record(a_record())

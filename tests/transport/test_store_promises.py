@@ -40,6 +40,15 @@ async def test_the_newest_story_of_a_call_takes_the_place_of_the_one_before(url:
         assert await store.story("CA2") is None
 
 
+async def test_a_story_that_comes_late_takes_the_place_of_older_ones_only(url: str):
+    async with one_store(url) as store:
+        await store.keep_story("CA1", ANN, US, {"at": "late"}, over=False, now=2.5, late=True)
+        await store.keep_story("CA1", ANN, US, {"at": "later"}, over=False, now=3.25, late=True)
+        assert await store.story("CA1") == {"at": "later"}
+        await store.keep_story("CA1", ANN, US, {"at": "old"}, over=True, now=3.125, late=True)
+        assert await store.take_unfinished(ANN, US, 0.0) == {"at": "later"}
+
+
 async def test_an_unfinished_story_is_given_once_and_stays_readable(url: str):
     async with two_stores(url) as (here, there):
         await here.keep_story("CA1", ANN, US, {"at": "wish"}, over=False, now=1.5)

@@ -12,7 +12,8 @@ from actors import call as calls_of_actors
 from actors.messages import Disposition
 from tests.transport.store_kit import ANN, US, RedisServer, a_record, free_port, need_redis, one_store, two_stores
 from transport import store_redis
-from transport.store import Store, StoreDown, open_store
+from transport.loopback.front import Front
+from transport.store import Store, StoreAway, StoreDown, open_store
 
 pytest_plugins = ["tests.transport.store_kit"]
 
@@ -132,6 +133,39 @@ async def test_a_line_that_went_dead_without_a_word_is_given_up_for_a_new_one(
                 await fails(store, USES["opt_out"])
             await store.opt_out(ANN, 1.0)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_has_become_a_replica_is_left_for_the_one_that_took_its_place(
+    frail_redis: RedisServer, redis: RedisServer
+):
+    front = Front(frail_redis.port, redis.port)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(front.serve)
+        async with one_store(f"redis://127.0.0.1:{port}") as store:
+            await store.answered("CA1", ANN, US)
+            frail_redis.ask("REPLICAOF", "127.0.0.1", str(free_port()))
+            front.ports.reverse()
+            with pytest.raises(StoreDown, match="read only"):
+                await store.answered("CA2", ANN, US)
+            await store.answered("CA2", ANN, US)
+        async with one_store(redis.url) as there:
+            assert await there.call("CA2") is not None
+        nursery.cancel_scope.cancel("the test is over")
+
+
+@pytest.mark.parametrize("answer", ["MASTERDOWN Link with MASTER is down", "BUSY Redis is busy running a script."])
+async def test_a_server_that_cannot_answer_just_now_is_worth_another_try(answer: str):
+    async def serve(stream: trio.SocketStream) -> None:
+        async for data in stream:
+            await stream.send_all(f"-{answer}\r\n".encode() * data.count(b"*"))
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        with pytest.raises(StoreAway, match=answer[:4]):
+            async with open_store(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}"):
+                pass
+        nursery.cancel_scope.cancel("the test is over")
 
 
 async def test_who_stops_waiting_takes_no_connection_with_him(frail_redis: RedisServer):

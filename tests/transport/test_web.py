@@ -450,6 +450,7 @@ async def test_statuses_in_any_order_and_number_leave_the_final_one(tmp_path: Pa
             row = await app.extensions["triode"].store.call(call_sid)
             assert row["status"] == [*COURSE, final][best]
         assert row["ended"] is not None
+        assert (row["caller"], row["called"]) == (fields["From"], fields["To"])
 
 
 @given(order=st.permutations(["stream-started", "stream-error", "stream-stopped", "stream-stopped", "new"]))

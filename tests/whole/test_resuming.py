@@ -10,7 +10,7 @@ import trio
 
 from actors.messages import Disposition
 from conf.prompts import load_prompt
-from transport.courier import LEASE, RECONCILE
+from transport.courier import LEASE, PAUSE, RECONCILE
 from transport.loopback.caller import AwaitQuiet, Do, HangUp, Speak, Step, Wait
 from transport.loopback.memory_store import MemoryStore
 from transport.loopback.model import LoopbackModel
@@ -20,6 +20,7 @@ from transport.loopback.script import Call, Reply, Script
 from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamFaults
 from transport.loopback.world import a_world
+from transport.records import TRY_AGAIN
 from transport.web import DELIVERED_WITHIN
 
 SETTINGS = default_settings("appointment")
@@ -150,6 +151,21 @@ async def test_a_store_that_is_down_or_slow_is_not_heard_and_is_caught_up_with(a
     assert kept.dropped > 0
 
 
+async def test_a_call_that_ended_while_the_store_was_away_is_delivered_as_soon_as_it_is_back(autojump_clock):
+    store = MemoryStore()
+
+    async def falls() -> None:
+        store.down = True
+
+    async with a_world(SETTINGS, model(), store=store) as world:
+        await world.call(*talk(), AwaitQuiet(), Do(falls), Wait(2), HangUp())
+        await trio.sleep(2 * PAUSE)
+        store.down = False
+        await trio.sleep(TRY_AGAIN + PAUSE)
+        (delivery,) = world.backend.deliveries
+        assert delivery.body["slots"]["name"]["status"] == "confirmed"
+
+
 async def test_what_was_said_is_not_kept_when_the_settings_say_so(autojump_clock):
     quiet = attrs.evolve(SETTINGS, store=attrs.evolve(SETTINGS.store, transcripts="drop"))
     async with a_world(quiet, model()) as world:
@@ -159,6 +175,14 @@ async def test_what_was_said_is_not_kept_when_the_settings_say_so(autojump_clock
     (delivery,) = world.backend.deliveries
     assert delivery.body["slots"]["name"]["value"] == "John Smyth"
     assert not any(turn["text"] for turn in delivery.body["transcript"])
+
+
+async def test_nor_is_what_was_said_in_a_call_that_was_cut_short(autojump_clock):
+    quiet = attrs.evolve(SETTINGS, store=attrs.evolve(SETTINGS.store, transcripts="drop"))
+    async with a_world(quiet, model()) as world:
+        call = await world.call(*talk()[:3], Wait(3), HangUp())
+    kept = world.store.stories[call.call_sid]
+    assert (kept.story["dialogue"]["wish"], kept.story.get("said"), kept.over) == ("book", [], False)
 
 
 async def test_a_call_whose_first_server_died_before_it_could_promise_the_delivery_is_delivered_once(autojump_clock):

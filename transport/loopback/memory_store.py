@@ -107,12 +107,14 @@ class MemoryStore:
         self.reopened[call_sid] = self.reopened.get(call_sid, 0) + 1
         return self.reopened[call_sid]
 
-    async def status(self, call_sid: str, status: str, sequence: int) -> None:
+    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
         """See `transport.store.Store`."""
         call = await self._there(call_sid)
         if call.status in FINAL or (sequence <= call.sequence and status not in FINAL):
             return
         call.status, call.sequence = status, sequence
+        if not call.caller:
+            call.caller, call.called = caller, called
         if status in FINAL:
             call.ended = call.ended or self._now()
             if self.dispositions.get(call_sid) is Disposition.RESUME:
@@ -171,10 +173,20 @@ class MemoryStore:
     # ------------------------------------------------------------ stories
 
     async def keep_story(
-        self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool, now: float
+        self,
+        call_sid: str,
+        caller: str,
+        called: str,
+        story: Mapping[str, object],
+        *,
+        over: bool,
+        now: float,
+        late: bool = False,
     ) -> None:
         """See `transport.store.Store`."""
         await self.answered(call_sid, caller, called)
+        if late and call_sid in self.stories and self.stories[call_sid].updated > now:
+            return
         self.stories[call_sid] = StoredStory(caller, called, copy.deepcopy(dict(story)), over, now)
 
     async def story(self, call_sid: str) -> dict[str, Any] | None:
