@@ -94,9 +94,9 @@ class ContestedTurns:
         self._to_drop += [item for item, turn in turns.items() if turn.stopped and not turn.words]
         return turns
 
-    def take(self, words: str) -> dict[str, ContestedTurn]:
+    def take(self, words: str, *, unwritten: bool = False) -> dict[str, ContestedTurn]:
         """They were turns. If it was `words` that showed it, that turn too, if it had been held for none and the model has it; it
-        may go on, and the rest of its words may come.
+        may go on, and the rest of its words may come. `unwritten`: it is the last one of which no words came.
 
         If there are neither, the model hears the caller in a turn that began as none: with the agent's voice, coming back.
         """
@@ -108,13 +108,18 @@ class ContestedTurns:
         if words and (late := next(those, None)) is not None:
             self._to_drop.remove(late.item)
             turns[late.item] = ContestedTurn(stopped=True, words=late)
-        elif words and (item := self._begins_with(words)):
+        elif item := self._begins_with(words) if words else self._last_unwritten() if unwritten else "":
             stopped = item in self._to_drop
             if stopped:
                 self._to_drop.remove(item)
             self._dismissed.remove(item)
             turns[item] = ContestedTurn(stopped, next((late for late in self._late if late.item == item), None))
         return turns
+
+    def _last_unwritten(self) -> str:
+        """The last turn that was none, which the model has, and which is not written down; empty if there is none."""
+        written = {late.item for late in self._late}
+        return next((item for item in reversed(self._to_drop) if item not in written), "")
 
     def _begins_with(self, words: str) -> str:
         """The turn that was none, which the model has or still hears, and whose words begin so; empty if there is none."""

@@ -217,6 +217,8 @@ class _Step(ToolStep):
             done = attrs.evolve(state, items=(*state.items, event.item)[-3:], done_turn=state.dialogue.turn)
             # Who speaks and types is answered when both are over.
             return done, (*([Listen(Floor.KEY)] if state.digits else []), *self.silences(state))
+        if isinstance(event, CallerSaid) and not event.text.strip():
+            return self.still_held(state, event)
         if isinstance(event, CallerSaid):
             after, effects = self.overheard(state, event)
             after, more = self.held(after, event)
@@ -243,6 +245,14 @@ class _Step(ToolStep):
             return state, ()
         back = attrs.evolve(state, held_turn=0)
         return back, tuple(self.silences(back))
+
+    def still_held(self, state: State, event: CallerSaid) -> Result:
+        """There were no words in the turn of a caller who asked to wait: they do so still."""
+        last = bool(state.items) and event.item == state.items[-1] and state.done_turn == state.dialogue.turn
+        if not (state.held_turn and last):
+            return state, ()
+        waits = attrs.evolve(state, held_turn=state.dialogue.turn, reply_owed=False)
+        return waits, tuple(self.silences(waits))
 
     # ------------------------------------------------------------ the beginning
 

@@ -40,6 +40,10 @@ LAST_SENTENCE = 60
 """Characters of what is being heard in which a question is still open."""
 LOST_LEAST, LOST_MOST = 10, 500
 """Milliseconds that are missing between two frames: from as many on one was lost; of more, their times are believed."""
+SPOKE = 1.2
+"""Seconds for which the model must hear what was held for a noise here, to be believed if nothing is written down."""
+UNWRITTEN_AFTER = 1.5
+"""Seconds after the end of a turn in which it is written down, or not at all."""
 JUST_NOW = 1.5
 """Seconds in which the model may come to hear what was heard here."""
 
@@ -141,6 +145,8 @@ class InterruptWatcher:
         """Where in the stream the next frame of the caller's begins, if none is lost."""
         self._model_waits = False
         """Whether the model heard something of which it is not yet known whether it is an echo."""
+        self._doubted = self._unwritten_at = math.inf
+        """When a noise began, as it was judged, that the model holds for speech; and when no words of it will come any more."""
         self._pieces = ("", "")
         """The turn whose words came last in pieces, and what is known of them."""
         self._taken_late = ""
@@ -239,6 +245,7 @@ class InterruptWatcher:
     def _take_in(self, event: Heard, speaker: Speaker) -> None:
         if isinstance(event, FloorTaken):
             self._suspicion, self._model_waits = None, False
+            self._doubted = self._unwritten_at = math.inf
             self._kept, self._kept_words = False, ""
             speaker.yield_floor(event.reason)
             if self._manner is not BargeIn.MODEL:
@@ -249,11 +256,17 @@ class InterruptWatcher:
                 self._suspicion.unwritten |= {event.item}
         elif isinstance(event, SpeechStopped) and self._suspicion is not None:
             self._suspicion.stopped = trio.current_time()
+        elif isinstance(event, SpeechStopped):
+            now = trio.current_time()
+            if now - self._doubted >= SPOKE + self._turn_ends():
+                self._unwritten_at = now + UNWRITTEN_AFTER
+            self._doubted = math.inf
         elif isinstance(event, CallerWords):
             self._words_come(event, speaker)
 
     def _words_come(self, event: CallerWords, speaker: Speaker) -> None:
         """Words of a turn that is to be judged, or was."""
+        self._doubted = self._unwritten_at = math.inf
         before = self._pieces[1] if event.item == self._pieces[0] else ""
         self._pieces = (event.item, event.text if event.final else before + event.text)
         if self._suspicion is not None:
@@ -316,12 +329,15 @@ class InterruptWatcher:
             return
         self._model_waits = False
         speaker.yield_floor(Floor.SPEECH)
-        self._link.post(Judged(taken=True, words=text))
+        self._link.post(Judged(taken=True, words=text, unwritten=not text))
 
     def _consider(self, speaker: Speaker) -> None:
         if self._kept and not speaker.audible():
             words, self._kept, self._kept_words = self._kept_words, False, ""
             self._link.post(Judged(taken=True, words=words))
+        if trio.current_time() >= self._unwritten_at:
+            self._unwritten_at = math.inf
+            self._late_words("", speaker)
         line = self._ear.line
         if self._model_waits and (self._suspicion is not None or line.settled or not speaker.audible()):
             self._model_waits = False
@@ -357,7 +373,10 @@ class InterruptWatcher:
         began = suspicion.began if suspicion is not None else trio.current_time()
         heard_from = began if suspicion is not None and suspicion.voice_ms > 0 else None
         self._note("judged", verdict=verdict.value, ms=round((trio.current_time() - began) * 1000))
+        self._doubted = self._unwritten_at = math.inf
         if verdict is not Verdict.TAKEN:
+            if suspicion is not None and suspicion.steady and suspicion.model_heard and not suspicion.final:
+                self._doubted = began if self._transcribed else math.inf
             speaker.go_on()
             self._link.post(Judged(taken=False, heard_from=heard_from))
         elif not (speaker.audible() and self._keeps(speaker)):
@@ -382,6 +401,7 @@ class InterruptWatcher:
         """When something is to be considered although nothing happens."""
         now = trio.current_time()
         due = math.inf if self._suspicion is None else self._suspicion.due(now)
+        due = min(due, self._unwritten_at)
         if (self._kept or self._model_waits) and self._speaker is not None:
             due = min(
                 due, now + (LOOK_AGAIN if self._model_waits else max(self._speaker.unheard_seconds(), 0.02) + 0.2)

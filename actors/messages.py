@@ -509,6 +509,8 @@ class Judged:
     heard_from: float | None = None
     cancels: bool = True
     """Whether the replies that are being made are not wanted any more."""
+    unwritten: bool = False
+    """Whether it was a turn that had been held for a noise, and of which no words came."""
 
 
 @attrs.frozen

@@ -511,7 +511,7 @@ class RealtimeLink:
                 if turn.words:  # else another session may have to listen to it, should this one be lost before
                     self._handover.turn_written(item)
             return [DropItem(item) for item, turn in nothing.items() if turn.stopped and turn.words]
-        turns = self._contested.take(judged.words)
+        turns = self._contested.take(judged.words, unwritten=judged.unwritten)
         commands: list[ModelCommand] = []
         if judged.cancels:
             commands += [CancelReply(reply) for reply in self._desk.mute()]
@@ -652,7 +652,9 @@ class RealtimeLink:
             self._changed.set()
             if self._contested.is_open(event.item):
                 self._watcher.post(event)
-            elif not self._contested.concerns(event.item):
+            elif self._contested.concerns(event.item):
+                self._watcher.post(event)  # it was held for a noise: whether it was one, its length may tell
+            else:
                 self._turn_ends(event.item)
         elif isinstance(event, TurnCommitted):
             if self._contested.concerns(event.item):
@@ -732,6 +734,8 @@ class RealtimeLink:
             self._words_due = math.inf
             self._answer_due = self._answer_due and said
         if not said:
+            if self._until_words:  # they are still away
+                self._flow.post(CallerSaid(event.item, ""))
             return
         if self._until_words:
             self._until_words = False

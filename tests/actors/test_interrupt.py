@@ -531,6 +531,24 @@ async def test_late_words_whose_end_never_comes_take_the_floor_once_by_what_is_k
     assert stage.judged == [], "it is known already"
 
 
+@pytest.mark.parametrize("written", [False, True], ids=["nothing is written down", "there are no words in it"])
+async def test_what_the_model_hears_for_long_and_nobody_writes_down_takes_the_floor_though_it_was_held_for_a_noise(
+    written: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    await stage.hears(hum(2.0)[: 200 * BYTES_PER_MS])
+    stage.watcher.inbox.post(SpeechStarted("u1"))
+    await stage.hears(hum(2.0)[200 * BYTES_PER_MS :], 2.3)
+    assert stage.speaker.doings == ["holds", "goes on"]
+    stage.watcher.inbox.post(SpeechStopped("u1"))
+    await stage.hears(b"", 1.0)
+    assert stage.judged == [False]
+    if written:
+        stage.watcher.inbox.post(CallerWords("u1", "", final=True))
+    await stage.hears(b"", 3.0)
+    assert stage.link.take_all() == ([] if written else [Judged(taken=True, unwritten=True)])
+
+
 async def test_a_model_that_hears_what_was_judged_a_noise_does_not_silence_the_agent_again(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -303,6 +303,15 @@ def test_a_noise_does_not_end_the_wait_but_who_speaks_may_be_answered() -> None:
     assert effects == [Say("one_moment", told=False)]
 
 
+def test_who_coughs_while_they_asked_to_wait_is_left_in_peace_by_a_tool_that_comes_back() -> None:
+    before = run(begun(PLAIN), *turn(), ToolsCalled((a_tool_call("send_sms", text="Hi."),), False), rules=PLAIN)[0]
+    (key,) = next(iter(before.batches.values())).waiting
+    state = run(before, *ON_HOLD, *turn("u2"), CallerSaid("u2", ""), rules=PLAIN)[0]
+    assert not state.in_exchange, "nor does a move wait for them"
+    _, effects = run(state, ErrandDone(key, "sms", "done"), rules=PLAIN)
+    assert [answer.then_reply for answer in of(AnswerTools, effects)] == [False]
+
+
 def test_who_asks_to_wait_again_has_the_time_again() -> None:
     _, effects = run(begun(PLAIN, *ON_HOLD), *turn("u2"), CallerSaid("u2", "One more minute, please."), rules=PLAIN)
     assert effects[-3:] == [Listen(Floor.WAIT), TellModel(ASKED_TO_WAIT), LONGER]

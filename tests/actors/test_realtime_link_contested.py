@@ -301,6 +301,22 @@ async def test_a_turn_with_a_piece_of_late_words_becomes_the_turn_it_was_and_the
     assert after_setup(session) == [AskReply()]
 
 
+async def test_of_a_turn_that_was_none_the_end_is_told_and_it_may_become_the_turn_it_was_without_words(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, session = await speaking(nursery)
+    await says(session, SpeechStarted("u1"))
+    await desk.judge(NO)
+    await says(session, ReplyEnded("r1", ReplyStatus.COMPLETED))
+    desk.watcher.take_all()
+    await says(session, SpeechStopped("u1"))
+    assert desk.watcher.take_all() == [SpeechStopped("u1")], "who judges has to know"
+    desk.flow.take_all()
+    await desk.judge(Judged(taken=True, unwritten=True))
+    assert desk.flow.take_all() == [CallerSpoke(), CallerDone("u1")]
+    assert after_setup(session) == [AskReply()]
+
+
 async def test_another_judgement_does_not_forget_a_turn_whose_words_may_still_come(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -202,6 +202,8 @@ async def test_a_caller_who_asked_to_wait_is_answered_when_they_say_something_an
     await trio.sleep(3)
     assert [at - over for at in session.times(AskReply)] == pytest.approx([answered] if answered else [])
     asked = len(session.said(AskReply))
+    said = [event for event in desk.flow.take_all() if isinstance(event, CallerSaid)]
+    assert said == ([] if words is None else [CallerSaid("u1", words)]), "that it was nothing is told too"
     session.push(SpeechStarted("u2"), SpeechStopped("u2"), CallerWords("u2", "Hello?", final=True))
     await wait_all_tasks_blocked()
     assert bool(asked) or len(session.said(AskReply)) == 1
