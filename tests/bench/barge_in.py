@@ -44,6 +44,8 @@ FRONT_DESK = Path(__file__).parents[1] / "kit" / "flows" / "front_desk.toml"
 HEARS_AFTER_MS = 200
 DIP = 4
 TRANSCRIPT_MS = 400
+WRITTEN_WITHIN = 1.2
+"""Seconds after the sound in which a turn with it is over and written down; what is written later is the agent's echo."""
 MODEL_AWAY = 0.05
 """Seconds to the model, each way; up to half as much again is drawn for each piece."""
 FRAME = 0.02
@@ -146,7 +148,9 @@ async def play(setting: str, sound: Sound, carrier_away: float = 0.0) -> Found:
     def write(audio: bytes) -> str:
         if played.phase == 1:
             return ASKS.text
-        return played.sound.words if played.sound.takes and played.phase == 2 else _echoed(played)
+        over = played.onset + len(played.sound.audio) * SAMPLE_MS / 1000 + WRITTEN_WITHIN
+        theirs = played.sound.takes and played.phase == 2 and trio.current_time() < over
+        return played.sound.words if theirs else _echoed(played)
 
     faults = Faults(voice_after_ms=HEARS_AFTER_MS, transcript_delay_ms=TRANSCRIPT_MS)
     model = LoopbackModel([Script(writer=write, hears=Ear().hears)], brain=brain, faults=faults, api_key="sk-scenario")
