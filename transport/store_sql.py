@@ -270,8 +270,7 @@ class SqlStore:
         """See `store.Store`."""
 
         def keep(db: sa.Connection) -> None:
-            kept = sa.select(stories.c.updated).where(stories.c.call_sid == call_sid)
-            if late and (db.scalar(kept) or 0.0) > now:
+            if late and (db.scalar(sa.select(stories.c.updated).where(stories.c.call_sid == call_sid)) or 0.0) > now:
                 return
             values = {"caller": caller, "called": called, "story": dict(story), "over": over, "updated": now}
             if db.execute(_NEWER_STORY, {"its_call": call_sid, **values}).rowcount:
