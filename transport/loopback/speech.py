@@ -89,13 +89,12 @@ def syllables(seconds: float, seed: object = 0, loud: int = 9000) -> bytes:
     while len(samples) < seconds * RATE:
         pitch, length, peak = chance.uniform(110, 190), chance.uniform(0.14, 0.28), chance.uniform(0.45, 1.0)
         formant = chance.uniform(450, 900)
+        overtones = [(k, math.exp(-(((k * pitch - formant) / 350) ** 2))) for k in range(1, 16)]
         size = round(length * RATE)
         for number in range(size):
             phase += 2 * math.pi * pitch / RATE
             swell = max(0.15, math.sin(math.pi * (number + 1) / (size + 1))) * peak
-            tone = sum(
-                math.sin(k * phase) * math.exp(-(((k * pitch - formant) / 350) ** 2)) for k in range(1, 16)
-            ) + 0.3 * math.sin(phase)
+            tone = sum([math.sin(k * phase) * strength for k, strength in overtones]) + 0.3 * math.sin(phase)
             samples.append(round(loud * swell * tone / 1.6))
     return encode(max(-32000, min(32000, sample)) for sample in samples[: round(seconds * RATE)])
 
