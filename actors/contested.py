@@ -108,13 +108,19 @@ class ContestedTurns:
         if words and (late := next(those, None)) is not None:
             self._to_drop.remove(late.item)
             turns[late.item] = ContestedTurn(stopped=True, words=late)
-        elif item := self._begins_with(words) if words else self._last_unwritten() if unwritten else "":
+        elif item := self._known_after_all(words, unwritten=unwritten):
             stopped = item in self._to_drop
             if stopped:
                 self._to_drop.remove(item)
             self._dismissed.remove(item)
             turns[item] = ContestedTurn(stopped, next((late for late in self._late if late.item == item), None))
         return turns
+
+    def _known_after_all(self, words: str, *, unwritten: bool) -> str:
+        """The turn that was none, and that is one by the first `words` of it that are known, or though there are none."""
+        if words:
+            return self._begins_with(words)
+        return self._last_unwritten() if unwritten else ""
 
     def _last_unwritten(self) -> str:
         """The last turn that was none, which the model has, and which is not written down; empty if there is none."""
