@@ -122,15 +122,16 @@ class Records:
         self._later: OrderedDict[str, _Write] = OrderedDict()
         self._taken_over: list[Path] = []
         """Files whose writes are among them."""
+        self._files = trio.CapacityLimiter(1)
         self._news = trio.Event()
         self._caught_up = trio.Event()
 
     async def take_over(self, folder: Path) -> None:
         """What processes that have ended could not write is written here."""
-        if not await trio.to_thread.run_sync(unwritten.can_be_used, folder):
+        if not await self._in_thread(unwritten.can_be_used, folder):
             log.warning("unwritten_folder_cannot_be_used", folder=str(folder))
         await self.tidy(folder)
-        for path, rows in await trio.to_thread.run_sync(unwritten.found, folder):
+        for path, rows in await self._in_thread(unwritten.found, folder):
             self._taken_over.append(path)
             for what, key, arguments in rows:
                 if what in _WRITES:
@@ -143,7 +144,7 @@ class Records:
     async def tidy(self, folder: Path, oldest: float = 0.0) -> None:
         """Files that are older than that (unix seconds), or not whole, are deleted, though nobody has written what is in them."""
         try:
-            await trio.to_thread.run_sync(unwritten.tidy, folder, oldest)
+            await self._in_thread(unwritten.tidy, folder, oldest)
         except OSError as error:
             log.error("unwritten_not_deleted", folder=str(folder), error=str(error))
 
@@ -185,7 +186,7 @@ class Records:
             if folder is None:
                 raise OSError("there is no folder for them")
             name = f"{self._clock():.0f}-{secrets.token_hex(4)}"  # two in containers may be of one number
-            path = await trio.to_thread.run_sync(unwritten.keep, folder, name, rows)
+            path = await self._in_thread(unwritten.keep, folder, name, rows)
         except (OSError, TypeError) as error:
             log.error("unwritten_not_kept", writes=len(left), error=str(error))
             for write in left:
@@ -195,12 +196,16 @@ class Records:
             await self._forget_files()
         return len(left)
 
+    async def _in_thread(self, work: Callable[..., V], *arguments: object) -> V:
+        """What waits for the disk, one thing at a time."""
+        return await trio.to_thread.run_sync(lambda: work(*arguments), limiter=self._files)
+
     async def _forget_files(self) -> None:
         """What was in them is in the store, or in a file of our own."""
         files, self._taken_over = self._taken_over, []
         for path in files:
             try:
-                await trio.to_thread.run_sync(lambda file=path: file.unlink(missing_ok=True))
+                await self._in_thread(path.unlink, True)  # also if another process was faster
             except OSError as error:  # the next process writes it once more, also what was forgotten meanwhile
                 log.error("unwritten_not_deleted", file=str(path), error=str(error))
 

@@ -30,7 +30,7 @@ from transport.records import Records
 from transport.stream_token import StreamTokens
 from transport.switchboard import Switchboard
 
-SEEDS = range(7000, 7160)
+SEEDS = range(7000, 7200)
 LONG_SEEDS = range(8000, 8006)
 
 
