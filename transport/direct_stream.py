@@ -5,16 +5,61 @@ the socket at once where it takes it, and read with one call when there is somet
 kept, in order, and sent when it does: who is cancelled in the middle never leaves half a piece behind. TLS is OpenSSL between
 two memory buffers, applied at the moment when a piece is written, so that the order of its records is that of the wire.
 
-Over anything but a socket (a stream in memory, in tests) it is that stream, and nothing is ever sent at once.
+Over anything that is neither a socket nor like one (`NonBlocking`) it is that stream, and nothing is ever sent at once.
 """
 
 import os
 import ssl
+from abc import ABC, abstractmethod
 from contextlib import suppress
 
 import trio
 
 READ_AT_ONCE = 16 * 1024
+
+
+class NonBlocking(ABC):
+    """What a connection does that never makes anybody wait who does not want to: as the system's sockets do it."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> int:
+        """How much of `data` it has taken. Raises BlockingIOError if nothing at all, OSError if it is broken."""
+
+    @abstractmethod
+    def read(self, at_most: int) -> bytes:
+        """What has come; b"" at the end. Raises BlockingIOError if nothing has, OSError if it is broken."""
+
+    @abstractmethod
+    async def writable(self) -> None:
+        """Until `write` takes something, or raises OSError. Raises trio.ClosedResourceError if it is closed here."""
+
+    @abstractmethod
+    async def readable(self) -> None:
+        """Until `read` gives something, or raises OSError. Raises trio.ClosedResourceError if it is closed here."""
+
+
+class _Socket(NonBlocking):
+    def __init__(self, connection: trio.socket.SocketType) -> None:
+        self._socket = connection
+
+    def write(self, data: bytes) -> int:
+        return os.write(self._socket.fileno(), data)
+
+    def read(self, at_most: int) -> bytes:
+        return os.read(self._socket.fileno(), at_most)
+
+    async def writable(self) -> None:
+        self._raise_if_closed()
+        await trio.lowlevel.wait_writable(self._socket)
+
+    async def readable(self) -> None:
+        self._raise_if_closed()
+        await trio.lowlevel.wait_readable(self._socket)
+
+    def _raise_if_closed(self) -> None:
+        """Before each wait: Trio cannot be asked to wait for a socket that is closed already."""
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError("the connection was closed here")
 
 
 class DirectStream(trio.abc.Stream):
@@ -26,7 +71,9 @@ class DirectStream(trio.abc.Stream):
 
     def __init__(self, stream: trio.abc.Stream, tls: tuple[ssl.SSLContext, str] | None = None) -> None:
         self._stream = stream
-        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
+        self._end = _Socket(stream.socket) if isinstance(stream, trio.SocketStream) else None
+        if isinstance(stream, NonBlocking):
+            self._end = stream
         self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = tls[0].wrap_bio(self._came, self._goes, server_hostname=tls[1]) if tls else None
         self._ended, self._broken = False, ""
@@ -55,7 +102,7 @@ class DirectStream(trio.abc.Stream):
 
     def send_now(self, data: bytes) -> bool:
         """Sends `data` without waiting; False, and nothing is sent, if the socket is still busy with what was sent before."""
-        if self._socket is None or self._tail or self._lock.locked():
+        if self._end is None or self._tail or self._lock.locked():
             return False
         self._put(data)
         return True
@@ -63,7 +110,7 @@ class DirectStream(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Waits until the socket has taken all of it. Cancelled before it began it has sent nothing, later all, by `flush`."""
         async with self._lock:
-            if self._socket is None:
+            if self._end is None:
                 await self._stream.send_all(self._sealed(bytes(data)))
             else:
                 await self._drain()
@@ -90,9 +137,8 @@ class DirectStream(trio.abc.Stream):
 
     async def _drain(self) -> None:
         while self._tail:
-            assert self._socket is not None
-            self._raise_if_closed(self._socket)
-            await trio.lowlevel.wait_writable(self._socket)
+            assert self._end is not None
+            await self._end.writable()
             data, self._tail = self._tail, b""
             self._write(data)
         if self._unsent.is_set():  # else somebody may be waiting for this one
@@ -111,9 +157,9 @@ class DirectStream(trio.abc.Stream):
         return self._goes.read()
 
     def _write(self, data: bytes) -> None:
-        assert self._socket is not None
+        assert self._end is not None
         try:
-            sent = os.write(self._socket.fileno(), data)
+            sent = self._end.write(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -134,13 +180,12 @@ class DirectStream(trio.abc.Stream):
         return data
 
     async def _read(self, at_most: int) -> bytes:
-        if self._socket is None:
+        if self._end is None:
             return bytes(await self._stream.receive_some(at_most))
         while True:
-            self._raise_if_closed(self._socket)
-            await trio.lowlevel.wait_readable(self._socket)
+            await self._end.readable()
             try:
-                return os.read(self._socket.fileno(), at_most)
+                return self._end.read(at_most)
             except BlockingIOError:  # woken for nothing
                 continue
             except OSError as error:
@@ -164,7 +209,7 @@ class DirectStream(trio.abc.Stream):
             self._ended = True
         except ssl.SSLError as error:
             self._broken = f"TLS: {error}"  # told when all that came before it is read
-        if self._goes.pending and self._socket is not None and not self._tail and not self._lock.locked():
+        if self._goes.pending and self._end is not None and not self._tail and not self._lock.locked():
             with suppress(trio.BrokenResourceError):  # reading on tells that too
                 self._write(self._goes.read())  # an answer of TLS itself; else it goes with what is sent next
         if self._broken and not found:
@@ -173,15 +218,9 @@ class DirectStream(trio.abc.Stream):
 
     # ------------------------------------------------------------ the end
 
-    @staticmethod
-    def _raise_if_closed(connection: trio.socket.SocketType) -> None:
-        """Before each wait: Trio cannot be asked to wait for a socket that is closed already."""
-        if connection.fileno() < 0:
-            raise trio.ClosedResourceError("the connection was closed here")
-
     async def aclose(self) -> None:
         """Closes at once. With TLS the peer is told so, if the socket takes it."""
-        if self._tls is not None and self._socket is not None and not self._tail and not self._lock.locked():
+        if self._tls is not None and self._end is not None and not self._tail and not self._lock.locked():
             with suppress(ssl.SSLError, ValueError, trio.BrokenResourceError):
                 with suppress(ssl.SSLWantReadError):
                     self._tls.unwrap()

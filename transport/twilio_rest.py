@@ -18,6 +18,8 @@ from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
+from transport.http_client import open_http
+
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 8.0
 """Twilio answers in tenths of a second; after this long it is not known what it did."""
@@ -170,7 +172,7 @@ async def open_rest(
 ) -> AsyncIterator[TwilioRest]:
     """The API at `api_url`; `transport` takes the place of the network."""
     limits = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    async with httpx2.AsyncClient(timeout=limits, transport=transport) as client:
+    async with open_http(limits, transport) as client:
         twilio = Client(account_sid, auth_token, http_client=_TrioClient(client, api_url))
         # The package loads a hundred modules when these are first asked for: not while calls are up.
         _ = twilio.calls, twilio.messages

@@ -25,6 +25,7 @@ from transport import store as stores
 from transport.courier import SETTLE, Courier
 from transport.errand_desk import ErrandDesk
 from transport.garbage import Garbage
+from transport.http_client import open_http
 from transport.keypad import LEAVES, Caller, Keypad
 from transport.loop_watch import LoopWatch
 from transport.media_socket import Socket
@@ -193,7 +194,7 @@ def create_app(
         if not settings.crm.url:
             yield None
             return
-        async with httpx2.AsyncClient(timeout=10, transport=outside) as client:
+        async with open_http(10, outside) as client:
             yield Courier(store, client, settings.crm.url, settings.secrets.crm_secret, metrics, clock)
 
     async def deliver_soon(courier: Courier, records: Records, sid: str) -> None:

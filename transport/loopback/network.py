@@ -11,6 +11,7 @@ import httpx2
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError
 
+from transport.http_client import open_http
 from transport.ws_client import Client, open_client
 
 
@@ -43,7 +44,7 @@ class StreamSocket(Protocol):
     """The carrier's end of a media stream."""
 
     async def send(self, message: str | bytes) -> None:
-        """Raises StreamClosed."""
+        """Concurrent ones keep their order. Raises StreamClosed."""
         ...
 
     async def receive(self) -> str | bytes:
@@ -115,7 +116,7 @@ class RealNetwork:
         """See Network."""
         target, host = self._target(url)
         try:
-            async with httpx2.AsyncClient(timeout=15, trust_env=False) as client:
+            async with open_http(15, trust_env=False) as client:
                 answer = await client.post(target, data=dict(form), headers={**headers, "Host": host})
         except (httpx2.HTTPError, httpx2.InvalidURL):
             return Answer(0, "", "")

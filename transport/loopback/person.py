@@ -19,7 +19,9 @@ class Person:
         self._steps = steps
         self._mouth = bytearray()
         self._heeded = True
-        self._tick = trio.Event()
+        self._awaited: Callable[[], bool] | None = None
+        """What the next step waits for."""
+        self._came = trio.Event()
         self._audible_since: float | None = None
         self._quiet_since: float | None = None
         self._keys, self.keys = trio.open_memory_channel[str](64)
@@ -60,8 +62,10 @@ class Person:
             self.gone.set()
 
     async def _until(self, done: Callable[[], bool]) -> None:
-        while not done():
-            await self._tick.wait()
+        if done():
+            return
+        self._awaited, self._came = done, trio.Event()
+        await self._came.wait()
 
     def _for(self, since: float | None, seconds: float) -> bool:
         return since is not None and trio.current_time() - since >= seconds - 1e-6
@@ -78,8 +82,9 @@ class Person:
             if self._audible_since is not None:
                 self._quiet_since = now
             self._audible_since = None
-        self._tick.set()
-        self._tick = trio.Event()
+        if self._awaited is not None and self._awaited():
+            self._awaited = None
+            self._came.set()
 
     def heeded(self, yes: bool) -> None:
         """Whether a stream carries the voice; where none does, words are lost."""

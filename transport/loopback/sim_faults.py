@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 import trio
-import trio.testing
 
 from conf.settings import Settings
 from transport.loopback.backend import BackendFaults
@@ -150,8 +149,6 @@ class Wires:
         if kind == "model":
             self.model_asked.set()
         faults = wire_faults(self._plan, kind, first=number == 0)
-        if faults == WireFaults():
-            return trio.testing.memory_stream_pair()
         return a_wire(faults, random.Random(f"wire {self._plan.seed} {kind} {number}"))
 
 

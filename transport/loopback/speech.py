@@ -62,6 +62,9 @@ def line(name: str) -> Line:
 RATE = 1000 * BYTES_PER_MS
 MURMUR_MS_PER_CHARACTER = 60
 MURMUR_AT_LEAST_MS = 400
+PERIOD = 400
+"""Points of one period of a voice, from which its samples are taken."""
+_SINES = [math.sin(2 * math.pi * at / PERIOD) for at in range(PERIOD)]
 
 
 def murmur(words: str, seed: int = 0) -> bytes:
@@ -90,12 +93,13 @@ def syllables(seconds: float, seed: object = 0, loud: int = 9000) -> bytes:
         pitch, length, peak = chance.uniform(110, 190), chance.uniform(0.14, 0.28), chance.uniform(0.45, 1.0)
         formant = chance.uniform(450, 900)
         overtones = [(k, math.exp(-(((k * pitch - formant) / 350) ** 2))) for k in range(1, 16)]
+        tones = [sum([_SINES[k * at % PERIOD] * strength for k, strength in overtones]) for at in range(PERIOD)]
+        tones = [tone + 0.3 * sine for tone, sine in zip(tones, _SINES, strict=True)]
         size = round(length * RATE)
         for number in range(size):
-            phase += 2 * math.pi * pitch / RATE
+            phase += PERIOD * pitch / RATE
             swell = max(0.15, math.sin(math.pi * (number + 1) / (size + 1))) * peak
-            tone = sum([math.sin(k * phase) * strength for k, strength in overtones]) + 0.3 * math.sin(phase)
-            samples.append(round(loud * swell * tone / 1.6))
+            samples.append(round(loud * swell * tones[round(phase) % PERIOD] / 1.6))
     return encode(max(-32000, min(32000, sample)) for sample in samples[: round(seconds * RATE)])
 
 

@@ -81,7 +81,6 @@ class MediaStream:
         self._socket = socket
         self._person = person
         self._faults = faults
-        self._lock = trio.Lock()
         self._sequence = 0
         self._chunk = 0
         self._changed = trio.Event()
@@ -175,15 +174,14 @@ class MediaStream:
         nursery.cancel_scope.cancel("the connection was cut")
 
     async def _send(self, event: str, **fields: Any) -> None:
-        async with self._lock:
-            self._sequence += 1
-            message = {
-                "event": event,
-                "sequenceNumber": str(self._sequence),
-                "streamSid": self.log.stream_sid,
-                **fields,
-            }
-            await self._socket.send(json.dumps(message))
+        self._sequence += 1
+        message = {
+            "event": event,
+            "sequenceNumber": str(self._sequence),
+            "streamSid": self.log.stream_sid,
+            **fields,
+        }
+        await self._socket.send(json.dumps(message))
 
     # ------------------------------------------------------------ from the server
 

@@ -7,6 +7,8 @@ from collections import deque
 import attrs
 import trio
 
+from transport.direct_stream import NonBlocking
+
 WINDOW = 64 * 1024
 """Bytes that are on their way or unread; who sends more waits, as with TCP."""
 AGAIN = 0.25
@@ -38,34 +40,59 @@ class WireFaults:
     """Bytes a second that come through from the server; 0: all."""
 
 
-class WireEnd(trio.abc.Stream):
-    """One end. Like a socket: bytes in order, an end of file, errors when it is broken or closed."""
+class WireEnd(NonBlocking, trio.abc.Stream):
+    """One end. Like a socket: bytes in order, an end of file, errors when it is broken or closed, and nobody waits who does not
+    want to."""
 
     def __init__(self, out: "_Way", back: "_Way") -> None:
         self._out, self._back = out, back
         self._closed = False
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """See `trio.abc.SendStream`."""
-        await trio.lowlevel.checkpoint()
+    def write(self, data: bytes) -> int:
+        """See `NonBlocking`."""
+        return self._out.write(data)
+
+    def read(self, at_most: int) -> bytes:
+        """See `NonBlocking`."""
+        return self._back.read(at_most)
+
+    async def writable(self) -> None:
+        """See `NonBlocking`."""
+        self._raise_if_closed()
+        await self._out.writable()
+        self._raise_if_closed()
+
+    async def readable(self) -> None:
+        """See `NonBlocking`."""
+        self._raise_if_closed()
+        await self._back.readable()
+        self._raise_if_closed()
+
+    def _raise_if_closed(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError
-        await self._out.send(bytes(data))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream`."""
+        left = bytes(data)
+        while left:
+            await self.writable()
+            try:
+                left = left[self.write(left) :]
+            except OSError as error:
+                raise trio.BrokenResourceError from error
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream`."""
-        await trio.lowlevel.checkpoint()
-        await self._out.room()
+        await self.writable()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream`."""
-        await trio.lowlevel.checkpoint()
-        if self._closed:
-            raise trio.ClosedResourceError
-        data = await self._back.receive(max_bytes or WINDOW)
-        if data is None:
-            raise trio.ClosedResourceError if self._closed else trio.BrokenResourceError
-        return data
+        await self.readable()
+        try:
+            return self.read(max_bytes or WINDOW)
+        except OSError as error:
+            raise trio.BrokenResourceError from error
 
     async def aclose(self) -> None:
         """See `trio.abc.AsyncResource`."""
@@ -102,28 +129,38 @@ class _Way:
         """No more is sent."""
         self._broken = False
         """Nobody reads any more, or the wire is cut."""
-        self._changed = trio.Event()
+        self._waiting = trio.lowlevel.ParkingLot()
 
-    async def send(self, data: bytes) -> None:
-        while data:
-            await self.room()
-            if self._useless:
-                raise trio.BrokenResourceError
-            size = min(len(data), self._chance.randint(1, len(data)) if self._faults.pieces else len(data))
-            piece, data = data[:size], data[size:]
-            if len(piece) >= self._left:
-                self._put(piece[: int(self._left)])
-                self._left = 0
-                self._ended = self.other._ended = True
-                self._tell()
-                self.other._tell()
-                raise trio.BrokenResourceError
-            self._left -= len(piece)
-            self._put(piece)
+    # ------------------------------------------------------------ who sends
+
+    def write(self, data: bytes) -> int:
+        """How much of it has been taken. Raises BlockingIOError, or BrokenPipeError if nobody will ever read it."""
+        if self._useless:
+            raise BrokenPipeError
+        if self._bytes >= WINDOW:
+            raise BlockingIOError
+        size = self._chance.randint(1, len(data)) if self._faults.pieces else len(data)
+        if size >= self._left:
+            self._put(data[: int(self._left)])
+            self._left = 0
+            self._ended = self.other._ended = True
+            self._tell()
+            self.other._tell()
+            raise BrokenPipeError
+        self._left -= size
+        self._put(data[:size])
+        return size
+
+    async def writable(self) -> None:
+        """Until `write` does not raise BlockingIOError."""
+        if self._bytes < WINDOW or self._useless:
+            await trio.lowlevel.checkpoint()
+        while self._bytes >= WINDOW and not self._useless:
+            await self._news(self._given_up_at)
 
     def _put(self, piece: bytes) -> None:
         now, faults = trio.current_time(), self._faults
-        due = now + faults.delay * (1 + self._chance.random() / 2)
+        due = now + faults.delay * (1 + self._chance.random() / 2) if faults.delay else now
         if faults.lost and self._chance.random() < faults.lost:
             due += AGAIN
         if self._stuck_from <= now < self._stuck_until:
@@ -135,26 +172,40 @@ class _Way:
         self._bytes += len(piece)
         self._tell()
 
-    async def room(self) -> None:
-        while self._bytes >= WINDOW and not self._useless:
-            await self._news(self._given_up_at)
+    # ------------------------------------------------------------ who reads
 
-    async def receive(self, at_most: int) -> bytes | None:
-        """What has come, b"" at the end, None if the wire is broken at this end."""
-        while True:
-            if self._broken or trio.current_time() >= self._given_up_at:
-                return None
-            if self._coming and self._coming[0][0] <= trio.current_time():
-                _, piece = self._coming.popleft()
-                if len(piece) > at_most:
-                    self._coming.appendleft((0.0, piece[at_most:]))
-                    piece = piece[:at_most]
-                self._bytes -= len(piece)
-                self._tell()
-                return piece
-            if not self._coming and self._ended and not self._dead:
-                return b""
-            await self._news(min(self._coming[0][0] if self._coming else math.inf, self._given_up_at))
+    def read(self, at_most: int) -> bytes:
+        """What has come, b"" at the end. Raises BlockingIOError, or ConnectionResetError if the wire is broken at this end."""
+        if (due := self._due()) > trio.current_time():
+            raise BlockingIOError
+        if self._broken or trio.current_time() >= self._given_up_at:
+            raise ConnectionResetError
+        if not self._coming:
+            return b""
+        _, piece = self._coming.popleft()
+        if len(piece) > at_most:
+            self._coming.appendleft((due, piece[at_most:]))
+            piece = piece[:at_most]
+        self._bytes -= len(piece)
+        self._tell()
+        return piece
+
+    async def readable(self) -> None:
+        """Until `read` does not raise BlockingIOError."""
+        if self._due() <= trio.current_time():
+            await trio.lowlevel.checkpoint()
+        while (due := self._due()) > trio.current_time():
+            await self._news(due)
+
+    def _due(self) -> float:
+        """When there is something to be read, as far as that is known."""
+        if self._broken:
+            return -math.inf
+        if self._coming:
+            return min(self._coming[0][0], self._given_up_at)
+        return -math.inf if self._ended and not self._dead else self._given_up_at
+
+    # ------------------------------------------------------------ both
 
     def end(self) -> None:
         self._ended = True
@@ -179,10 +230,12 @@ class _Way:
         return self._ended or (self._broken and not self._dead) or trio.current_time() >= self._given_up_at
 
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        if self._waiting:
+            self._waiting.unpark_all()
 
     async def _news(self, at: float) -> None:
-        changed = self._changed
+        if at == math.inf:
+            await self._waiting.park()
+            return
         with trio.move_on_at(at):
-            await changed.wait()
+            await self._waiting.park()

@@ -6,6 +6,7 @@ its database: hypercorn's connection class, the media lane, Quart's webhooks, tr
 
 import contextlib
 import functools
+import random
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from transport.loopback.model import LoopbackModel
 from transport.loopback.network import Answer, ClientSocket, StreamRefused, StreamSocket
 from transport.loopback.rest import LoopbackRest, RestFaults
 from transport.loopback.stream import StreamFaults
+from transport.loopback.wire import WireFaults, a_wire
 from transport.model_socket import MESSAGE_AT_MOST, MESSAGES, ModelSocket
 from transport.web import create_app
 from transport.ws_client import Client, Headers, client_on
@@ -49,7 +51,7 @@ Lay = Callable[[str], tuple[Any, Any]]
 
 
 def _plain_wire(_: str) -> tuple[Any, Any]:
-    return trio.testing.memory_stream_pair()
+    return a_wire(WireFaults(), random.Random(0))
 
 
 @attrs.define

@@ -2,9 +2,11 @@
 
 import random
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from transport.direct_stream import DirectStream
 from transport.loopback.wire import WINDOW, WireFaults, a_wire
 
 
@@ -30,3 +32,39 @@ async def test_who_does_not_read_for_a_while_holds_up_who_sends_and_nothing_is_l
         await ours.send_all(b"after")
         assert trio.current_time() == 6.0
     assert set(came) == {6.0}
+
+
+async def test_a_full_wire_takes_nothing_until_it_is_read_and_says_so_as_a_socket_does(
+    autojump_clock: MockClock,
+) -> None:
+    ours, theirs = a_wire(WireFaults(delay=0.1), random.Random(0))
+    assert ours.write(bytes(WINDOW)) == WINDOW
+    with pytest.raises(BlockingIOError):
+        ours.write(b"more")
+    with pytest.raises(BlockingIOError):
+        theirs.read(10)  # it is still on its way
+    await theirs.readable()
+    assert 0.1 <= trio.current_time() <= 0.15
+    assert theirs.read(10) == bytes(10)
+    await ours.writable()
+    assert ours.write(b"more") == 4
+    await ours.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.readable()
+    with pytest.raises(BrokenPipeError):
+        theirs.write(b"to nobody")
+
+
+async def test_on_a_wire_a_direct_stream_keeps_what_is_not_taken_at_once_and_sends_it_in_order(
+    autojump_clock: MockClock,
+) -> None:
+    ours, theirs = a_wire(WireFaults(pieces=True), random.Random(1))
+    stream = DirectStream(ours)
+    assert stream.send_now(bytes(range(200)))
+    assert stream.busy
+    assert not stream.send_now(b"later")
+    await stream.send_all(b"later")
+    came = b""
+    while len(came) < 205:
+        came += await theirs.receive_some()
+    assert came == bytes(range(200)) + b"later"
