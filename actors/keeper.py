@@ -10,8 +10,6 @@ from actors.story import Story, to_plain
 
 SETTLE = 0.3
 """Seconds that changes are gathered before they are written: a turn brings several, one after the other."""
-RETRY = (0.5, 1.0, 2.0, 5.0)
-"""Seconds between tries while the store is down; the last one again and again."""
 
 
 class StateKeeper:
@@ -32,20 +30,16 @@ class StateKeeper:
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        """Until the story has ended. A store that is down is tried again, with what is newest by then; what has come out the same
-        is not written again."""
+        """Until the story has ended. What has come out the same is not written again."""
         kept: Story | None = None
         with self._scope:
             while True:
                 await self.inbox.receive()
                 await trio.sleep(SETTLE)
                 self.inbox.take_all()
-                tries, story = 0, self._story()
-                while story != kept and not await self._write(story):
-                    await trio.sleep(RETRY[min(tries, len(RETRY) - 1)])
-                    tries += 1
-                    self.inbox.take_all()
-                    story = self._story()
+                story = self._story()
+                if story != kept:
+                    await self._write(story)
                 kept = story
 
     async def last(self, story: Story) -> None:
@@ -53,6 +47,6 @@ class StateKeeper:
         self._scope.cancel("the story has ended")
         await self._write(story)
 
-    async def _write(self, story: Story) -> bool:
+    async def _write(self, story: Story) -> None:
         caller, called = self._numbers
-        return await self._records.keep_story(self._call_sid, caller, called, to_plain(story), over=story.over)
+        await self._records.keep_story(self._call_sid, caller, called, to_plain(story), over=story.over)

@@ -102,8 +102,9 @@ class RecordPort(Protocol):
 
     async def keep_story(
         self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
-    ) -> bool:
-        """Stores what must be known to go on with the call; `over`: there is nothing to go on with. Whether it is kept.
+    ) -> None:
+        """Stores what must be known to go on with the call, now or as soon as that can be done, unless there is a newer one by
+        then; `over`: there is nothing to go on with.
 
         Raises nothing: a failure is counted and logged.
         """

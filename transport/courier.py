@@ -88,11 +88,13 @@ class Courier:
             with trio.move_on_after(wait):
                 await self._news.wait()
 
-    async def reconcile(self, status_of: Callable[[str], Awaitable[str]]) -> None:
+    async def reconcile(
+        self, status_of: Callable[[str], Awaitable[str]], found_over: Callable[[str, str], Awaitable[None]]
+    ) -> None:
         """Looks for calls that ended while nobody listened, now and ever again, until cancelled.
 
         `status_of` asks the carrier for the state of a call (empty: not known there any more); it may raise Refused,
-        Unreached or Unsure, and then the delivery waits for its time.
+        Unreached or Unsure, and then the delivery waits for its time. `found_over` is told of a call and its state.
         """
         while True:
             try:
@@ -102,9 +104,8 @@ class Courier:
                 ]
                 for delivery in promised:
                     state = await self._asked(delivery.call_sid, status_of)
-                    if state in FINAL:  # nobody called back to say so
-                        await self._store.status(delivery.call_sid, state, 0)
-                    if state in {"", *FINAL}:
+                    if state in {"", *FINAL}:  # nobody called back to say so
+                        await found_over(delivery.call_sid, state or "")
                         await self._store.hasten_delivery(delivery.call_sid, self._clock())
                         self.hurry()
             except StoreDown as error:

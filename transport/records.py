@@ -30,8 +30,9 @@ CLAIM_PATIENCE = 0.2
 
 LATER_AT_MOST = 5000
 """Writes that wait for the store to come back; older ones are given up."""
-TRY_AGAIN = 2.0
-"""Seconds between tries while it is down."""
+TRY_AGAIN = 0.5
+"""Seconds between tries while it is down, by the one that has waited longest: a process that dies when the store is back has had
+little time for what it could not write."""
 
 LAST_TRIES = 5.0
 """Seconds in which a process that ends still hopes for the store."""
@@ -79,6 +80,11 @@ class _Write:
     what: str
     key: str
     arguments: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """By which it waits: another one of that name takes its place."""
+        return f"{self.what} {self.key}"
 
     async def make(self, store: Store) -> None:
         """Raises StoreDown."""
@@ -135,7 +141,8 @@ class Records:
             self._taken_over.append(path)
             for what, key, arguments in rows:
                 if what in _WRITES:
-                    self._later[f"{what} {key}"] = _Write(what, key, tuple(arguments))
+                    write = _Write(what, key, tuple(arguments))
+                    self._later[write.name] = write
                 else:  # a newer version may have left it
                     log.error("unwritten_not_understood", file=path.name, what=what, key=key)
             log.info("unwritten_taken_over", file=path.name, writes=len(rows))
@@ -223,12 +230,12 @@ class Records:
         self._make_later(write, last=last)
 
     def _make_later(self, write: _Write, *, last: bool = False) -> None:
-        name = f"{write.what} {write.key}"
-        self._later[name] = write
+        self._later[write.name] = write
         if last:
-            self._later.move_to_end(name)
+            self._later.move_to_end(write.name)
         while len(self._later) > LATER_AT_MOST:
-            self._later.popitem(last=False)
+            _, lost = self._later.popitem(last=False)
+            log.error("write_lost", what=lost.what, key=lost.key)
         self._news.set()
 
     async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
@@ -253,20 +260,22 @@ class Records:
 
     async def keep_story(
         self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
-    ) -> bool:
-        """See `RecordPort`. One that was not kept is made later, unless there is a newer one by then: it may be the last."""
+    ) -> None:
+        """See `RecordPort`. While one waits for the store the next one takes its place, and the store is not asked for that."""
         _remember(self._stories, call_sid, story)
         if over and not self._keep_transcripts:
             story = {**story, "said": []}
         now = self._clock()
+        later = _Write("story", call_sid, (call_sid, caller, called, story, over, now))
+        if later.name in self._later:
+            self._make_later(later)
+            return
         try:
             await self._store.keep_story(call_sid, caller, called, story, over=over, now=now)
         except StoreDown as error:
             self._failed("story", error)
             if not isinstance(error, Unkeepable):
-                self._make_later(_Write("story", call_sid, (call_sid, caller, called, story, over, now)))
-            return False
-        return True
+                self._make_later(later)
 
     async def story(self, call_sid: str) -> Mapping[str, object] | None:
         """What was before, as far as the store or this process knows; it is waited for only briefly."""
@@ -354,18 +363,25 @@ class Records:
 
     async def answered(self, call_sid: str, caller: str, called: str) -> None:
         """A call rings."""
-        await self._write("answered", call_sid, call_sid, caller, called)
+        await self._write("answered", call_sid, call_sid, caller, called, self._clock())
 
     async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
         """A status callback came."""
-        await self._write("status", f"{call_sid} {sequence}", call_sid, status, sequence, caller, called)
+        await self._write("status", f"{call_sid} {sequence}", call_sid, status, sequence, caller, called, self._clock())
         if status in FINAL:
+            await self._over(call_sid)
+
+    async def found_over(self, call_sid: str, status: str) -> None:
+        """The carrier, asked, says that the call is over with that `status`; empty: it does not know it any more."""
+        if status:
+            await self.status(call_sid, status, 0)
+        else:
             await self._over(call_sid)
 
     async def recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
         """A voicemail message, or news of one."""
         key = f"{recording_sid} {status}"
-        await self._write("recording", key, recording_sid, call_sid, url, seconds, status)
+        await self._write("recording", key, recording_sid, call_sid, url, seconds, status, self._clock())
 
     async def _over(self, call_sid: str) -> None:
         """The call has ended for good. Who calls back may go on with it, but not by its words, if they are not to be kept."""

@@ -602,10 +602,9 @@ class NoRecords:
 
     async def keep_story(
         self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
-    ) -> bool:
+    ) -> None:
         """See `RecordPort`."""
         await trio.lowlevel.checkpoint()
-        return True
 
 
 def _as(kind: type[T], entry: Entry, at_least: int = 0) -> T:

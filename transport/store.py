@@ -74,8 +74,8 @@ def disposition_kept(disposition: Disposition, status: str) -> Disposition:
 class Store(Protocol):
     """Calls, turns, tokens, voicemail, stories, errands, deliveries."""
 
-    async def answered(self, call_sid: str, caller: str, called: str) -> None:
-        """A call rings; a webhook that comes twice changes nothing."""
+    async def answered(self, call_sid: str, caller: str, called: str, at: float | None = None) -> None:
+        """A call rings, or did `at` (unix seconds; None: now); a webhook that comes twice changes nothing."""
         ...
 
     async def claim_token(self, nonce: str, expires: int, now: float) -> bool:
@@ -94,8 +94,11 @@ class Store(Protocol):
         """The stream is opened again, undecided: how often that has been done now."""
         ...
 
-    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
-        """A status callback: late, double or out of order, a final status stays and a later one is not undone.
+    async def status(
+        self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "", at: float | None = None
+    ) -> None:
+        """A status callback, which came `at` (unix seconds; None: now): late, double or out of order, a final status stays and a
+        later one is not undone.
 
         Whose call it is, is taken from it only if nobody has said so before: a store that was lost meanwhile knows nothing.
         """
@@ -105,8 +108,10 @@ class Store(Protocol):
         """The finished stream of a call. A stream that was kept before is not kept twice; a late one decides nothing."""
         ...
 
-    async def keep_recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
-        """A voicemail message, or news of one; in any order."""
+    async def keep_recording(
+        self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str, at: float | None = None
+    ) -> None:
+        """A voicemail message, or news of one that came `at` (unix seconds; None: now); in any order."""
         ...
 
     async def call(self, call_sid: str) -> dict[str, Any] | None:
@@ -232,7 +237,8 @@ def open_store(url: str) -> AbstractAsyncContextManager[Store]:
 async def _open_sql(url: str) -> AsyncIterator[Store]:
     from transport import store_sql
 
-    store = store_sql.SqlStore(await trio.to_thread.run_sync(store_sql.open_engine, url))
+    opening = trio.CapacityLimiter(1)
+    store = store_sql.SqlStore(await trio.to_thread.run_sync(store_sql.open_engine, url, limiter=opening))
     try:
         yield store
     finally:

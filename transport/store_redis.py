@@ -70,12 +70,12 @@ class RedisStore:
     def __init__(self, line: "Line") -> None:
         self._line = line
 
-    async def answered(self, call_sid: str, caller: str, called: str) -> None:
+    async def answered(self, call_sid: str, caller: str, called: str, at: float | None = None) -> None:
         """See `store.Store`."""
 
         def keep(row: Row, _: Began) -> Row:
             fresh = row["answered"] is None
-            return {"caller": caller, "called": called, "answered": _now()} if fresh else {}
+            return {"caller": caller, "called": called, "answered": _now(at)} if fresh else {}
 
         await self._change(call_sid, keep)
 
@@ -101,10 +101,12 @@ class RedisStore:
         row = await self._change(call_sid, lambda row, _: {"reopened": row["reopened"] + 1, "disposition": None})
         return int(row["reopened"])
 
-    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
+    async def status(
+        self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "", at: float | None = None
+    ) -> None:
         """See `store.Store`."""
         numbers = caller, called
-        await self._change(call_sid, lambda row, _: status_change(row, status, sequence, numbers, _now()))
+        await self._change(call_sid, lambda row, _: status_change(row, status, sequence, numbers, _now(at)))
 
     async def keep_record(self, record: CallRecord) -> None:
         """See `store.Store`."""
@@ -118,9 +120,11 @@ class RedisStore:
 
         await self._change(record.call_sid, keep, turn_rows(record))
 
-    async def keep_recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
+    async def keep_recording(
+        self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str, at: float | None = None
+    ) -> None:
         """See `store.Store`."""
-        await self._run(scripts.KEEP_RECORDING, recording_sid, call_sid, url, seconds, status, _now().isoformat())
+        await self._run(scripts.KEEP_RECORDING, recording_sid, call_sid, url, seconds, status, _now(at).isoformat())
 
     async def call(self, call_sid: str) -> dict[str, Any] | None:
         """See `store.Store`."""
@@ -415,8 +419,9 @@ def _bounded() -> Iterator[None]:
         raise StoreDown(f"{type(error).__name__}: {error}") from error
 
 
-def _now() -> datetime.datetime:
-    return _utc(datetime.datetime.now(datetime.UTC))
+def _now(at: float | None = None) -> datetime.datetime:
+    now = datetime.datetime.now(datetime.UTC)
+    return _utc(now if at is None else datetime.datetime.fromtimestamp(at, datetime.UTC))
 
 
 def _utc(when: datetime.datetime) -> datetime.datetime:

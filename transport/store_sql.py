@@ -141,14 +141,14 @@ class SqlStore:
         # SQLite takes one writer at a time: more threads would only wait inside it.
         self._limiter = trio.CapacityLimiter(1)
 
-    async def answered(self, call_sid: str, caller: str, called: str) -> None:
+    async def answered(self, call_sid: str, caller: str, called: str, at: float | None = None) -> None:
         """A call rings; a webhook that comes twice changes nothing."""
 
         def keep(db: sa.Connection) -> None:
             _ensure(db, call_sid)  # its status callback may have been faster
             fresh = calls.c.answered.is_(None)
             change = calls.update().where(calls.c.call_sid == call_sid, fresh)
-            db.execute(change.values(caller=caller, called=called, answered=_now()))
+            db.execute(change.values(caller=caller, called=called, answered=_now(at)))
 
         await self._do(keep)
 
@@ -193,13 +193,15 @@ class SqlStore:
 
         return await self._do(count)
 
-    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
+    async def status(
+        self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "", at: float | None = None
+    ) -> None:
         """A status callback: late, double or out of order, a final status stays and a later one is not undone."""
 
         def change(db: sa.Connection) -> None:
             _ensure(db, call_sid)
             row = dict(db.execute(sa.select(calls).where(calls.c.call_sid == call_sid)).mappings().one())
-            if values := status_change(row, status, sequence, (caller, called), _now()):
+            if values := status_change(row, status, sequence, (caller, called), _now(at)):
                 db.execute(calls.update().where(calls.c.call_sid == call_sid).values(values))
 
         await self._do(change)
@@ -223,14 +225,16 @@ class SqlStore:
 
         await self._do(keep)
 
-    async def keep_recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
+    async def keep_recording(
+        self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str, at: float | None = None
+    ) -> None:
         """A voicemail message, or news of one; in any order."""
 
         def keep(db: sa.Connection) -> None:
             known = db.execute(sa.select(recordings).where(recordings.c.recording_sid == recording_sid)).one_or_none()
             values: dict[str, Any] = {"call_sid": call_sid, "url": url, "seconds": seconds, "status": status}
             if known is None:
-                db.execute(recordings.insert().values(recording_sid=recording_sid, at=_now(), **values))
+                db.execute(recordings.insert().values(recording_sid=recording_sid, at=_now(at), **values))
             elif known.status != "completed":
                 change = recordings.update().where(recordings.c.recording_sid == recording_sid)
                 db.execute(change.values(values))
@@ -540,8 +544,8 @@ def _forget(db: sa.Connection, sids: Sequence[str]) -> int:
     return len(sids)
 
 
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+def _now(at: float | None = None) -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC) if at is None else datetime.datetime.fromtimestamp(at, datetime.UTC)
 
 
 def _ensure(db: sa.Connection, call_sid: str, **values: Any) -> None:

@@ -175,7 +175,7 @@ def create_app(
             app.extensions["triode"] = houses[0]
             if courier is not None:
                 nursery.start_soon(courier.run)
-                nursery.start_soon(courier.reconcile, rest.call_status)
+                nursery.start_soon(courier.reconcile, rest.call_status, records.found_over)
             if settings.store.keep_days:
                 nursery.start_soon(forget_the_old, store, records)
             if garbage is not None:  # last, when all that is to stay is there

@@ -1,11 +1,10 @@
 """StateKeeper: the newest story is in the store soon, and nobody waits for it."""
 
-import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.dialogue import Dialogue
-from actors.keeper import RETRY, SETTLE, StateKeeper
+from actors.keeper import SETTLE, StateKeeper
 from actors.story import Story
 from tests.kit.calls import RecordShelf
 
@@ -99,65 +98,7 @@ async def test_a_store_that_hangs_holds_nobody_up(autojump_clock: MockClock, nur
     assert desk.scope.cancelled_caught
 
 
-async def test_a_store_that_is_down_is_tried_again_and_gets_what_is_newest_by_then(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    desk.shelf.down = True
-    desk.step()
-    await trio.sleep(20)
-    assert [at - desk.began for at in desk.shelf.refused] == pytest.approx(
-        [SETTLE + passed for passed in (0, 0.5, 1.5, 3.5, 8.5, 13.5, 18.5)]
-    )
-    for _ in range(3):
-        desk.step()
-    desk.shelf.down = False
-    await trio.sleep(RETRY[-1])
-    assert desk.kept == [4]
-    desk.step()
-    await trio.sleep(SETTLE + 0.01)
-    assert desk.kept == [4, 5]
-
-
-async def test_after_a_store_was_down_the_tries_begin_anew(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = Desk(nursery)
-    for _ in range(2):
-        desk.shelf.down = True
-        desk.step()
-        await trio.sleep(10)
-        desk.shelf.down = False
-        await trio.sleep(10)
-        gaps = [later - earlier for earlier, later in zip(desk.shelf.refused, desk.shelf.refused[1:], strict=False)]
-        assert gaps[:3] == pytest.approx(RETRY[:3])
-        desk.shelf.refused.clear()
-    assert desk.kept == [1, 2]
-
-
-async def test_what_changes_while_the_store_is_down_is_kept_although_it_changes_in_the_middle_of_a_write(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    desk.shelf.story_takes, desk.shelf.down = 0.2, True
-    desk.step()
-    await trio.sleep(SETTLE + 0.3)
-    desk.shelf.down = False
-    await trio.sleep(0.3)  # the second try has begun, with the first story
-    desk.step()
-    await trio.sleep(2)
-    assert desk.kept[-1] == 2
-
-
 async def test_the_last_story_is_kept_as_it_is_given(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     desk = Desk(nursery)
     await desk.keeper.last(Story("desk", Dialogue("talk", turn=9), over=True))
     assert (desk.kept, desk.shelf.stories[0].over) == ([9], True)
-
-
-async def test_a_last_story_that_cannot_be_kept_is_not_waited_for(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = Desk(nursery)
-    desk.shelf.down = True
-    with trio.fail_after(1):
-        await desk.keeper.last(desk.story())
-    assert desk.kept == []

@@ -244,10 +244,6 @@ class RecordShelf:
         self.disposition_takes = 0.0
         self.record_takes = 0.0
         self.story_takes = 0.0
-        self.down = False
-        """Stories are not kept."""
-        self.refused: list[float] = []
-        """When a story was not kept."""
 
     async def keep_disposition(self, call_sid: str, disposition: Disposition) -> None:
         """See `RecordPort`."""
@@ -261,15 +257,11 @@ class RecordShelf:
 
     async def keep_story(
         self, call_sid: str, caller: str, called: str, story: Mapping[str, object], *, over: bool
-    ) -> bool:
+    ) -> None:
         """See `RecordPort`. What is kept is what would come back out of a store: through JSON and back."""
         written = json.loads(json.dumps(story))
         await trio.sleep(self.story_takes)
-        if self.down:
-            self.refused.append(trio.current_time())
-            return False
         self.stories.append(KeptStory(trio.current_time(), call_sid, caller, called, written, over))
-        return True
 
 
 @attrs.define(slots=False)  # tests break its methods

@@ -67,6 +67,10 @@ class Desk:
             self.store.delivery_rows[sid] = Delivery(sid, "open", now() + after, 0, "")
         self.courier.hurry()
 
+    async def found_over(self, sid: str, status: str) -> None:
+        if status:
+            await self.store.status(sid, status, 0)
+
     @property
     def ids(self) -> list[str]:
         return [delivery.id for delivery in self.backend.deliveries]
@@ -412,7 +416,7 @@ async def test_calls_that_ended_unheard_are_delivered_and_running_ones_are_left(
     async with a_desk() as desk:
         await desk.due(*over, *running, "CAunknown", after=2 * HOUR)
         states: dict[str, str | Exception] = {**over, **running, "CAunknown": ""}
-        desk.nursery.start_soon(desk.courier.reconcile, carrier_says(states, asked))
+        desk.nursery.start_soon(desk.courier.reconcile, carrier_says(states, asked), desk.found_over)
         await trio.sleep(10)
         assert sorted(desk.ids) == sorted([*over, "CAunknown"])
         assert sorted(asked) == sorted(states)
@@ -432,7 +436,7 @@ async def test_a_carrier_that_does_not_answer_costs_nothing_but_time(autojump_cl
     asked: list[str] = []
     async with a_desk() as desk:
         await desk.due(*states, after=2 * HOUR)
-        desk.nursery.start_soon(desk.courier.reconcile, carrier_says(states, asked))
+        desk.nursery.start_soon(desk.courier.reconcile, carrier_says(states, asked), desk.found_over)
         await trio.sleep(10)
         assert desk.ids == ["CA4"]
         states |= dict.fromkeys(["CA1", "CA2", "CA3"], "completed")
@@ -444,14 +448,14 @@ async def test_what_is_due_anyway_is_not_asked_for(autojump_clock: MockClock) ->
     asked: list[str] = []
     async with a_desk(BackendFaults(statuses=(500,) * 3)) as desk:
         await desk.due("CA1", after=LEASE / 2)
-        desk.nursery.start_soon(desk.courier.reconcile, carrier_says({"CA1": "completed"}, asked))
+        desk.nursery.start_soon(desk.courier.reconcile, carrier_says({"CA1": "completed"}, asked), desk.found_over)
         await trio.sleep(5)
         assert asked == []
 
 
 async def test_a_failed_delivery_that_waits_is_not_hurried_by_every_reconciliation(autojump_clock: MockClock) -> None:
     async with a_desk(BackendFaults(statuses=(500,) * 100)) as desk:
-        desk.nursery.start_soon(desk.courier.reconcile, carrier_says({"CA1": "completed"}, []))
+        desk.nursery.start_soon(desk.courier.reconcile, carrier_says({"CA1": "completed"}, []), desk.found_over)
         await desk.due("CA1")
         await trio.sleep(2.5 * HOUR)
         assert desk.states == {"CA1": "open"}, "its last tries are an hour apart"
@@ -462,7 +466,7 @@ async def test_a_store_that_is_down_does_not_end_the_reconciling(autojump_clock:
     async with a_desk() as desk:
         await desk.due("CA1", after=2 * HOUR)
         desk.store.down = True
-        desk.nursery.start_soon(desk.courier.reconcile, carrier_says({"CA1": "completed"}, asked))
+        desk.nursery.start_soon(desk.courier.reconcile, carrier_says({"CA1": "completed"}, asked), desk.found_over)
         await trio.sleep(10)
         desk.store.down = False
         await trio.sleep(RECONCILE)

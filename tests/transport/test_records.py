@@ -45,8 +45,8 @@ class Desk:
     def failures(self, what: str) -> float:
         return self.metrics.registry.get_sample_value("triode_store_failures_total", {"what": what}) or 0
 
-    async def keep(self, sid: str = "CA1", story: dict[str, Any] | None = None, *, over: bool = False) -> bool:
-        return await self.records.keep_story(sid, CALLER, CALLED, story or STORY, over=over)
+    async def keep(self, sid: str = "CA1", story: dict[str, Any] | None = None, *, over: bool = False) -> None:
+        await self.records.keep_story(sid, CALLER, CALLED, story or STORY, over=over)
 
 
 def record(disposition: Disposition | None = Disposition.HANG_UP) -> CallRecord:
@@ -61,14 +61,14 @@ def record(disposition: Disposition | None = Disposition.HANG_UP) -> CallRecord:
 async def test_the_newest_story_is_told(autojump_clock: MockClock) -> None:
     desk = Desk()
     assert await desk.records.story("CA1") is None
-    assert await desk.keep()
-    assert await desk.keep(story={**STORY, "why": "later"})
+    await desk.keep()
+    await desk.keep(story={**STORY, "why": "later"})
     assert await desk.records.story("CA1") == {**STORY, "why": "later"}
 
 
 async def test_a_story_is_remembered_here_while_the_store_is_down(autojump_clock: MockClock) -> None:
     desk = Desk(MemoryStore(down=True))
-    assert not await desk.keep()
+    await desk.keep()
     assert await desk.records.story("CA1") == STORY
     assert await desk.records.story("CA2") is None
     assert desk.failures("story") == 3
@@ -128,6 +128,22 @@ async def test_a_call_without_a_story_has_none_to_close(autojump_clock: MockCloc
     desk = Desk()
     await desk.records.close_story("CA1", CALLER, CALLED)
     assert desk.store.stories == {}
+
+
+async def test_a_story_that_waits_for_the_store_becomes_the_newest_one_and_is_there_soon_after_the_store(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(MemoryStore(down=True))
+    nursery.start_soon(desk.records.catch_up)
+    for turn in range(30):
+        await desk.keep(story={**STORY, "turn": turn})
+        await trio.sleep(1)
+    assert desk.failures("story") == 1
+    desk.store.down = False
+    await trio.sleep(TRY_AGAIN)
+    assert desk.store.stories["CA1"].story == {**STORY, "turn": 29}
+    await desk.keep(story={**STORY, "turn": 30})
+    assert desk.store.stories["CA1"].story == {**STORY, "turn": 30}
 
 
 async def test_closing_while_the_store_is_down_raises_nothing(autojump_clock: MockClock) -> None:
@@ -348,6 +364,38 @@ async def test_what_the_store_could_not_take_it_gets_when_it_is_back_in_the_same
     nursery.cancel_scope.cancel("the test is over")
 
 
+async def test_what_is_written_late_says_when_it_happened(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    desk = Desk(MemoryStore(down=True))
+    await desk.records.answered("CA1", CALLER, CALLED)
+    await trio.sleep(60)
+    await desk.records.recording("RE1", "CA1", "https://api.example.com/RE1", 3, "completed")
+    await trio.sleep(60)
+    await desk.records.status("CA1", "completed", 3)
+    await trio.sleep(600)
+    await desk.records.finish(tmp_path)
+    after = Desk()
+    await after.records.take_over(tmp_path)
+    nursery.start_soon(after.records.catch_up)
+    await trio.sleep(2 * TRY_AGAIN)
+    call = await after.records.whole("CA1")
+    times = [call["answered"], call["recordings"][0]["at"], call["ended"]]
+    assert [when.timestamp() for when in times] == [0, 60, 120]
+
+
+async def test_of_a_call_that_the_carrier_is_asked_for_and_says_is_over_no_words_are_kept_if_none_are_to_be(
+    autojump_clock: MockClock,
+) -> None:
+    desk = Desk(keep_transcripts=False)
+    for sid, status in (("CA1", "completed"), ("CA2", "")):
+        await desk.keep(sid)
+        await desk.records.found_over(sid, status)
+        assert await desk.store.story(sid) == {**STORY, "said": []}
+    assert (await desk.records.whole("CA1"))["status"] == "completed"
+    assert desk.over == ["CA1", "CA2"]
+
+
 async def test_a_call_is_not_delivered_before_all_that_is_known_of_it_is_written(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -386,11 +434,16 @@ async def test_what_can_never_be_kept_is_counted_and_holds_up_nothing_behind_it(
     nursery.cancel_scope.cancel("the test is over")
 
 
-async def test_writes_that_wait_for_the_store_are_bounded(autojump_clock: MockClock) -> None:
+async def test_writes_that_wait_for_the_store_are_bounded_and_what_is_given_up_is_told(
+    autojump_clock: MockClock,
+) -> None:
     desk = Desk(MemoryStore(down=True))
-    for number in range(LATER_AT_MOST + 5):
-        await desk.records.answered(f"CA{number}", CALLER, CALLED)
+    with structlog.testing.capture_logs() as logged:
+        for number in range(LATER_AT_MOST + 5):
+            await desk.records.answered(f"CA{number}", CALLER, CALLED)
     assert len(desk.records._later) == LATER_AT_MOST
+    lost = [line for line in logged if line["event"] == "write_lost"]
+    assert [line["key"] for line in lost] == [f"CA{number}" for number in range(5)]
 
 
 async def test_what_is_known_of_a_call_is_told_whole(autojump_clock: MockClock) -> None:
@@ -492,7 +545,7 @@ async def test_how_a_call_ended_is_kept_though_the_store_was_away_just_then(
     await desk.keep()
     here.down = True
     await trio.sleep(1)
-    assert not await desk.keep(story={**STORY, "why": "the end"}, over=True)
+    await desk.keep(story={**STORY, "why": "the end"}, over=True)
     await desk.records.hasten_delivery("CA1", 50.0)
     assert await desk.records.finish(tmp_path) == 2
     elsewhere = Desk(MemoryStore())

@@ -346,9 +346,9 @@ def test_a_detail_that_is_not_kept_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
     async def keep_little(
         self: Records, call_sid: str, caller: str, called: str, story: Mapping[str, Any], *, over: bool
-    ) -> bool:
+    ) -> None:
         less = {**story, "dialogue": {**story["dialogue"], "slots": {}}}
-        return await keep(self, call_sid, caller, called, less, over=over)
+        await keep(self, call_sid, caller, called, less, over=over)
 
     monkeypatch.setattr(Records, "keep_story", keep_little)
     assert noticed(a_plan(4), "and kept is ''")

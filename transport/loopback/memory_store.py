@@ -72,16 +72,16 @@ class MemoryStore:
             raise StoreDown("the store is down")
         return self.calls.setdefault(call_sid, StoredCall()) if call_sid else StoredCall()
 
-    def _now(self) -> datetime.datetime:
-        return datetime.datetime.fromtimestamp(self.wall_clock(), datetime.UTC)
+    def _now(self, at: float | None = None) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.wall_clock() if at is None else at, datetime.UTC)
 
     # ------------------------------------------------------------ calls
 
-    async def answered(self, call_sid: str, caller: str, called: str) -> None:
+    async def answered(self, call_sid: str, caller: str, called: str, at: float | None = None) -> None:
         """See `transport.store.Store`."""
         call = await self._there(call_sid)
         if call.answered is None:
-            call.caller, call.called, call.answered = caller, called, self._now()
+            call.caller, call.called, call.answered = caller, called, self._now(at)
 
     async def claim_token(self, nonce: str, expires: int, now: float) -> bool:
         """See `transport.store.Store`."""
@@ -107,7 +107,9 @@ class MemoryStore:
         self.reopened[call_sid] = self.reopened.get(call_sid, 0) + 1
         return self.reopened[call_sid]
 
-    async def status(self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "") -> None:
+    async def status(
+        self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "", at: float | None = None
+    ) -> None:
         """See `transport.store.Store`."""
         call = await self._there(call_sid)
         if call.status in FINAL or (sequence <= call.sequence and status not in FINAL):
@@ -116,7 +118,7 @@ class MemoryStore:
         if not call.caller:
             call.caller, call.called = caller, called
         if status in FINAL:
-            call.ended = call.ended or self._now()
+            call.ended = call.ended or self._now(at)
             if self.dispositions.get(call_sid) is Disposition.RESUME:
                 self.dispositions[call_sid] = Disposition.HANG_UP
 
@@ -129,13 +131,15 @@ class MemoryStore:
         if self._newest(record.call_sid) is record and not self.dispositions.get(record.call_sid):
             self.dispositions[record.call_sid] = record.disposition
 
-    async def keep_recording(self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str) -> None:
+    async def keep_recording(
+        self, recording_sid: str, call_sid: str, url: str, seconds: int, status: str, at: float | None = None
+    ) -> None:
         """See `transport.store.Store`."""
         await self._there()  # a message alone makes no call
         if self.recordings.get(recording_sid, {}).get("status") != "completed":
             values = {"recording_sid": recording_sid, "call_sid": call_sid, "url": url, "seconds": seconds}
-            at = self.recordings.get(recording_sid, {}).get("at") or self._now()
-            self.recordings[recording_sid] = {**values, "status": status, "at": at}
+            came = self.recordings.get(recording_sid, {}).get("at") or self._now(at)
+            self.recordings[recording_sid] = {**values, "status": status, "at": came}
 
     async def call(self, call_sid: str) -> dict[str, Any] | None:
         """See `transport.store.Store`. The row is that of the other stores: they keep no time zone."""

@@ -26,6 +26,7 @@ from transport.loopback.sim_plan import OF_ALL, Act, Plan
 from transport.loopback.stream import StreamLog
 from transport.loopback.wire import AGAIN
 from transport.loopback.world import World
+from transport.records import TRY_AGAIN
 
 SILENCE_SLACK = 0.8
 """Seconds on top of `max_silence` and of the silence that ends a turn: the carrier plays what it has got."""
@@ -82,9 +83,14 @@ class Case:
 
     def died_unsaved(self, at: float) -> bool:
         """Whether a server died so soon after `at` that it need not have written down what it knew then."""
-        slow = self.plan.fault("store_slow")
-        within = SAVED_WITHIN + (2 * store_slowness(slow) if slow else 0.0)  # the write before it, and its own
-        return any(0 <= died - at < within for died in self.killed)
+        slow, down = self.plan.fault("store_slow"), self.plan.fault("store_down")
+        takes = store_slowness(slow) if slow else 0.0
+        saved = at + SAVED_WITHIN + 2 * takes  # the write before it, and its own
+        if (
+            down and at < (back := down.at + down.size) and down.at < saved
+        ):  # what waits for the store comes in its turn
+            saved = back + TRY_AGAIN + (1 + len(self.parties)) * takes
+        return any(at <= died < saved for died in self.killed)
 
     def sessions(self, party: Party) -> list[SessionLog]:
         """The sessions of a party, in their order."""
