@@ -10,6 +10,8 @@ from transport.loopback.playback import Heard
 
 FRAME_MS = 20
 FRAME_SILENCE = silence(FRAME_MS)
+KEY_EVERY = 0.3
+"""Seconds from one key to the next."""
 
 
 class Person:
@@ -53,7 +55,7 @@ class Person:
         elif isinstance(step, Press):
             for digit in step.digits:
                 await self._keys.send(digit)
-                await trio.sleep(0.3)
+                await trio.sleep(KEY_EVERY)
         elif isinstance(step, Wait):
             await trio.sleep(step.seconds)
         elif isinstance(step, Do):

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from actors.call_state import DIGITS_PAUSE
 from actors.ear import PLAIN_MS
 from actors.model_lines import ROLL_OVER_EARLY
 from actors.mulaw import BYTES_PER_MS
@@ -19,6 +20,7 @@ from actors.realtime_link import ECHO_TAIL
 from conf.prompts import load_prompt
 from transport.loopback.carrier import CarriedCall
 from transport.loopback.model import UNINTELLIGIBLE
+from transport.loopback.person import KEY_EVERY
 from transport.loopback.playback import Heard
 from transport.loopback.session_log import SessionLog
 from transport.loopback.sim_faults import model_faults, settings_of, store_slowness, wire_faults
@@ -276,8 +278,15 @@ def _silences(case: Case, party: Party) -> Iterator[str]:
             if case.concerns("model_deaf", party) and not _is_plain(party, end, voiced):
                 continue
             until = min([*(at for at, _ in voiced if at > end - 0.3), follows, ended])
-            if until - end > limit:
+            if until - end - _typing_after(party, end) > limit:
                 yield f"{until - end:.1f} s of silence after the caller spoke"
+
+
+def _typing_after(party: Party, end: float) -> float:
+    """Seconds after the words that ended then in which the caller may still be typing: what ends that is a pause of its own."""
+    said = next((turn.words for turn in turns_of(party) if abs(turn.ended - end) < 0.02), "")
+    keys = next((act.keys for act in party.acts if act.keys and act.words == said), "")
+    return KEY_EVERY * len(keys) + DIGITS_PAUSE if keys else 0.0
 
 
 def _is_plain(party: Party, end: float, voiced: list[tuple[float, float]]) -> bool:
