@@ -1,6 +1,6 @@
 """Repairs to hypercorn's trio worker. Everything here leans on hypercorn 0.18 (pinned) and on nothing else of it.
 
-Five faults, each seen to happen, each with a test in tests/transport/test_server_guard.py:
+Six faults, each seen to happen, each with a test in tests/transport/test_server_guard.py:
 
 1. An exception of one connection (a byte sent between an upgrade request and our 101 is enough) leaves its task, and takes
    the worker, then the master down. `GuardedServer.run` stops it at its connection, and says so in the log.
@@ -12,7 +12,9 @@ Five faults, each seen to happen, each with a test in tests/transport/test_serve
    know, and begins hypercorn's own shutdown, which stops listening, when the application has no more calls.
 4. The end of a connection (`Connection: close`) is awaited in a task that Quart-Trio has just cancelled, so the peer sees it
    only when `read_timeout` is over. `_close` is shielded, within `CLOSE_WITHIN`.
-5. Its log lines come twice, once past our format, and a peer's mistake is printed with the traceback of a bug.
+5. A worker whose master is killed lives on for ever, with its port, and no supervisor knows of it. `_serve_until_told` takes
+   that for SIGTERM.
+6. Its log lines come twice, once past our format, and a peer's mistake is printed with the traceback of a bug.
 
 The same place is where a media stream is taken over before hypercorn parses it: see `media_lane.py`.
 
@@ -20,9 +22,11 @@ hypercorn imports the application before it looks these names up, so putting our
 """
 
 import functools
+import multiprocessing
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 import attrs
@@ -184,7 +188,8 @@ async def _serve_until_told(
     """hypercorn's server until SIGTERM, SIGINT, SIGHUP or its own trigger, and until the calls are gone. A second SIGINT stops
     at once.
 
-    With several workers the master sends SIGTERM to those still draining: unhandled it would kill them.
+    With several workers the master sends SIGTERM to those still draining: unhandled it would kill them. A worker whose master
+    is gone drains.
     """
     if config.graceful_timeout < shutdown.needs:
         log.warning("graceful_timeout_too_short", seconds=config.graceful_timeout, needed=shutdown.needs)
@@ -203,6 +208,11 @@ async def _serve_until_told(
         await trigger()
         began.set()
 
+    async def by_orphaning(master: BaseProcess) -> None:
+        await trio.lowlevel.wait_readable(master.sentinel)  # its end of a pipe: readable when it is closed
+        log.error("master_gone")
+        began.set()
+
     async def down() -> None:
         """Until the drain is over. hypercorn waits for what is open then no longer than what is left of the time for all."""
         await began.wait()
@@ -216,6 +226,8 @@ async def _serve_until_told(
             nursery.start_soon(by_signal)
             if shutdown_trigger:
                 nursery.start_soon(by_trigger, shutdown_trigger)
+            if (master := multiprocessing.parent_process()) is not None:
+                nursery.start_soon(by_orphaning, master)
             await _worker_serve(app, config, shutdown_trigger=down, **kwargs)
             nursery.cancel_scope.cancel("the server has stopped")
     if shutdown.cut or (began.is_set() and not shutdown.drained.is_set()):

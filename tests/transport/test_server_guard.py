@@ -194,6 +194,13 @@ async def test_poisoned_and_malformed_requests_leave_the_server_up_and_no_traceb
     assert sum(line["event"] == "connection_failed" for line in log) >= 1
 
 
+async def test_a_worker_whose_master_was_killed_drains_and_ends_instead_of_living_on_unknown(tmp_path: Path) -> None:
+    async with a_server(tmp_path, "-w", "2") as server:
+        server.process.kill()
+        assert await server.ended() == -signal.SIGKILL  # and whoever else wrote to its log has ended too
+    assert sum("master_gone" in line for line in server.lines) == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("workers", ["0", "1", "2"])
 async def test_an_idle_server_ends_at_once_when_it_is_told_to(tmp_path: Path, number: signal.Signals, workers: str):
