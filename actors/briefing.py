@@ -21,6 +21,7 @@ from actors.messages import (
     ToolResult,
     Truncate,
 )
+from actors.newest import REPLIES_KEPT, Newest
 from actors.notebook import heard_words
 
 PROMPT_PREFIX = "prompt_"
@@ -44,6 +45,9 @@ SPEECH_PREFIX = "speech_"
 RECORDED = (PROMPT_PREFIX, GUIDE_PREFIX, HEARD_PREFIX, LATE_PREFIX, SPEECH_PREFIX)
 """What begins so is told to the next session anyway."""
 
+NAMES_KEPT = 5000
+"""Items and calls of the model's that are known: more than the turns of any call."""
+
 GO_ON = "[You were cut off in the middle of what you said last. Go on from there; repeat nothing and do not greet.]"
 
 
@@ -56,23 +60,26 @@ class Briefing:
     _retold: int = 0
     _guided: str = ""
     """What the model is to know of where the conversation stands."""
-    _tool_names: dict[str, str] = attrs.field(factory=dict[str, str])
+    _tool_names: Newest[str] = attrs.field(factory=lambda: Newest[str](NAMES_KEPT))
     _renewed: bool = False
     """Whether the session is not the first one."""
-    _items: set[str] = attrs.field(factory=set[str])
+    _items: Newest[None] = attrs.field(factory=lambda: Newest[None](NAMES_KEPT))
     """Items of the conversation that this session knows; others can be neither cut nor taken out."""
-    _calls: set[str] = attrs.field(factory=set[str])
+    _calls: Newest[None] = attrs.field(factory=lambda: Newest[None](NAMES_KEPT))
     """Tool calls of this session; results of others are told as text."""
     _once: list[tuple[str, float]] = attrs.field(factory=list[tuple[str, float]])
     """Items for the next reply that no reply has seen yet, and when each was sent."""
-    _seen_by: dict[str, list[tuple[str, float]]] = attrs.field(factory=dict[str, list[tuple[str, float]]])
+    _seen_by: Newest[list[tuple[str, float]]] = attrs.field(
+        factory=lambda: Newest[list[tuple[str, float]]](REPLIES_KEPT)
+    )
     """Those that a reply being made has seen."""
     _guides: int = 0
 
     def session_begins(self) -> None:
         """A session that knows nothing."""
-        self._items, self._calls, self._once, self._seen_by = set(), set(), [], {}
-        self._guides = 0
+        for known in (self._items, self._calls, self._seen_by):
+            known.clear()
+        self._once, self._guides = [], 0
 
     def session_lost(self) -> None:
         """One that was up is gone: what is told from now on may mean something only to that one."""
@@ -103,7 +110,7 @@ class Briefing:
     def late_words(self, words: str) -> Tell:
         """What the caller said in a turn that it has forgotten."""
         told = Tell(Role.CALLER, words, self._another(LATE_PREFIX))
-        self._items.add(told.item)
+        self._items.put(told.item, None)
         return told
 
     def guide(self, text: str) -> list[ModelCommand]:
@@ -124,7 +131,7 @@ class Briefing:
 
     def sent(self, tell: Tell, now: float) -> None:
         """It is told."""
-        self._items.add(tell.item)
+        self._items.put(tell.item, None)
         if tell.item.startswith(ONCE_PREFIX):
             self._once.append((tell.item, now))
         elif tell.item.startswith(PROMPT_PREFIX):
@@ -132,7 +139,7 @@ class Briefing:
 
     def learns(self, item: str) -> None:
         """An item of its own."""
-        self._items.add(item)
+        self._items.put(item, None)
 
     def knows(self, item: str) -> bool:
         """Whether that is an item of its conversation."""
@@ -141,8 +148,8 @@ class Briefing:
     def called(self, calls: Iterable[ToolCall]) -> None:
         """It asks for these."""
         for call in calls:
-            self._calls.add(call.call_id)
-            self._tool_names[call.call_id] = call.name
+            self._calls.put(call.call_id, None)
+            self._tool_names.put(call.call_id, call.name)
 
     def known(
         self, commands: list[ModelCommand], knows_reply: Callable[[str], bool], *, committing: bool
@@ -178,7 +185,7 @@ class Briefing:
     def _as_text(self, result: ToolResult) -> Tell:
         """The result of a tool for a session that did not call it."""
         told = ", ".join(f"{name}: {value}" for name, value in result.output.items())
-        tool = self._tool_names.get(result.call_id, "a tool")
+        tool = self._tool_names.get(result.call_id) or "a tool"
         return Tell(Role.OPERATOR, f"[The result of {tool}, which you asked for earlier: {told}]")
 
     # ------------------------------------------------------------ what becomes of it
@@ -196,12 +203,12 @@ class Briefing:
 
     def reply_began(self, reply: str, knows: float) -> None:
         """A reply has seen what was sent until then."""
-        self._seen_by[reply] = [one for one in self._once if one[1] <= knows]
+        self._seen_by.put(reply, [one for one in self._once if one[1] <= knows])
         self._once = [one for one in self._once if one[1] > knows]
 
     def reply_over(self, reply: str, *, said: bool) -> list[DropItem]:
         """If it was `said`, what was meant for it is taken out of the conversation; else the next one still has to say it."""
-        seen = self._seen_by.pop(reply, [])
+        seen = self._seen_by.pop(reply) or []
         if said:
             return [DropItem(item) for item, _ in seen]
         self._once = [*seen, *self._once]

@@ -13,6 +13,7 @@ import attrs
 from actors.ear import LOUD
 from actors.messages import CallerAudio, CallerSilence, Tell
 from actors.mulaw import BYTES_PER_MS, envelope, loudness
+from actors.newest import REPLIES_KEPT, Newest
 from actors.notebook import WORDS_KEPT, heard_words
 
 ONSET = 1.0
@@ -77,7 +78,7 @@ class Handover:
     """From when on there is that, or a turn that is not over: it is asked with each frame."""
     _turn_open: bool = False
     """Whether the model hears the caller speak."""
-    _may_answer: set[str] = attrs.field(factory=set[str])
+    _may_answer: Newest[None] = attrs.field(factory=lambda: Newest[None](REPLIES_KEPT))
     """Replies that began since it was over, and are still being made."""
     _alive_at: float = float("-inf")
     _over_at: float = float("-inf")
@@ -86,7 +87,7 @@ class Handover:
     _reply: str = ""
     """The reply that is being made."""
     _told: deque[tuple[float, Tell]] = attrs.field(factory=lambda: deque[tuple[float, Tell]](maxlen=TOLD_KEPT))
-    _knows: dict[str, float] = attrs.field(factory=dict[str, float])
+    _knows: Newest[float] = attrs.field(factory=lambda: Newest[float](REPLIES_KEPT))
     """Replies that have no voice yet, and until when each knows what was told."""
     _answers: dict[str, list[tuple[float, Tell]]] = attrs.field(factory=dict[str, list[tuple[float, Tell]]])
     """What was told that the first item of a reply answers, as long as it is not known whether that is heard."""
@@ -167,13 +168,13 @@ class Handover:
 
     def reply_began(self, reply: str, knows: float) -> None:
         """The model began a reply; it knows what was told until then."""
-        self._knows[reply] = knows
+        self._knows.put(reply, knows)
         if not self._turn_open:
-            self._may_answer.add(reply)
+            self._may_answer.put(reply, None)
 
     def spoken(self, reply: str, item: str, audio: int = 0, words: str = "") -> None:
         """A piece of the reply that is being made."""
-        if audio and (knows := self._knows.pop(reply, None)) is not None:
+        if audio and (knows := self._knows.pop(reply)) is not None:
             while self._told and self._told[0][0] <= knows:
                 self._answers.setdefault(item, []).append(self._told.popleft())
         self._reply = reply
@@ -189,9 +190,9 @@ class Handover:
 
     def reply_over(self, reply: str, *, whole: bool) -> None:
         """Nothing more will come of the reply; `whole`: it was made to its end."""
-        self._knows.pop(reply, None)
+        self._knows.pop(reply)
         self._answered(reply, 1)
-        self._may_answer.discard(reply)
+        self._may_answer.pop(reply)
         self._reply = "" if self._reply == reply else self._reply
         for speech in self._items.values():
             speech.whole = speech.whole or (whole and speech.reply == reply)

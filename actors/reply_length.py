@@ -3,6 +3,7 @@
 import attrs
 
 from actors.messages import ReplyAudio
+from actors.newest import REPLIES_KEPT, Newest
 
 
 @attrs.define
@@ -10,9 +11,9 @@ class ReplyLength:
     """Of one session. `at_most`: bytes of speech in one reply."""
 
     at_most: int
-    _said: dict[str, int] = attrs.field(factory=dict[str, int])
+    _said: Newest[int] = attrs.field(factory=lambda: Newest[int](REPLIES_KEPT))
     """By reply."""
-    _broken_off: set[str] = attrs.field(factory=set[str])
+    _broken_off: Newest[None] = attrs.field(factory=lambda: Newest[None](REPLIES_KEPT))
     """Replies that were too long: their end is ours, and no wish of the model's or the caller's."""
     _of_item: tuple[str, int] = ("", 0)
     """The item that came last, and how much of it was said."""
@@ -27,13 +28,13 @@ class ReplyLength:
 
     def take(self, event: ReplyAudio) -> int:
         """How much of this is still said: if it is not all, the reply is broken off there."""
-        before, size = self._said.get(event.reply, 0), len(event.audio)
+        before, size = self._said.get(event.reply) or 0, len(event.audio)
         said = min(size, self.at_most - before)
-        self._said[event.reply] = before + said
+        self._said.put(event.reply, before + said)
         item, of_item = self._of_item
         self._of_item = event.item, said + (of_item if item == event.item else 0)
         if said < size:
-            self._broken_off.add(event.reply)
+            self._broken_off.put(event.reply, None)
         return said
 
     def said_of(self, item: str) -> int:
@@ -43,5 +44,5 @@ class ReplyLength:
     def ended(self, reply: str) -> tuple[int, bool]:
         """How much was said in it, and whether it was broken off for that. Nothing of it is kept."""
         broken_off = reply in self._broken_off
-        self._broken_off.discard(reply)
-        return self._said.pop(reply, 0), broken_off
+        self._broken_off.pop(reply)
+        return self._said.pop(reply) or 0, broken_off
