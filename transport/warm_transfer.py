@@ -28,6 +28,8 @@ from transport.twiml import RING_SECONDS, Documents
 
 ANSWERED_WITHIN = 1.5
 """Seconds that a caller hears nothing, at most, until it is known whether the human can be rung; then they wait with music."""
+CALLER_ASKED_WITHIN = 1.5
+"""Seconds that a human who has accepted waits until it is known whether the caller is still there; else they are joined."""
 LOOK_AFTER = 1.5
 """Seconds until a call whose answer was lost is looked for."""
 CLOCKS_DIFFER = 2.0
@@ -154,7 +156,16 @@ class WarmTransfers:
 
     async def accept(self, key: str) -> bool:
         """The human pressed the key; whether the caller is still there to be joined. Raises StoreDown."""
+        if await self._caller_is_gone(key):  # nobody has told so yet, or nobody could
+            await self._move(key, OPEN, "abandoned")
+            return False
         return await self._move(key, WAITING, "done") or await self.accepted(key)
+
+    async def _caller_is_gone(self, key: str) -> bool:
+        """Whether the carrier says that the caller has hung up: a human who is joined with them would be alone."""
+        with trio.move_on_after(CALLER_ASKED_WITHIN):
+            return await self._status_of(_parts(key)[0]) in FINAL
+        return False
 
     async def ended(self, key: str, status: str) -> str:
         """The human's call is over: how the transfer came out if whoever asks is to take the caller back, else empty.

@@ -663,6 +663,34 @@ async def test_a_phone_that_rings_for_nobody_stops_ringing(autojump_clock: MockC
         assert t.rest.hung_up == ["CAleg"]
 
 
+@pytest.mark.parametrize("status", ["in-progress", Unsure("lost"), ""], ids=["there", "not known", "gone"])
+async def test_a_human_accepts_only_a_caller_of_whom_the_carrier_does_not_say_that_they_have_gone(
+    status: str | Exception, autojump_clock: MockClock
+) -> None:
+    async with a_transfer(FakeRest(status=status)) as t:
+        assert await t.desk.accept(KEY) is (status != "")
+        assert t.row.status == ("done" if status else "abandoned")
+        assert t.rest.redirected == []
+
+
+async def test_a_human_who_takes_a_call_whose_caller_left_untold_is_not_left_in_an_empty_room(
+    autojump_clock: MockClock,
+) -> None:
+    def sabotage(world: World) -> None:
+        post = world.carrier.post
+
+        async def lost(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            over = url.endswith("/twilio/status") and form["CallStatus"] == "completed"
+            return (0, "", "") if over else await post(url, form, log)
+
+        world.carrier.post = lost  # type: ignore[method-assign] # a stand-in
+
+    story = await live(Human(rings=6, keys="1", talks=TALK), Wait(6), HangUp(), sabotage=sabotage)
+    must_be_well(story)
+    assert story.leg.told[-1] == "The caller is no longer waiting. Goodbye."
+    assert story.transfers == ["abandoned"]
+
+
 async def test_a_caller_who_hangs_up_before_the_api_has_answered_leaves_nobody_either(
     autojump_clock: MockClock,
 ) -> None:
