@@ -360,6 +360,12 @@ def create_app(
                 houses[0].nursery.start_soon(houses[0].transfers.caller_left, sid, "failed")
         else:
             taken = outcome in {"completed", "answered"} and form.get("DialBridged", "true") != "false"
+            left = "abandoned" if form.get("CallStatus", "") in stores.FINAL else NOT_TAKEN.get(outcome, "failed")
+            came, by_agent = "done" if taken else left, not request.args.get("menu")
+            leg = form.get("DialCallSid", "")[:64]
+            houses[0].nursery.start_soon(
+                functools.partial(houses[0].transfers.dialled, sid, leg, came, by_agent=by_agent)
+            )
         if taken or form.get("CallStatus", "") in stores.FINAL:
             if taken:
                 await houses[0].records.close_story(sid, form.get("From", ""), form.get("To", ""))

@@ -48,9 +48,9 @@ TALK = 3.0
 """Seconds that a human who was joined talks."""
 
 
-def warm_settings() -> Settings:
+def warm_settings(transfer: str = "warm") -> Settings:
     settings = default_settings("after_hours")
-    return attrs.evolve(settings, call=attrs.evolve(settings.call, transfer="warm"))
+    return attrs.evolve(settings, call=attrs.evolve(settings.call, transfer=transfer))
 
 
 def a_model(times: int = 1) -> LoopbackModel:
@@ -113,10 +113,11 @@ async def live(
     sabotage: Faulty | None = None,
     store: MemoryStore | None = None,
     after: float = 50.0,
+    transfer: str = "warm",
 ) -> Story:
     """A caller asks for the human, waits for `after` seconds unless they do something else, and hangs up."""
     async with a_world(
-        warm_settings(), a_model(), humans={HUMAN: human}, rest_faults=rest_faults, store=store
+        warm_settings(transfer), a_model(), humans={HUMAN: human}, rest_faults=rest_faults, store=store
     ) as world:
         if sabotage is not None:
             sabotage(world)
@@ -218,8 +219,42 @@ async def test_a_human_whom_the_api_refuses_to_call_is_dialled_as_in_a_cold_tran
     assert story.joined
     assert story.leg.direction == "outbound-dial"
     assert story.call.music_seconds == 0
-    assert story.transfers == ["failed"]
+    assert story.transfers == ["done"]
     assert any(isinstance(verb, Dial) and verb.number == HUMAN for verb in story.call.verbs)
+
+
+COLD = {
+    "joined": (Human(rings=1, talks=TALK), "done"),
+    "is busy": (Human("busy", rings=1), "busy"),
+    "does not answer": (Human("no-answer"), "no-answer"),
+    "hangs up in the brief": (Human(rings=1, hangs_up_in_brief=True), "no-answer"),
+}
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["cold", "cold since the API refused"])
+@pytest.mark.parametrize("what", COLD)
+async def test_the_backend_is_told_once_what_came_of_a_human_who_was_dialled(
+    what: str, refused: bool, autojump_clock: MockClock
+) -> None:
+    def sabotage(world: World) -> None:
+        post = world.carrier.post
+
+        async def doubled(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            if url.endswith("/twilio/dialed"):
+                await post(url, form)
+            return await post(url, form, log)
+
+        world.carrier.post = doubled  # type: ignore[method-assign] # a stand-in
+
+    human, outcome = COLD[what]
+    story = await live(
+        human,
+        rest_faults=RestFaults(refuse={HUMAN: 21211}) if refused else None,
+        sabotage=sabotage,
+        transfer="warm" if refused else "cold",
+    )
+    (delivery,) = story.world.backend.deliveries
+    assert delivery.body["errands"] == [{"name": "transfer", "status": outcome}]
 
 
 @pytest.mark.parametrize("rings", [1.0, 12.0])
