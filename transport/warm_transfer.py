@@ -118,9 +118,9 @@ class WarmTransfers:
         call_sid, number = _parts(key)
         url = self.documents.url("/twilio/warm/brief", call=call_sid, n=number)
         status = self.documents.url("/twilio/warm/status", call=call_sid, n=number)
-        asked = trio.current_time()
+        asked, fallback = trio.current_time(), self.documents.url("/twilio/fallback")
         try:
-            return await self.rest.ring(self.documents.human_number, called, url, status, RING_SECONDS), ""
+            return await self.rest.ring(self.documents.human_number, called, url, status, RING_SECONDS, fallback), ""
         except (Refused, Unreached) as error:
             return "", str(error)[:200]
         except Unsure as error:

@@ -308,11 +308,15 @@ def create_app(
     @signed
     async def fallback() -> Response:
         """A webhook was not answered, perhaps because who was to do so has died. It is asked again: all that decides is in its
-        address and in the store. Only what became of a `<Dial>` was in the question, and is not known any more."""
+        address and in the store. Only what became of a `<Dial>` was in the question, and is not known any more; nor are keys, so
+        a human is asked again for theirs."""
         form, caller = await request.form, await who()
         failed = form.get("ErrorUrl", "")
         log.warning("webhook_failed", url=failed[:300], error_code=form.get("ErrorCode", "")[:8])
         metrics.trouble.labels("webhook").inc()
+        if form.get("Direction") == "outbound-api":  # the human's own call
+            offer = documents.ask_again(failed.replace("/twilio/warm/answer", "/twilio/warm/brief"))
+            return twiml(offer or documents.goodbye("I am sorry, the call cannot be put through. Goodbye."))
         again = "" if urlsplit(failed).path.endswith("/twilio/dialed") else documents.ask_again(failed)
         return twiml(again or await houses[0].keypad.menu(caller, "trouble"))
 

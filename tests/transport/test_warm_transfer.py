@@ -191,6 +191,27 @@ async def test_a_human_who_declines_is_told_where_the_caller_goes(autojump_clock
         assert story.leg.told[-1] == BACK
 
 
+@pytest.mark.parametrize("lost", ["/twilio/warm/brief", "/twilio/warm/answer"])
+async def test_a_human_whose_question_died_with_its_server_is_asked_again_and_joined(
+    lost: str, autojump_clock: MockClock
+) -> None:
+    def sabotage(world: World) -> None:
+        post, dead = world.carrier.post, [lost]
+
+        async def dying(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            if dead and dead[0] in url:
+                dead.clear()
+                return 502, "text/html", "nobody is there"
+            return await post(url, form, log)
+
+        world.carrier.post = dying  # type: ignore[method-assign] # a stand-in
+
+    story = await live(Human(rings=1, keys="11", talks=TALK), sabotage=sabotage)
+    must_be_well(story)
+    assert story.joined, "who accepted has been hung up on"
+    assert story.transfers == ["done"]
+
+
 async def test_a_transfer_can_be_tried_again_after_one_that_was_not_taken(autojump_clock: MockClock) -> None:
     speak = Speak(murmur("A human."), "A human.")
     async with a_world(warm_settings(), a_model(2), humans={HUMAN: Human("busy", rings=1)}) as world:
@@ -442,7 +463,8 @@ class FakeRest:
     hung_up: list[str] = attrs.field(factory=list)
     slow: float = 0.1
 
-    async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int) -> str:
+    async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int, fallback: str) -> str:
+        assert fallback == "https://phone.example.com/twilio/fallback"
         self.rung.append((to, sender, url, callback))
         await trio.sleep(self.slow)
         came = self.rings.pop(0) if self.rings else "CAleg"
