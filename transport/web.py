@@ -318,7 +318,11 @@ def create_app(
             offer = documents.ask_again(failed.replace("/twilio/warm/answer", "/twilio/warm/brief"))
             return twiml(offer or documents.goodbye("I am sorry, the call cannot be put through. Goodbye."))
         again = "" if urlsplit(failed).path.endswith("/twilio/dialed") else documents.ask_again(failed)
-        return twiml(again or await houses[0].keypad.menu(caller, "trouble"))
+        if again:
+            return twiml(again)
+        # Who is in the menu waits for nobody: a human who is being rung for them would be joined with no one.
+        houses[0].nursery.start_soon(houses[0].transfers.caller_left, caller.sid, "failed")
+        return twiml(await houses[0].keypad.menu(caller, "trouble"))
 
     async def open_again(sid: str, before: Before, outcome: str, otherwise: tuple[Disposition, str]) -> Response:
         """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room."""

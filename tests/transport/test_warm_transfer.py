@@ -748,6 +748,24 @@ async def test_a_human_who_takes_a_call_whose_caller_left_untold_is_not_left_in_
     assert story.transfers == ["abandoned"]
 
 
+async def test_a_human_who_is_rung_for_a_caller_that_landed_in_the_menu_is_not_left_in_an_empty_room(
+    autojump_clock: MockClock,
+) -> None:
+    def sabotage(world: World) -> None:
+        post, world.carrier._fallback = world.carrier.post, "https://phone.example.com/twilio/fallback"
+
+        async def dying(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            answer = await post(url, form, log)
+            return (502, "text/html", "it died") if "/twilio/after" in url else answer
+
+        world.carrier.post = dying  # type: ignore[method-assign] # a stand-in
+
+    story = await live(Human(rings=2, keys="1", talks=TALK), sabotage=sabotage, after=25)
+    assert story.call.words()[0].startswith("I am sorry, our assistant is not available just now.")
+    assert story.leg.status == "canceled", "their phone rings for nobody"
+    assert (story.rung, story.joined, story.transfers) == (1, False, ["failed"])
+
+
 async def test_a_caller_who_hangs_up_before_the_api_has_answered_leaves_nobody_either(
     autojump_clock: MockClock,
 ) -> None:
