@@ -107,8 +107,10 @@ class TwilioRest:
             if call.date_created is None or call.date_created >= since
         ]
 
-    async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int) -> str:
-        """Calls `to` for at most `seconds`; who answers hears the document at `url`. The SID of the call."""
+    async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int, fallback: str = "") -> str:
+        """Calls `to` for at most `seconds`; who answers hears the document at `url`, or at `fallback` when one cannot be had. The
+        SID of the call."""
+        more = {"fallback_url": fallback} if fallback else {}
         call = await _asked(
             self._client.calls.create_async(
                 to=to,
@@ -117,6 +119,7 @@ class TwilioRest:
                 timeout=seconds,
                 status_callback=callback,
                 status_callback_event=["completed"],
+                **more,
             )
         )
         return _sid(call.sid)

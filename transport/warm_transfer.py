@@ -28,6 +28,8 @@ from transport.twiml import RING_SECONDS, Documents
 
 ANSWERED_WITHIN = 1.5
 """Seconds that a caller hears nothing, at most, until it is known whether the human can be rung; then they wait with music."""
+CALLER_ASKED_WITHIN = 1.5
+"""Seconds that a human who has accepted waits until it is known whether the caller is still there; else they are joined."""
 LOOK_AFTER = 1.5
 """Seconds until a call whose answer was lost is looked for."""
 CLOCKS_DIFFER = 2.0
@@ -73,7 +75,7 @@ class WarmTransfers:
 
         Asked twice for the same transfer, they are rung once. Raises StoreDown.
         """
-        before = [row for row in await self.store.errands(call_sid) if row.name == "transfer"]
+        before = await self._warm(call_sid)
         if before and before[-1].status in OPEN:
             return len(before) - 1
         number = len(before)
@@ -116,9 +118,9 @@ class WarmTransfers:
         call_sid, number = _parts(key)
         url = self.documents.url("/twilio/warm/brief", call=call_sid, n=number)
         status = self.documents.url("/twilio/warm/status", call=call_sid, n=number)
-        asked = trio.current_time()
+        asked, fallback = trio.current_time(), self.documents.url("/twilio/fallback")
         try:
-            return await self.rest.ring(self.documents.human_number, called, url, status, RING_SECONDS), ""
+            return await self.rest.ring(self.documents.human_number, called, url, status, RING_SECONDS, fallback), ""
         except (Refused, Unreached) as error:
             return "", str(error)[:200]
         except Unsure as error:
@@ -154,7 +156,16 @@ class WarmTransfers:
 
     async def accept(self, key: str) -> bool:
         """The human pressed the key; whether the caller is still there to be joined. Raises StoreDown."""
+        if await self._caller_is_gone(key):  # nobody has told so yet, or nobody could
+            await self._move(key, OPEN, "abandoned")
+            return False
         return await self._move(key, WAITING, "done") or await self.accepted(key)
+
+    async def _caller_is_gone(self, key: str) -> bool:
+        """Whether the carrier says that the caller has hung up: a human who is joined with them would be alone."""
+        with trio.move_on_after(CALLER_ASKED_WITHIN):
+            return await self._status_of(_parts(key)[0]) in FINAL
+        return False
 
     async def ended(self, key: str, status: str) -> str:
         """The human's call is over: how the transfer came out if whoever asks is to take the caller back, else empty.
@@ -164,13 +175,33 @@ class WarmTransfers:
         outcome = ENDED.get(status, "failed")
         return outcome if await self._return(key, outcome) else ""
 
+    async def dialled(self, call_sid: str, leg: str, outcome: str, *, by_agent: bool) -> None:
+        """The human was dialled without being asked first, as call `leg`, and that is over: it is kept as a transfer too. Told
+        twice, it is kept once. `by_agent`: it was not the caller's own choice in the menu. Raises nothing."""
+        try:
+            if not leg or await self.store.errand_by_reference(leg) is not None:
+                return
+            last = next(reversed(await self._warm(call_sid)), None)
+            if by_agent and last is not None and last.status == "failed" and not last.reference:
+                key = last.key  # whom the API would not ring was dialled instead: it is the same transfer
+            else:
+                key = f"{call_sid}/dial.{leg}"
+                await self.store.claim_errand(key, call_sid, "transfer", self.clock())
+
+            def settle(row: ErrandRow) -> ErrandRow:
+                detail = {name: value for name, value in row.detail.items() if name != "reason"}
+                return attrs.evolve(row, status=outcome, reference=leg, detail=detail)
+
+            await self.store.change_errand(key, settle)
+        except StoreDown as error:
+            _failed(error)
+
     # ------------------------------------------------------------ what the caller does
 
     async def caller_left(self, call_sid: str, outcome: str = "abandoned") -> None:
         """The caller waits no longer: who is being rung for them is told, or not rung any more. Raises nothing."""
         try:
-            rows = [row for row in await self.store.errands(call_sid) if row.name == "transfer" and row.status in OPEN]
-            for row in rows:
+            for row in [row for row in await self._warm(call_sid) if row.status in OPEN]:
                 if await self._move(row.key, OPEN, outcome) and row.reference:
                     await self._dismiss(row.reference)
         except StoreDown as error:
@@ -247,7 +278,8 @@ class WarmTransfers:
             while True:
                 try:
                     for row in await self.store.open_errands("transfer", self.clock() - OLD):
-                        await self._look_at(row, nursery)
+                        if _is_warm(row):
+                            await self._look_at(row, nursery)
                 except StoreDown as error:
                     _failed(error)
                 await trio.sleep(LOOK_EVERY)
@@ -285,6 +317,9 @@ class WarmTransfers:
 
     # ------------------------------------------------------------ steps of the store
 
+    async def _warm(self, call_sid: str) -> list[ErrandRow]:
+        return [row for row in await self.store.errands(call_sid) if _is_warm(row)]
+
     async def _row(self, key: str) -> ErrandRow | None:
         rows = await self.store.errands(_parts(key)[0])
         return next((row for row in rows if row.key == key), None)
@@ -317,6 +352,11 @@ class WarmTransfers:
             return attrs.evolve(row, detail={**row.detail, "held": now + LEASE})
 
         return await self.store.change_errand(key, step) is not None
+
+
+def _is_warm(row: ErrandRow) -> bool:
+    """Whether it is a transfer in which the human is asked first: somebody waits while it is open."""
+    return row.name == "transfer" and row.key.startswith(f"{row.call_sid}/transfer.")
 
 
 def _parts(key: str) -> tuple[str, int]:

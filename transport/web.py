@@ -308,13 +308,21 @@ def create_app(
     @signed
     async def fallback() -> Response:
         """A webhook was not answered, perhaps because who was to do so has died. It is asked again: all that decides is in its
-        address and in the store. Only what became of a `<Dial>` was in the question, and is not known any more."""
+        address and in the store. Only what became of a `<Dial>` was in the question, and is not known any more; nor are keys, so
+        a human is asked again for theirs."""
         form, caller = await request.form, await who()
         failed = form.get("ErrorUrl", "")
         log.warning("webhook_failed", url=failed[:300], error_code=form.get("ErrorCode", "")[:8])
         metrics.trouble.labels("webhook").inc()
+        if form.get("Direction") == "outbound-api":  # the human's own call
+            offer = documents.ask_again(failed.replace("/twilio/warm/answer", "/twilio/warm/brief"))
+            return twiml(offer or documents.goodbye("I am sorry, the call cannot be put through. Goodbye."))
         again = "" if urlsplit(failed).path.endswith("/twilio/dialed") else documents.ask_again(failed)
-        return twiml(again or await houses[0].keypad.menu(caller, "trouble"))
+        if again:
+            return twiml(again)
+        # Who is in the menu waits for nobody: a human who is being rung for them would be joined with no one.
+        houses[0].nursery.start_soon(houses[0].transfers.caller_left, caller.sid, "failed")
+        return twiml(await houses[0].keypad.menu(caller, "trouble"))
 
     async def open_again(sid: str, before: Before, outcome: str, otherwise: tuple[Disposition, str]) -> Response:
         """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room."""
@@ -360,6 +368,12 @@ def create_app(
                 houses[0].nursery.start_soon(houses[0].transfers.caller_left, sid, "failed")
         else:
             taken = outcome in {"completed", "answered"} and form.get("DialBridged", "true") != "false"
+            left = "abandoned" if form.get("CallStatus", "") in stores.FINAL else NOT_TAKEN.get(outcome, "failed")
+            came, by_agent = "done" if taken else left, not request.args.get("menu")
+            leg = form.get("DialCallSid", "")[:64]
+            houses[0].nursery.start_soon(
+                functools.partial(houses[0].transfers.dialled, sid, leg, came, by_agent=by_agent)
+            )
         if taken or form.get("CallStatus", "") in stores.FINAL:
             if taken:
                 await houses[0].records.close_story(sid, form.get("From", ""), form.get("To", ""))

@@ -48,9 +48,9 @@ TALK = 3.0
 """Seconds that a human who was joined talks."""
 
 
-def warm_settings() -> Settings:
+def warm_settings(transfer: str = "warm") -> Settings:
     settings = default_settings("after_hours")
-    return attrs.evolve(settings, call=attrs.evolve(settings.call, transfer="warm"))
+    return attrs.evolve(settings, call=attrs.evolve(settings.call, transfer=transfer))
 
 
 def a_model(times: int = 1) -> LoopbackModel:
@@ -113,10 +113,11 @@ async def live(
     sabotage: Faulty | None = None,
     store: MemoryStore | None = None,
     after: float = 50.0,
+    transfer: str = "warm",
 ) -> Story:
     """A caller asks for the human, waits for `after` seconds unless they do something else, and hangs up."""
     async with a_world(
-        warm_settings(), a_model(), humans={HUMAN: human}, rest_faults=rest_faults, store=store
+        warm_settings(transfer), a_model(), humans={HUMAN: human}, rest_faults=rest_faults, store=store
     ) as world:
         if sabotage is not None:
             sabotage(world)
@@ -190,6 +191,27 @@ async def test_a_human_who_declines_is_told_where_the_caller_goes(autojump_clock
         assert story.leg.told[-1] == BACK
 
 
+@pytest.mark.parametrize("lost", ["/twilio/warm/brief", "/twilio/warm/answer"])
+async def test_a_human_whose_question_died_with_its_server_is_asked_again_and_joined(
+    lost: str, autojump_clock: MockClock
+) -> None:
+    def sabotage(world: World) -> None:
+        post, dead = world.carrier.post, [lost]
+
+        async def dying(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            if dead and dead[0] in url:
+                dead.clear()
+                return 502, "text/html", "nobody is there"
+            return await post(url, form, log)
+
+        world.carrier.post = dying  # type: ignore[method-assign] # a stand-in
+
+    story = await live(Human(rings=1, keys="11", talks=TALK), sabotage=sabotage)
+    must_be_well(story)
+    assert story.joined, "who accepted has been hung up on"
+    assert story.transfers == ["done"]
+
+
 async def test_a_transfer_can_be_tried_again_after_one_that_was_not_taken(autojump_clock: MockClock) -> None:
     speak = Speak(murmur("A human."), "A human.")
     async with a_world(warm_settings(), a_model(2), humans={HUMAN: Human("busy", rings=1)}) as world:
@@ -218,8 +240,42 @@ async def test_a_human_whom_the_api_refuses_to_call_is_dialled_as_in_a_cold_tran
     assert story.joined
     assert story.leg.direction == "outbound-dial"
     assert story.call.music_seconds == 0
-    assert story.transfers == ["failed"]
+    assert story.transfers == ["done"]
     assert any(isinstance(verb, Dial) and verb.number == HUMAN for verb in story.call.verbs)
+
+
+COLD = {
+    "joined": (Human(rings=1, talks=TALK), "done"),
+    "is busy": (Human("busy", rings=1), "busy"),
+    "does not answer": (Human("no-answer"), "no-answer"),
+    "hangs up in the brief": (Human(rings=1, hangs_up_in_brief=True), "no-answer"),
+}
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["cold", "cold since the API refused"])
+@pytest.mark.parametrize("what", COLD)
+async def test_the_backend_is_told_once_what_came_of_a_human_who_was_dialled(
+    what: str, refused: bool, autojump_clock: MockClock
+) -> None:
+    def sabotage(world: World) -> None:
+        post = world.carrier.post
+
+        async def doubled(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            if url.endswith("/twilio/dialed"):
+                await post(url, form)
+            return await post(url, form, log)
+
+        world.carrier.post = doubled  # type: ignore[method-assign] # a stand-in
+
+    human, outcome = COLD[what]
+    story = await live(
+        human,
+        rest_faults=RestFaults(refuse={HUMAN: 21211}) if refused else None,
+        sabotage=sabotage,
+        transfer="warm" if refused else "cold",
+    )
+    (delivery,) = story.world.backend.deliveries
+    assert delivery.body["errands"] == [{"name": "transfer", "status": outcome}]
 
 
 @pytest.mark.parametrize("rings", [1.0, 12.0])
@@ -407,7 +463,8 @@ class FakeRest:
     hung_up: list[str] = attrs.field(factory=list)
     slow: float = 0.1
 
-    async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int) -> str:
+    async def ring(self, to: str, sender: str, url: str, callback: str, seconds: int, fallback: str) -> str:
+        assert fallback == "https://phone.example.com/twilio/fallback"
         self.rung.append((to, sender, url, callback))
         await trio.sleep(self.slow)
         came = self.rings.pop(0) if self.rings else "CAleg"
@@ -661,6 +718,52 @@ async def test_a_phone_that_rings_for_nobody_stops_ringing(autojump_clock: MockC
     async with a_transfer(FakeRest(redirects=[Refused(21220, 400, "not in progress")])) as t:
         await t.desk.caller_left("CA1")
         assert t.rest.hung_up == ["CAleg"]
+
+
+@pytest.mark.parametrize("status", ["in-progress", Unsure("lost"), ""], ids=["there", "not known", "gone"])
+async def test_a_human_accepts_only_a_caller_of_whom_the_carrier_does_not_say_that_they_have_gone(
+    status: str | Exception, autojump_clock: MockClock
+) -> None:
+    async with a_transfer(FakeRest(status=status)) as t:
+        assert await t.desk.accept(KEY) is (status != "")
+        assert t.row.status == ("done" if status else "abandoned")
+        assert t.rest.redirected == []
+
+
+async def test_a_human_who_takes_a_call_whose_caller_left_untold_is_not_left_in_an_empty_room(
+    autojump_clock: MockClock,
+) -> None:
+    def sabotage(world: World) -> None:
+        post = world.carrier.post
+
+        async def lost(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            over = url.endswith("/twilio/status") and form["CallStatus"] == "completed"
+            return (0, "", "") if over else await post(url, form, log)
+
+        world.carrier.post = lost  # type: ignore[method-assign] # a stand-in
+
+    story = await live(Human(rings=6, keys="1", talks=TALK), Wait(6), HangUp(), sabotage=sabotage)
+    must_be_well(story)
+    assert story.leg.told[-1] == "The caller is no longer waiting. Goodbye."
+    assert story.transfers == ["abandoned"]
+
+
+async def test_a_human_who_is_rung_for_a_caller_that_landed_in_the_menu_is_not_left_in_an_empty_room(
+    autojump_clock: MockClock,
+) -> None:
+    def sabotage(world: World) -> None:
+        post, world.carrier._fallback = world.carrier.post, "https://phone.example.com/twilio/fallback"
+
+        async def dying(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            answer = await post(url, form, log)
+            return (502, "text/html", "it died") if "/twilio/after" in url else answer
+
+        world.carrier.post = dying  # type: ignore[method-assign] # a stand-in
+
+    story = await live(Human(rings=2, keys="1", talks=TALK), sabotage=sabotage, after=25)
+    assert story.call.words()[0].startswith("I am sorry, our assistant is not available just now.")
+    assert story.leg.status == "canceled", "their phone rings for nobody"
+    assert (story.rung, story.joined, story.transfers) == (1, False, ["failed"])
 
 
 async def test_a_caller_who_hangs_up_before_the_api_has_answered_leaves_nobody_either(

@@ -543,6 +543,16 @@ async def test_a_webhook_that_nobody_answered_is_asked_once_more(house: House, f
     assert (await ask(house.app, "/twilio/fallback", second)).kinds == [Gather, Redirect]
 
 
+async def test_a_human_is_offered_the_call_once_more_and_never_hears_the_menu_of_callers(house: House) -> None:
+    failed = f"{PUBLIC}/twilio/warm/answer?call=CA1&n=0"
+    fields = form(Direction="outbound-api", ErrorUrl=failed)
+    (verb,) = (await ask(house.app, "/twilio/fallback", fields)).verbs
+    assert isinstance(verb, Redirect)
+    assert verb.url == f"{PUBLIC}/twilio/warm/brief?call=CA1&n=0&again=1"
+    second = form(Direction="outbound-api", ErrorUrl=verb.url)
+    assert (await ask(house.app, "/twilio/fallback", second)).kinds == [Say, Hangup]
+
+
 @pytest.mark.parametrize("failed", ["", f"{PUBLIC}/twilio/dialed", "https://elsewhere.example.com/twilio/voice"])
 async def test_what_cannot_be_asked_once_more_leads_to_the_menu(house: House, failed: str) -> None:
     answer = await ask(house.app, "/twilio/fallback", form(ErrorUrl=failed))

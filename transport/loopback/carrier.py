@@ -115,10 +115,12 @@ class LoopbackCarrier:
         callback: str = "",
         events: frozenset[str] = frozenset({"completed"}),
         timeout: float = 60.0,
+        fallback: str = "",
     ) -> Leg:
-        """Calls a person, who hears `document` (its address, or else its text). Raises RuntimeError without `run`."""
+        """Calls a person, who hears `document` (its address, or else its text), or what `fallback` says when one cannot be had.
+        Raises RuntimeError without `run`."""
         log = LegLog(self.new_sid("CA"), trio.current_time(), to=to, sender=sender)
-        leg = HumanLeg(self, self._human(to), log, callback=callback, events=events)
+        leg = HumanLeg(self, self._human(to), log, callback=callback, events=events, fallback=fallback)
         self.spawn(leg.called_by_api, *document, timeout)
         self.legs.append(log)
         self.calls[leg.sid] = leg

@@ -78,6 +78,7 @@ class HumanLeg(Leg):
         parent_sid: str = "",
         callback: str = "",
         events: frozenset[str] = frozenset(),
+        fallback: str = "",
     ) -> None:
         person = Person((Press(human.keys),) if human.keys else ())
         super().__init__(
@@ -94,6 +95,7 @@ class HumanLeg(Leg):
         self._log = log
         self._hall = exchange
         self._events = events
+        self._fallback_url = fallback
         self._sequence = 0
         self._announced = False
         self._forms: trio.MemorySendChannel[dict[str, str]] | None = None
@@ -145,6 +147,10 @@ class HumanLeg(Leg):
 
         await self._live(work)
         return Dialled(status, self.sid, seconds)
+
+    def _fallback(self) -> str:
+        """See Leg; who made the call has named it."""
+        return self._fallback_url
 
     # ------------------------------------------------------------ from the ring to the end
 

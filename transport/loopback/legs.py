@@ -112,11 +112,15 @@ class Leg(Line):
                 return twiml.read(body, document.url)
             except twiml.TwimlError as error:
                 code, why = str(error.code), str(error)
-        fallback = self._exchange.fallback if self.direction == "inbound" and "ErrorUrl" not in document.form else ""
-        if not fallback:
+        fallback = self._fallback()
+        if not fallback or "ErrorUrl" in document.form:
             raise self._fail(code, why)
         self.log.errors.append(f"warning: {code}: {why}")
         return await self._fetch(_Document(fallback, {"ErrorCode": code, "ErrorUrl": document.url}))
+
+    def _fallback(self) -> str:
+        """The address that is asked when another one gave no document; empty if there is none."""
+        return self._exchange.fallback if self.direction == "inbound" else ""
 
     # ------------------------------------------------------------ verbs
 

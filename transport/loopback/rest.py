@@ -61,7 +61,7 @@ _CALL = (_UPDATE - {"Status"}) | frozenset({
 })  # fmt: skip
 _HEEDED = frozenset({
     "To", "From", "Body", "MessagingServiceSid", "ContentSid", "ContentVariables", "MediaUrl", "StatusCallback",
-    "StatusCallbackEvent", "StatusCallbackMethod", "Url", "Method", "Twiml", "Timeout", "Status",
+    "StatusCallbackEvent", "StatusCallbackMethod", "Url", "Method", "Twiml", "Timeout", "Status", "FallbackUrl",
 })  # fmt: skip
 _EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
 
@@ -395,10 +395,10 @@ class LoopbackRest:
         if document is None:
             raise Refused(21205, "Url parameter is required.")
         callback = form.address("StatusCallback", 21609)
+        fallback = form.address("FallbackUrl", 21205)
         self._refuse(to, sender)
-        leg = self._carrier.call_from_api(
-            to, sender, document, callback, self._asked_events(form), float(_digits(form.get("Timeout"), 60))
-        )
+        seconds = float(_digits(form.get("Timeout"), 60))
+        leg = self._carrier.call_from_api(to, sender, document, callback, self._asked_events(form), seconds, fallback)
         return _json(201, self._call(leg))
 
     def _asked_events(self, form: _Form) -> frozenset[str]:
@@ -420,8 +420,9 @@ class LoopbackRest:
 
     def _update_call(self, leg: Leg, form: _Form) -> RestAnswer:
         self._note(form, _UPDATE, "POST Calls/sid")
-        if form.get("StatusCallback"):
-            self.unheeded.append("POST Calls/sid: StatusCallback")
+        for name in ("StatusCallback", "FallbackUrl"):
+            if form.get(name):
+                self.unheeded.append(f"POST Calls/sid: {name}")
         status, document = form.get("Status"), self._document(form, "POST Calls/sid")
         if status not in ("", "completed", "canceled"):
             raise Refused(20001, f"Status {status} is not one that can be set")
