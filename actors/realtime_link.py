@@ -255,9 +255,9 @@ class RealtimeLink:
         """Until no session can be had any more; why."""
         reason = "no model is configured"
         until, rounds = math.inf, iter(BACK_OFF)
-        tried = 0
+        tried, first = 0, True
+        none_after = trio.current_time() + self._limits.replace  # meanwhile the greeting is heard
         while self._lines.places and trio.current_time() < until:
-            first = until == math.inf
             line = self._lines.following()
             gone = await self._one_session(line, until, first=first)
             reason = str(gone)
@@ -265,6 +265,7 @@ class RealtimeLink:
                 self._notebook.trouble("model", reason)
             self._lines.over(line, gone)
             if self._wait.up:
+                first = False
                 if not self._let_go(planned=line.planned_end):
                     break
                 within = self._limits.replace or (self._limits.connect if line.planned_end else 0)
@@ -274,9 +275,10 @@ class RealtimeLink:
             else:
                 tried += 1
                 if first and tried >= self._model.endpoints:
-                    break
-            if not first and tried % max(1, len(self._lines.places)) == 0:
-                await trio.sleep(next(rounds, BACK_OFF[-1]) * self._jitter(tried))
+                    until = none_after
+            if until < math.inf and tried % max(1, len(self._lines.places)) == 0:
+                pause = next(rounds, BACK_OFF[-1]) * self._jitter(tried)
+                await trio.sleep_until(min(until, trio.current_time() + pause))
         return reason
 
     def _nobody_speaks(self) -> None:
