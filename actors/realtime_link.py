@@ -567,12 +567,15 @@ class RealtimeLink:
             elif isinstance(event, ReplyEnded):
                 self._on_ended(event, nursery)
             elif isinstance(event, ModelTrouble):
-                self._on_trouble(event)
+                self._on_trouble(event, nursery)
             else:
                 self._on_turn(event)
-            # What tools find out is said too: a reply that is asked for before would not know it, and another one would follow.
-            if not self._wait.tools_out and self._desk.take_wish():
-                self.inbox.post(AskReply())
+            self._take_wish()
+
+    def _take_wish(self) -> None:
+        # What tools find out is said too: a reply that is asked for before would not know it, and another one would follow.
+        if not self._wait.tools_out and self._desk.take_wish():
+            self.inbox.post(AskReply())
 
     def _sign_of_life(self, event: ModelEvent) -> None:
         now = trio.current_time()
@@ -818,17 +821,26 @@ class RealtimeLink:
             self._retry.cancel("it is not to be asked for again")
             self._retry, self._wait.owed = None, False
 
-    def _on_trouble(self, trouble: ModelTrouble) -> None:
+    def _on_trouble(self, trouble: ModelTrouble, nursery: trio.Nursery) -> None:
         self._notebook.trouble("model", f"{trouble.code}: {trouble.text}")
         if trouble.gravity in {Gravity.LOST, Gravity.FATAL}:
             raise ModelGone(f"{trouble.code}: {trouble.text}", fatal=trouble.gravity is Gravity.FATAL)
         if trouble.code == "conversation_already_has_active_response":
             self._desk.refused()
+            if self._desk.untold:
+                nursery.start_soon(self._ask_all_the_same)
         elif trouble.code == NOTHING_COMMITTED and self._committing:  # the words are lost, but the caller waits
             self._committing = False
             self._desk.insist()
             self._handover.turn_over(trio.current_time())
             self.inbox.post(AskReply())
+
+    async def _ask_all_the_same(self) -> None:
+        """What collided with a reply of which nothing was told. At once it would be refused again, as fast as one can ask."""
+        await trio.sleep(RETRY_SECONDS)
+        if self._desk.untold:
+            self._desk.told_nothing()
+            self._take_wish()
 
     # ------------------------------------------------------------ silence
 
