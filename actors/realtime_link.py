@@ -255,9 +255,9 @@ class RealtimeLink:
         """Until no session can be had any more; why."""
         reason = "no model is configured"
         until, rounds = math.inf, iter(BACK_OFF)
-        tried = 0
+        tried, first = 0, True
+        none_after = trio.current_time() + self._limits.replace  # meanwhile the greeting is heard
         while self._lines.places and trio.current_time() < until:
-            first = until == math.inf
             line = self._lines.following()
             gone = await self._one_session(line, until, first=first)
             reason = str(gone)
@@ -265,6 +265,7 @@ class RealtimeLink:
                 self._notebook.trouble("model", reason)
             self._lines.over(line, gone)
             if self._wait.up:
+                first = False
                 if not self._let_go(planned=line.planned_end):
                     break
                 within = self._limits.replace or (self._limits.connect if line.planned_end else 0)
@@ -274,9 +275,10 @@ class RealtimeLink:
             else:
                 tried += 1
                 if first and tried >= self._model.endpoints:
-                    break
-            if not first and tried % max(1, len(self._lines.places)) == 0:
-                await trio.sleep(next(rounds, BACK_OFF[-1]) * self._jitter(tried))
+                    until = none_after
+            if until < math.inf and tried % max(1, len(self._lines.places)) == 0:
+                pause = next(rounds, BACK_OFF[-1]) * self._jitter(tried)
+                await trio.sleep_until(min(until, trio.current_time() + pause))
         return reason
 
     def _nobody_speaks(self) -> None:
@@ -565,12 +567,15 @@ class RealtimeLink:
             elif isinstance(event, ReplyEnded):
                 self._on_ended(event, nursery)
             elif isinstance(event, ModelTrouble):
-                self._on_trouble(event)
+                self._on_trouble(event, nursery)
             else:
                 self._on_turn(event)
-            # What tools find out is said too: a reply that is asked for before would not know it, and another one would follow.
-            if not self._wait.tools_out and self._desk.take_wish():
-                self.inbox.post(AskReply())
+            self._take_wish()
+
+    def _take_wish(self) -> None:
+        # What tools find out is said too: a reply that is asked for before would not know it, and another one would follow.
+        if not self._wait.tools_out and self._desk.take_wish():
+            self.inbox.post(AskReply())
 
     def _sign_of_life(self, event: ModelEvent) -> None:
         now = trio.current_time()
@@ -816,17 +821,26 @@ class RealtimeLink:
             self._retry.cancel("it is not to be asked for again")
             self._retry, self._wait.owed = None, False
 
-    def _on_trouble(self, trouble: ModelTrouble) -> None:
+    def _on_trouble(self, trouble: ModelTrouble, nursery: trio.Nursery) -> None:
         self._notebook.trouble("model", f"{trouble.code}: {trouble.text}")
         if trouble.gravity in {Gravity.LOST, Gravity.FATAL}:
             raise ModelGone(f"{trouble.code}: {trouble.text}", fatal=trouble.gravity is Gravity.FATAL)
         if trouble.code == "conversation_already_has_active_response":
             self._desk.refused()
+            if self._desk.untold:
+                nursery.start_soon(self._ask_all_the_same)
         elif trouble.code == NOTHING_COMMITTED and self._committing:  # the words are lost, but the caller waits
             self._committing = False
             self._desk.insist()
             self._handover.turn_over(trio.current_time())
             self.inbox.post(AskReply())
+
+    async def _ask_all_the_same(self) -> None:
+        """What collided with a reply of which nothing was told. At once it would be refused again, as fast as one can ask."""
+        await trio.sleep(RETRY_SECONDS)
+        if self._desk.untold:
+            self._desk.told_nothing()
+            self._take_wish()
 
     # ------------------------------------------------------------ silence
 

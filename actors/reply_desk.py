@@ -41,6 +41,8 @@ class ReplyDesk:
     _caller_speaks: bool = False
     _hushed: bool = False
     """Whether the next reply to begin is not wanted any more."""
+    _untold: bool = False
+    """Whether a reply is being made of which we have not been told: asking again before it is would be refused again."""
 
     # ------------------------------------------------------------ what is known
 
@@ -102,7 +104,7 @@ class ReplyDesk:
         return True
 
     def _may_ask(self) -> bool:
-        return not (self._asked or self._active or self._caller_speaks or self._expected)
+        return not (self._asked or self._active or self._untold or self._caller_speaks or self._expected)
 
     def refused(self) -> None:
         """What was asked for collided with a reply that is being made: wish it again, for when that is over.
@@ -112,6 +114,16 @@ class ReplyDesk:
         by_itself = self._turn_answered and bool(self._active)
         self._wished = self._wished or not (self._hushed or by_itself)
         self._asked = self._hushed = False
+        self._untold = not self._active
+
+    @property
+    def untold(self) -> bool:
+        """Whether what was asked for collided with a reply of which nothing is known."""
+        return self._untold
+
+    def told_nothing(self) -> None:
+        """Nothing was told of that reply in time: its end had been told before, or never will be."""
+        self._untold = False
 
     def insist(self) -> None:
         """The caller has been speaking for too long to wait for."""
@@ -132,7 +144,7 @@ class ReplyDesk:
             del self._active[oldest]
             self._over.append(oldest)
         self._wished = self._wished and self._hushed
-        self._asked = self._expected = self._caller_speaks = self._hushed = False
+        self._asked = self._expected = self._caller_speaks = self._hushed = self._untold = False
         return not self._active[reply].muted
 
     def spoke(self, reply: str) -> None:
@@ -145,6 +157,7 @@ class ReplyDesk:
     def ended(self, reply: str, status: ReplyStatus) -> tuple[bool, bool]:
         """`reply` is generated to its end, or was cancelled: whether it had been muted, and whether it spoke."""
         active = self._active.pop(reply, None)
+        self._untold = False
         self._over.append(reply)
         if active is None:  # seen in the field: an end without a beginning
             return reply in self._muted_over, False

@@ -31,7 +31,7 @@ BEFORE_NOTICED = 1.0
 DOUBTS_APART = 3.0
 """Seconds between two probes for what was loud over the agent: on a noisy line, or one that echoes, there is always something."""
 CALLER_TURN_AT_MOST = 10.0
-"""A wish for a reply waits this long for the caller to finish; then the agent speaks up."""
+"""A wish for a reply, or a filler, waits this long for the caller to finish; then the agent speaks up."""
 HEARD_LATE = 0.5
 """Seconds in which a new session hears what the caller said before, besides the silence that ends a turn."""
 SAME_BREATH = 0.05
@@ -246,8 +246,9 @@ class CallerWait:
 
     @property
     def _quiet_since(self) -> float:
-        """Since when, or from when on, the caller hears nothing."""
-        return max(self._since, self.speech_until())
+        """Since when, or from when on, the caller hears nothing and says nothing: who speaks is not talked over."""
+        spoke = min(self.last_voice, self._turn_began + CALLER_TURN_AT_MOST) if self._is_heard else -math.inf
+        return max(self._since, self.speech_until(), spoke)
 
     def _sign_of_life_due(self) -> float:
         """The caller spoke, is silent, and nothing came from the model, neither a word nor the voice that is due: half the time

@@ -167,7 +167,7 @@ class Model:
         8.0,
         0,
         60,
-        "Seconds in which a session that was lost may be replaced inside the call; 0: the keypad menu at once.",
+        "Seconds in which a lost session may be replaced inside the call, or a first one be had; 0: the keypad menu at once.",
     )
     append_ms: int = _number(
         20,

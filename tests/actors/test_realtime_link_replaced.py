@@ -134,6 +134,23 @@ async def test_a_caller_who_speaks_while_there_is_no_session_hears_fillers_and_i
     assert trio.current_time() - spoke == pytest.approx(limits.silence * (2 * FILLER_SHARE + 1), abs=0.1)
 
 
+async def test_a_first_session_that_cannot_be_had_is_tried_for_again_and_no_longer_than_another_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    away = Place(refuses=ModelGone("HTTP 503"))
+    gone = ReplacingDesk(nursery, away)
+    assert (await gone.lost(within=REPLACING.replace + 0.1)).reason == "HTTP 503"
+    desk = ReplacingDesk(nursery, away)
+    desk.link.audio.post(CallerAudio(QUIET, 0))
+    hello = Tell(Role.AGENT, "Hello.", "prompt_greeting_1", first=True)
+    desk.link.inbox.post(hello)
+    await trio.sleep(0.1)
+    desk.model.places = (Place(),)
+    session = await desk.up()
+    assert session.heard == [QUIET]
+    assert [told for _, told in session.commands if isinstance(told, Tell)] == [hello], "nothing was before"
+
+
 async def test_a_caller_who_keeps_silent_while_there_is_no_session_hears_nothing_and_one_is_looked_for_longer(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

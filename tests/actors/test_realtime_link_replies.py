@@ -326,6 +326,23 @@ async def test_an_answer_that_collided_is_asked_for_again_when_the_other_is_over
     assert len(session.said(AskReply)) == 2
 
 
+@pytest.mark.parametrize("begins", [True, False], ids=["it begins after all", "nothing is told of it"])
+async def test_a_question_that_collided_with_a_reply_of_which_nothing_is_known_is_not_asked_again_at_once(
+    begins: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    desk.link.inbox.post(AskReply())
+    await session.told(AskReply)
+    session.push(COLLISION)
+    await trio.sleep(RETRY_SECONDS - 0.1)
+    assert len(session.said(AskReply)) == 1
+    if begins:
+        session.speak("r1", "i1", ms(200))
+    await trio.sleep(1)
+    assert len(session.said(AskReply)) == (1 if begins else 2)
+
+
 async def test_two_questions_at_once_are_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     desk = LinkDesk(nursery)
     session = await desk.up()

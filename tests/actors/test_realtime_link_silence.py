@@ -317,6 +317,21 @@ async def test_while_tools_are_carried_out_the_caller_hears_fillers_and_the_mode
     assert not desk.over.is_set()
 
 
+async def test_who_speaks_while_tools_are_carried_out_hears_no_filler_before_they_fall_silent(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, Place(lives_after=0.1), config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
+    session.push(ReplyEnded("r1", ReplyStatus.COMPLETED, calls=(ToolCall("c1", "look_up", {}),)))
+    await trio.sleep(FILLER_AFTER - 1)
+    session.push(SpeechStarted("u2"))
+    await desk.caller(5000)
+    assert desk.fillers() == []
+    await trio.sleep(SILENCE - 0.5)  # the model does not tell of the end of it
+    assert desk.fillers() == [1]
+
+
 async def test_results_of_tools_and_a_second_try_do_not_restart_the_wait(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
