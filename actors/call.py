@@ -192,6 +192,7 @@ class Call:
                 self._framer.speech_until,
                 self._stepped,
                 lambda text: self.notebook.trouble("flow", text),
+                self._framer.is_protected,
             )
             leave = await self._flow.run(self._began, neighbours)
             conversation.cancel_scope.cancel("the dialogue is over")

@@ -42,6 +42,8 @@ UNLIKE_LEAST, UNLIKE_EVERY = 10, 3
 """Slots after which a voice on an unknown line may be known to be no echo, and after which it is looked again."""
 UNLIKE, UNLIKE_BEFORE = 0.6, 3
 """Correlation below which two loudnesses are not alike even in so short a time, with so many slots of what was before."""
+UNLIKE_AT_END = 0.55
+"""The same if the voice has ended: a room rings on where what was played has ended."""
 WOULD_COME, CONTRADICTS = 0.7, 3
 """An echo at that delay would have brought this share of what it brings now, earlier; in so many slots nothing like it came."""
 LEAST = 1e-6
@@ -177,7 +179,7 @@ class Echo:
         self.gain = _ratio(came, self._played.window(end - self.delay, size))
         return True
 
-    def denies(self, seconds: float) -> bool:
+    def denies(self, seconds: float, unlike: float = UNLIKE) -> bool:
         """Whether the voice that began so long ago, on a line of which nothing is known, can be no echo: whatever the delay, it
         is not like what was played, or that delay would have brought something of what was played before."""
         voice = round(seconds / SLOT)
@@ -188,7 +190,7 @@ class Echo:
         came, played = self._came.window(end, known), self._played.window(end - DELAY_LEAST, known + DELAY_MOST)
         for last in range(known + DELAY_LEAST, len(played) + 1):
             earlier = played[last - known : last]
-            if _alike(came[-size:], earlier[-size:]) < UNLIKE:
+            if _alike(came[-size:], earlier[-size:]) < unlike:
                 continue
             gain = WOULD_COME * _ratio(came[-size:], earlier[-size:])
             missing = sum(gain * loud > there + QUIET for there, loud in zip(came[:-size], earlier, strict=False))

@@ -63,6 +63,8 @@ class Neighbours:
     """Told of every step: what happened, and the state after it."""
     on_note: Callable[[str], None] = lambda text: None
     """Told of what should not happen."""
+    protected: Callable[[], bool] = lambda: False
+    """Whether what is being said must be heard to its end."""
 
 
 class FlowActor:
@@ -116,6 +118,8 @@ class FlowActor:
         link = self._to.link
         if isinstance(effect, call_state.Say):
             self._say(effect)
+        elif isinstance(effect, call_state.Listen) and effect.reason is Floor.KEY and self._to.protected():
+            return  # a key does not cut it either: what it brings about is said afterwards
         elif isinstance(effect, call_state.Listen):
             self._to.yield_floor(effect.reason)
             link.post(StopTalking(until_words=effect.reason is Floor.WAIT))

@@ -277,6 +277,12 @@ class Framer:
         """How what is being heard gives way."""
         return self._items[min(self._playing, len(self._items) - 1)].floor if self._items else FloorRule.OPEN
 
+    def is_protected(self) -> bool:
+        """Whether what is being heard must be heard to its end, and can be: whatever is said next has its place behind it only
+        when all of it is here."""
+        complete = all(item.complete for item in self._items)
+        return complete and self.audible() and self.floor() is FloorRule.PROTECTED
+
     def unheard_seconds(self) -> float:
         """How much of what there is to say has not been heard."""
         return max(0.0, self.speech_until() - trio.current_time())

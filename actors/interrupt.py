@@ -13,7 +13,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from actors.judgement import LONG, USUAL_PAUSE, Suspicion, Verdict, echoes, only_listens, only_parts
+from actors.judgement import LONG, USUAL_PAUSE, Suspicion, Verdict
 from actors.line_ear import LineEar, LinePort
 from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
@@ -27,6 +27,7 @@ from actors.messages import (
     SpeechStarted,
     SpeechStopped,
 )
+from actors.small_words import echoes, only_listens, only_parts
 
 QUEUE = 128
 """Onsets, ends and words of turns: a person makes a few a second at most, a transcriber some ten."""

@@ -13,12 +13,11 @@ Over the agent's last words nearly everybody says goodbye: there words of partin
 
 import enum
 import math
-import re
 
 import attrs
 
 from actors.line_ear import Line
-from actors.slots.languages import primary
+from actors.small_words import only_listens, only_parts, parts_in, without_asides
 
 LONG = 0.8
 """Seconds of an utterance from which on it is no listener's word: those last half a second."""
@@ -38,61 +37,12 @@ WORDS_WITHIN = 0.7
 """Seconds after the end of a turn in which its words are written down."""
 JUST_BEFORE = 1.5
 """Seconds that a voice may have begun before the model says so."""
-ECHOED = 0.8
-"""Share of the words that must be the agent's."""
 DECIDE_WITHIN = 1.5
 """Seconds of a suspicion; then it is decided by what there is, or, if words are due, `WORDS_WITHIN` later at most."""
 USUAL_PAUSE = 0.5
 """Seconds of silence that end a caller's turn, if nothing else is known."""
 PATIENT_AT_MOST = 0.7
 """Seconds longer that it may take where callers are given time, as to spell: there their turn ends, and is written, later."""
-
-_SOUNDS = r"m{2,}|[mu]+h+m*|m*h+m+|m+h+m+h*|u*h+u+h+|a+h+a*|o+h+|h[au]h?|(?:h[aeio]){2,}h?|m?k+ay|okay|okey|ok"
-_ENGLISH = """
-right yeah yea yep yup yes sure alright all i see got it good great
-fine nice wow cool perfect exactly true understood um er erm well so and
-"""
-_GERMAN = """
-ja jaja jo jep jawohl genau gut schön super prima klar richtig stimmt sicher natürlich toll verstehe verstanden ich alles ach
-so achso tja äh ähm also nun und gerne
-"""
-_SPANISH = "sí si claro vale bien muy bueno ya ajá entiendo entendido perfecto exacto cierto de acuerdo eh pues y"
-_FRENCH = """
-oui ouais d'accord bien bon très entendu parfait exact exactement voilà je vois compris super hum euh hein alors et donc
-"""
-_ITALIAN = "sì si certo bene va ho capito d'accordo esatto perfetto giusto già ecco allora e eh beh"
-_DUTCH = "ja jaja jazeker oké goed prima precies klopt duidelijk natuurlijk snap begrijp ik het mooi fijn dus en nou"
-_PORTUGUESE = "sim claro certo tá está bem bom entendi entendo perfeito exato isso pois é né e então"
-LISTENERS_WORDS = {
-    "en": frozenset(_ENGLISH.split()),
-    "de": frozenset(_GERMAN.split()),
-    "es": frozenset(_SPANISH.split()),
-    "fr": frozenset(_FRENCH.split()),
-    "it": frozenset(_ITALIAN.split()),
-    "nl": frozenset(_DUTCH.split()),
-    "pt": frozenset(_PORTUGUESE.split()),
-}
-"""Words by which listeners say that they listen, by language; those of others only hum, laugh and say "okay", as all do."""
-_SOUND = re.compile(_SOUNDS)
-_WORD = re.compile(r"[\w']+")
-_ASIDE = re.compile(r"\[[^\]]*(?:\]|$)|\([^)]*(?:\)|$)|\*[^*]*(?:\*|$)")
-"""What a transcriber notes that is no word: "(coughs)"; the last may still be open."""
-_GOOD = r"(?:nice|good|great|lovely|wonderful)"
-_DAY = r"(?:day|morning|afternoon|evening|night|weekend|week|one|time|rest of (?:your|the) (?:day|evening|week))"
-_GOODBYES = {
-    "en": (
-        r"good ?bye|bye(?:bye)?|cheers|take care|ciao|see (?:you|ya)(?: (?:then|soon|later|there|tomorrow))?|"
-        r"(?:no )?(?:thanks|thank you)(?: (?:so|very) much| again| a lot)?(?: for (?:your|the|all your) (?:help|time|call))?|"
-        rf"(?:you )?have an? (?:very )?{_GOOD} {_DAY}(?: too)?|good (?:night|day|evening)|(?:for )?now|"
-        r"(?:to )?you(?: too| as well)|(?:the )?same to you|talk to you (?:soon|later)|that's (?:all|it)|that was (?:all|it)"
-    )
-}
-"""What callers say over the agent's goodbye, besides a listener's words, by language."""
-_PARTING = {
-    # Atomic: what is said again and again is not taken apart in every other way before it is known to be more than that.
-    language: re.compile(rf"(?>(?:{goodbyes}|{_SOUNDS}|{'|'.join(sorted(LISTENERS_WORDS[language]))}) )+")
-    for language, goodbyes in _GOODBYES.items()
-}
 
 
 class Verdict(enum.Enum):
@@ -101,34 +51,6 @@ class Verdict(enum.Enum):
     TAKEN = "a person took the floor"
     NOISE = "a noise"
     LISTENER = "a listener's word"
-
-
-def _words(text: str) -> list[str]:
-    said = without_asides(text).lower().replace("m-h", "mh")
-    return _WORD.findall(said.replace("-", " ").replace("’", "'"))
-
-
-def without_asides(text: str) -> str:
-    """`text` without what the transcriber notes besides the words."""
-    return _ASIDE.sub(" ", text)
-
-
-def only_listens(text: str, language: str) -> bool:
-    """Whether nothing is said in `text` but that somebody listens; also of a text without words."""
-    words = LISTENERS_WORDS.get(primary(language), frozenset[str]())
-    return all(word in words or _SOUND.fullmatch(word) for word in _words(text))
-
-
-def only_parts(text: str, language: str) -> bool:
-    """Whether nothing is said in `text` but goodbye, and thanks; never in a language that is not known here."""
-    words, goodbyes = " ".join(_words(text)), _PARTING.get(primary(language))
-    return goodbyes is not None and bool(goodbyes.fullmatch(f"{words} "))
-
-
-def echoes(text: str, said: str) -> bool:
-    """Whether nearly all words of `text` are among those that were `said`: a line that echoes is written down too."""
-    heard, known = _WORD.findall(text.lower()), set(_WORD.findall(said.lower()))
-    return bool(heard) and sum(word in known for word in heard) >= ECHOED * len(heard)
 
 
 @attrs.define
@@ -242,7 +164,7 @@ class Suspicion:
     @property
     def _may_part(self) -> bool:
         """Whether words will come that may be a goodbye said over the agent's."""
-        return self.last_words and self.transcribed and self.model_heard and primary(self.language) in _PARTING
+        return self.last_words and self.transcribed and self.model_heard and parts_in(self.language)
 
     @property
     def _at_last(self) -> float:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import attrs
 
-from actors.echo import SLOT, SOUNDS_LEAST, Echo
+from actors.echo import SLOT, SOUNDS_LEAST, UNLIKE_AT_END, Echo
 from actors.mulaw import BYTES_PER_MS, envelope
 from actors.onset import LOUD_LEAST, ONSET_FRAMES, ONSET_WITHIN, Onset
 
@@ -104,6 +104,8 @@ class LineEar:
             self._unexplained.append((now, not echo.explains(onset.level)))
             if onset.began != self._foreign and (began or self._is_unexplained):
                 self._whose(now)
+        elif self._is_known_by_its_end(now):
+            self._found_foreign(now)
         if self._is_doubtful(before, goes_on=goes_on) and echo.doubt(self._found_at):
             onset.least = LOUD_LEAST
         settled, echoes = echo.settled, echo.delay is not None
@@ -157,9 +159,22 @@ class LineEar:
             echoes = self._echo.compare(now - began)
         if echoes:
             self._unexplained.clear()
-            return
-        self._foreign, self._found_at = began, now
-        self._foreign_from = began
+        else:
+            self._found_foreign(now)
+
+    def _is_known_by_its_end(self, now: float) -> bool:
+        """Whether a short voice on a line of which nothing is known is no echo as it ends: the agent coming back would go on."""
+        began = self._onset.began
+        if self._echo.settled or began is None or began == self._foreign or now - began >= UNSETTLED:
+            return False
+        return self._echo.denies(now - began, UNLIKE_AT_END)
+
+    def _found_foreign(self, now: float) -> None:
+        """The voice is no echo."""
+        began = self._onset.began
+        assert began is not None
+        self._foreign = self._foreign_from = began
+        self._found_at = now
         if self._echo.delay is not None:
             self._foreign_from = next(at for at, is_foreign in self._unexplained if is_foreign)
 

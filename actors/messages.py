@@ -421,7 +421,7 @@ class FloorRule(enum.Enum):
     FINISH = "finish"
     """At the end of its sentence."""
     PROTECTED = "protected"
-    """Not at all: what the caller says is kept for the next turn."""
+    """Not at all: what the caller says or types is kept for the next turn."""
 
 
 @attrs.frozen

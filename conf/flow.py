@@ -236,6 +236,8 @@ class Flow:
     facts: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """What may be looked up, by topic."""
     language: str = "en"
+    """What callers speak: who only listens, asks to wait or says goodbye is known by it in en, de, es, fr, it, nl and pt; slots
+    are understood in en."""
     region: str = "US"
     """Whose telephone numbers and dates callers mean when they do not say."""
     timezone: str = "UTC"

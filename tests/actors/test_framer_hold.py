@@ -388,6 +388,20 @@ async def test_how_it_gives_way_is_each_items_own(autojump_clock: MockClock) -> 
         assert speaker.framer.floor() is FloorRule.OPEN
 
 
+async def test_a_protected_item_is_heard_to_its_end_whatever_is_said_next_once_all_of_it_is_here(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_speaker() as speaker:
+        speaker.post(SetFloor(FloorRule.PROTECTED), ReplyAudio("r1", "a", ms(500)))
+        await trio.sleep(0.1)
+        assert not speaker.framer.is_protected()
+        speaker.post(ItemEnded("r1", "a"))
+        await trio.sleep(0.1)
+        assert speaker.framer.is_protected()
+        await speaker.heard()
+        assert not speaker.framer.is_protected()
+
+
 async def test_every_frame_is_told_with_the_moment_it_begins_to_be_heard(autojump_clock: MockClock) -> None:
     async with a_speaker() as speaker:
         told: list[tuple[bytes, float]] = []

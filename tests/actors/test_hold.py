@@ -3,6 +3,7 @@
 import pytest
 
 from actors.hold import asks_to_wait
+from actors.hold_words import WISHES
 
 
 @pytest.mark.parametrize(
@@ -77,5 +78,65 @@ def test_a_region_makes_no_other_language() -> None:
     assert asks_to_wait("One moment please.", "en-GB")
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("de", "Einen Moment bitte."),
+        ("de", "Moment mal, ich muss meine Karte holen."),
+        ("de", "Können Sie kurz warten?"),
+        ("de", "Bleiben Sie bitte dran, es klingelt."),
+        ("de", "Lassen Sie mich kurz nachsehen."),
+        ("es", "¿Puede esperar un momento, por favor?"),
+        ("es", "Un segundito, voy a buscar mi tarjeta."),
+        ("es", "Déjeme ver."),
+        ("fr", "Ne quittez pas, s’il vous plaît."),
+        ("fr", "Une petite minute, je cherche ma carte."),
+        ("fr", "Laissez-moi vérifier."),
+        ("it", "Un attimo solo, per favore."),
+        ("it", "Aspetti, devo prendere la tessera."),
+        ("it", "Mi faccia controllare."),
+        ("nl", "Wacht even, er staat iemand aan de deur."),
+        ("nl", "Momentje, ik moet mijn agenda pakken."),
+        ("nl", "Even kijken."),
+        ("pt-BR", "Espera aí, vou pegar meu cartão."),
+        ("pt", "Só um minuto, por favor."),
+        ("pt", "Deixe-me ver."),
+    ],
+)
+def test_a_wish_to_wait_is_one_in_other_languages_too(language: str, text: str) -> None:
+    assert asks_to_wait(text, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("de", "Warten Sie, das ist falsch."),
+        ("de", "Einen Moment, vier eins fünf."),
+        ("de", "Wie lange muss ich warten?"),
+        ("de", "Ich suche einen Zahnarzt."),
+        ("es", "Espere, ¿abren el domingo?"),
+        ("es", "Estoy buscando un dentista."),
+        ("fr", "Non, attendez."),
+        ("fr", "Je cherche un dentiste."),
+        ("it", "Aspetti, è sbagliato."),
+        ("it", "Devo prendere un appuntamento."),
+        ("nl", "Wacht, dat klopt niet."),
+        ("nl", "Ik wil een afspraak maken."),
+        ("pt", "Espere, está errado."),
+        ("pt", "Preciso de uma consulta."),
+    ],
+)
+def test_whoever_says_anything_else_wants_an_answer_in_other_languages_too(language: str, text: str) -> None:
+    assert not asks_to_wait(text, language)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("language", WISHES)
+@pytest.mark.parametrize("word", ["ok", "un", "ich muss", "je", "even", "voy a ver", "let me see"])
+def test_a_long_turn_is_read_at_once(language: str, word: str) -> None:
+    assert not asks_to_wait(f"{word} " * (29 // len(word.split())) + "5", language)
+
+
 def test_in_a_language_that_is_not_known_nobody_asks_to_wait() -> None:
+    assert not asks_to_wait("Ett ögonblick, tack.", "sv")
     assert not asks_to_wait("One moment please.", "de")

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.interrupt import QUEUE, BargeIn, InterruptWatcher
-from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN, only_listens, only_parts
+from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN
 from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
@@ -354,34 +354,6 @@ async def test_where_callers_are_given_time_a_short_word_is_judged_by_what_it_sa
     stage.watcher.inbox.post(CallerWords("u1", words, final=True))
     await wait_all_tasks_blocked()
     assert stage.judged == [taken]
-
-
-@pytest.mark.parametrize(
-    ("language", "text", "listens"),
-    [
-        ("en", "Uh-huh, right.", True),
-        ("en", "Right, stop.", False),
-        ("de", "Mhm.", True),
-        ("fr", "Ah, okay.", True),
-        ("de", "Okay, halt.", False),
-        ("en-GB", "Right.", True),
-        ("de", "Ja, genau.", True),
-        ("es-MX", "Sí, claro.", True),
-        ("fr", "D’accord.", True),
-        ("de", "Nein.", False),
-        ("sv", "Hmmm, haha.", True),
-        ("en", "Hi.", False),
-        ("en", "M.", False),
-    ],
-)
-def test_the_sounds_of_listeners_are_the_same_in_all_languages(language: str, text: str, listens: bool) -> None:
-    assert only_listens(text, language) is listens
-
-
-@pytest.mark.timeout(10)
-def test_a_goodbye_that_is_said_again_and_again_is_known_for_one_or_for_more_at_once() -> None:
-    assert only_parts("Good bye. " * 1000, "en")
-    assert not only_parts("Good bye. " * 1000 + "Wait!", "en")
 
 
 @pytest.mark.parametrize(

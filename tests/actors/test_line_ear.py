@@ -196,6 +196,14 @@ def test_a_short_word_that_has_not_the_shape_of_what_was_played_is_known_before_
     assert known < 0.6
 
 
+@pytest.mark.parametrize("after", [0.4, 0.8, 1.2])
+@pytest.mark.parametrize(("words", "slots"), [("caller_name", 12), ("caller_human", 14)])
+def test_a_word_too_short_for_a_shape_is_known_by_its_end(after: float, words: str, slots: int) -> None:
+    known = at_the_beginning(silence(round(after * 1000)) + clip(words).audio[: slots * FRAME] + silence(400))
+    assert known is not None
+    assert known < 0.5
+
+
 @pytest.mark.parametrize("gain", [0.05, 0.1, 0.3, 0.6])
 @pytest.mark.parametrize("delay", [120, 250, 410, 700, 1000])
 def test_the_beginning_of_an_echo_has_the_shape_of_what_was_played(gain: float, delay: int) -> None:

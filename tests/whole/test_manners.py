@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from actors.call_state import ASKED_TO_WAIT
-from transport.loopback.scenario import Scenario
+from conf.prompts import load_prompt
+from tests.whole.world import a_world
+from transport.loopback.caller import AwaitAgent, HangUp, Press, Wait
+from transport.loopback.model import LoopbackModel
+from transport.loopback.scenario import Scenario, default_settings
+from transport.loopback.script import Reply, Script, say
+from transport.loopback.speech import line
 
 NOTICE = """
 name = "notice"
@@ -47,6 +53,21 @@ def test_a_greeting_that_must_be_heard_is_heard_and_then_the_words_that_were_sai
     assert question.began >= greeting.heard_ms / 1000
     assert question.heard_text == "I would like to know your prices."
     assert answer.heard_text == "A first visit is sixty dollars."
+
+
+@pytest.mark.parametrize("keys", ["5", "0"])
+async def test_a_greeting_that_must_be_heard_is_not_cut_by_a_key_which_is_minded_afterwards(
+    monkeypatch, autojump_clock, tmp_path, keys
+):
+    model = LoopbackModel(script=Script(on_text=(Reply((say("agent_key"),)),)))
+    settings = default_settings(written(tmp_path, NOTICE))
+    async with a_world(monkeypatch, model, settings=settings, dial={"+15550001111": "no-answer"}) as world:
+        call = await world.call(AwaitAgent(1), Press(keys), Wait(12), HangUp())
+    stream = call.streams[0]
+    heard = b"".join(piece.audio for piece in stream.playback.heard)
+    assert stream.clears == []
+    assert heard.startswith(load_prompt("greeting").audio)
+    assert heard.endswith(line("agent_key").audio if keys == "5" else load_prompt("transfer").audio)
 
 
 def test_a_caller_who_asks_to_wait_is_left_in_peace_and_answered_when_they_are_back(tmp_path):
