@@ -217,6 +217,19 @@ async def test_a_turn_that_the_model_detected_itself_meanwhile_is_answered_once(
     assert [event for event in desk.flow.take_all() if isinstance(event, CallerDone)] == [CallerDone("u1")]
 
 
+async def test_a_turn_of_which_only_that_it_is_committed_is_told_is_answered_as_any_other(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    await desk.caller(1000)
+    session.push(TurnCommitted("u1"), CallerWords("u1", "Hello?", final=True))
+    with trio.fail_after(1):
+        await session.told(AskReply)
+    told = [event for event in desk.flow.take_all() if isinstance(event, CallerSpoke | CallerDone | CallerSaid)]
+    assert told == [CallerSpoke(), CallerDone("u1"), CallerSaid("u1", "Hello?", None)]
+
+
 async def test_a_noisy_line_does_not_make_the_agent_talk_to_itself(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
