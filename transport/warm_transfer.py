@@ -30,6 +30,8 @@ ANSWERED_WITHIN = 1.5
 """Seconds that a caller hears nothing, at most, until it is known whether the human can be rung; then they wait with music."""
 CALLER_ASKED_WITHIN = 1.5
 """Seconds that a human who has accepted waits until it is known whether the caller is still there; else they are joined."""
+ALONE_AFTER = 2.0
+"""Seconds after the end of a call in which the human who was joined has left the conference too."""
 LOOK_AFTER = 1.5
 """Seconds until a call whose answer was lost is looked for."""
 CLOCKS_DIFFER = 2.0
@@ -201,11 +203,19 @@ class WarmTransfers:
     async def caller_left(self, call_sid: str, outcome: str = "abandoned") -> None:
         """The caller waits no longer: who is being rung for them is told, or not rung any more. Raises nothing."""
         try:
-            for row in [row for row in await self._warm(call_sid) if row.status in OPEN]:
-                if await self._move(row.key, OPEN, outcome) and row.reference:
+            for row in await self._warm(call_sid):
+                if row.status in OPEN and await self._move(row.key, OPEN, outcome) and row.reference:
                     await self._dismiss(row.reference)
+                elif row.status == "done" and row.reference:
+                    await self._release(row.reference)
         except StoreDown as error:
             _failed(error)
+
+    async def _release(self, leg: str) -> None:
+        """Who was joined goes with the caller; but who came in just after the caller had left would sit there alone."""
+        await trio.sleep(ALONE_AFTER)
+        if await self._status_of(leg) not in {"", *FINAL}:
+            await self._dismiss(leg)
 
     async def _dismiss(self, leg: str) -> None:
         """Who listens is told; a phone that rings stops. What cannot be done is logged: nobody will be joined anyway."""

@@ -672,6 +672,7 @@ async def test_who_has_accepted_has_not_refused_when_they_hang_up(autojump_clock
         assert await t.desk.accepted(KEY)
         assert await t.desk.ended(KEY, "completed") == ""
         assert await t.desk.accepted(KEY)
+        t.rest.status = "completed"
         await t.desk.caller_left("CA1")
         assert (t.rest.redirected, t.rest.hung_up) == ([], [])
 
@@ -728,6 +729,20 @@ async def test_a_human_accepts_only_a_caller_of_whom_the_carrier_does_not_say_th
         assert await t.desk.accept(KEY) is (status != "")
         assert t.row.status == ("done" if status else "abandoned")
         assert t.rest.redirected == []
+
+
+@pytest.mark.parametrize("status", ["in-progress", "completed", Unsure("lost")])
+async def test_a_human_who_was_joined_when_the_caller_had_just_left_is_told_and_who_has_gone_is_left_alone(
+    status: str | Exception, autojump_clock: MockClock
+) -> None:
+    async with a_transfer(FakeRest(status="in-progress")) as t:
+        assert await t.desk.accept(KEY)
+        t.rest.status = status
+        await t.desk.caller_left("CA1")
+        told = [(sid, url) for _, sid, url in t.rest.redirected]
+        alone = [("CAleg", "https://phone.example.com/twilio/warm/gone")]
+        assert told == (alone if status == "in-progress" else [])
+        assert t.row.status == "done"
 
 
 async def test_a_human_who_takes_a_call_whose_caller_left_untold_is_not_left_in_an_empty_room(
