@@ -478,7 +478,8 @@ def close(store: SqlStore) -> None:
 
 def _make_engine(url: str) -> sa.Engine:
     Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": LOCKED_SECONDS})
+    # What goes wrong is logged, and there are words and numbers of callers in the parameters.
+    engine = sa.create_engine(url, connect_args={"timeout": LOCKED_SECONDS}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _tune(connection: Any, _: object) -> None:

@@ -267,6 +267,17 @@ async def test_a_store_that_fails_is_counted_and_logged_and_raises_nothing_into_
     assert lines[0]["error"]
 
 
+async def test_what_a_failing_store_was_to_keep_is_not_in_the_log(url: str, tmp_path: Path, metrics: Metrics):
+    async with open_store(url) as store:
+        with closing(sqlite3.connect(tmp_path / "calls.db")) as other:
+            other.execute("CREATE TRIGGER full BEFORE INSERT ON stories BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+        with structlog.testing.capture_logs() as lines:
+            await Records(store, metrics).keep_story("CA1", ANN, US, {"a": "My name is Ann."}, over=False)
+    (line,) = lines
+    assert "disk is full" in line["error"]
+    assert "Ann" not in line["error"] and ANN not in line["error"]
+
+
 async def test_a_store_whose_folder_is_gone_raises_nothing(url: str, tmp_path: Path, metrics: Metrics):
     async with open_store(url) as store:
         shutil.rmtree(tmp_path)
