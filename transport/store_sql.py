@@ -477,7 +477,12 @@ def close(store: SqlStore) -> None:
 
 
 def _make_engine(url: str) -> sa.Engine:
-    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    file = Path(sa.make_url(url).database or "")
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(
+        FileExistsError
+    ):  # a new one is its owner's only; what SQLite puts beside it is so too then
+        file.touch(0o600, exist_ok=False)
     # What goes wrong is logged, and there are words and numbers of callers in the parameters.
     engine = sa.create_engine(url, connect_args={"timeout": LOCKED_SECONDS}, hide_parameters=True)
 

@@ -275,7 +275,8 @@ async def test_what_a_failing_store_was_to_keep_is_not_in_the_log(url: str, tmp_
             await Records(store, metrics).keep_story("CA1", ANN, US, {"a": "My name is Ann."}, over=False)
     (line,) = lines
     assert "disk is full" in line["error"]
-    assert "Ann" not in line["error"] and ANN not in line["error"]
+    assert "Ann" not in line["error"]
+    assert ANN not in line["error"]
 
 
 async def test_a_store_whose_folder_is_gone_raises_nothing(url: str, tmp_path: Path, metrics: Metrics):
@@ -408,6 +409,18 @@ async def test_a_wrong_url_is_refused_in_a_sentence(tmp_path: Path, monkeypatch:
             pass
     assert str(down.value).startswith(f"store.url = {bad!r} cannot be opened: ")
     assert os.listdir(tmp_path) == []
+
+
+async def test_what_callers_said_can_be_read_by_the_owner_of_the_file_only(tmp_path: Path):
+    before = os.umask(0o022)
+    try:
+        async with one_store(f"sqlite:///{tmp_path}/var/calls.db") as store:
+            await store.answered("CA1", ANN, US)
+            modes = {name: os.stat(tmp_path / "var" / name).st_mode & 0o777 for name in os.listdir(tmp_path / "var")}
+    finally:
+        os.umask(before)
+    assert os.stat(tmp_path / "var").st_mode & 0o777 == 0o700
+    assert modes == {"calls.db": 0o600, "calls.db-wal": 0o600, "calls.db-shm": 0o600}
 
 
 @pytest.mark.parametrize("path", ["a file/calls.db", "a folder", "a file"])
