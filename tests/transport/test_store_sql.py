@@ -1,5 +1,6 @@
 """The store in a real SQLite file: who writes waits for who writes, old files go on, and no failure of it reaches a call."""
 
+import datetime
 import errno
 import os
 import shutil
@@ -21,7 +22,7 @@ from tests.transport.store_kit import ANN, US, a_record, one_store
 from transport import store_sql
 from transport.metrics import Metrics
 from transport.records import REMEMBERED, Records
-from transport.store import StoreAway, StoreDown, Unkeepable, open_store
+from transport.store import Store, StoreAway, StoreDown, Unkeepable, open_store
 
 
 @pytest.fixture
@@ -396,6 +397,38 @@ async def test_what_is_beyond_the_bounds_of_a_column_is_told_to_be_so_and_not_to
         with pytest.raises(Unkeepable):
             await store.keep_recording("RE1", "CA1", "https://api.example.com/RE1", 10**20, "completed")
         await store.status("CA1", "ringing", 1)
+
+
+# ---------------------------------------------------------------- forgetting
+
+HUSH = "Anna has a rash. " * 50
+
+
+async def drop(store: Store) -> None:
+    await Records(store, Metrics(lambda: 0), keep_transcripts=False).status("CA1", "completed", 3)
+
+
+async def forget(store: Store) -> None:
+    assert await store.forget_number(ANN) == 1
+
+
+async def grow_old(store: Store) -> None:
+    assert await store.forget_before(datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC)) == 1
+
+
+@pytest.mark.parametrize("away", [drop, forget, grow_old])
+async def test_words_that_are_not_to_be_kept_are_in_no_file_while_the_server_runs(
+    url: str, tmp_path: Path, away: Callable[[Store], Awaitable[None]]
+):
+    def words() -> int:
+        return sum((tmp_path / name).read_bytes().count(b"Anna") for name in os.listdir(tmp_path))
+
+    async with one_store(url) as store, one_store(url) as other:
+        await store.answered("CA1", ANN, US)
+        await store.keep_story("CA1", ANN, US, {"said": [{"who": "caller", "words": HUSH}]}, over=False, now=1.0)
+        assert words()
+        await away(other)
+        assert not words()
 
 
 # ---------------------------------------------------------------- opening
