@@ -10,7 +10,7 @@ from actors.call_state import TEXTS_AT_MOST
 from actors.dialogue import Dialogue, Due, Learned
 from actors.messages import Disposition, Errand, RunPython, SendText, ToolCall
 from actors.slots import read_back
-from actors.story import ASKED_FOR_A_HUMAN
+from actors.story import ASKED_FOR_A_HUMAN, ENDED_THE_CALL
 from actors.tools import (
     BadArguments,
     ConfirmDetails,
@@ -63,7 +63,7 @@ class Desk:
             request = understand(call, self.flow, dialogue_now.at)
             if isinstance(request, EndCall):
                 next_ = "" if spoke else "Say goodbye in one short sentence. Call no tool."
-                why = f"the agent ended the call: {request.reason}".rstrip(": ")
+                why = f"{ENDED_THE_CALL}{request.reason}".rstrip(": ")
                 return Answer(_ok(next_), dialogue_now, leads_to=Disposition.HANG_UP, why=why)
             if isinstance(request, TransferToHuman):
                 why = f"{ASKED_FOR_A_HUMAN}{request.reason}".rstrip(": ")
