@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import attrs
 
 from actors import details, dialogue
-from actors.call_state import TEXTS_AT_MOST
+from actors.call_state import TEXTS_A_CALL, TEXTS_AT_MOST
 from actors.dialogue import Dialogue, Due, Learned
 from actors.messages import Disposition, Errand, RunPython, SendText, ToolCall
 from actors.slots import read_back
@@ -56,6 +56,8 @@ class Desk:
     now: datetime.datetime
     texts: tuple[SendText, ...] = ()
     """What the model has sent since the caller last spoke."""
+    texts_sent: int = 0
+    """How many it has sent in this call."""
 
     def answer(self, call: ToolCall, dialogue_now: Dialogue, spoke: bool) -> Answer:
         """`spoke`: whether the reply that made the call had speech too; then no last words need to be asked for."""
@@ -104,8 +106,10 @@ class Desk:
         return held.text
 
     def _once(self, text: SendText, dialogue_now: Dialogue) -> None:
-        """A model that repeats itself sends nothing twice: the caller has to have said something meanwhile. Raises
-        BadArguments."""
+        """A model that repeats itself sends nothing twice: the caller has to have said something meanwhile, and even then there
+        is an end to it. Raises BadArguments."""
+        if self.texts_sent >= TEXTS_A_CALL:
+            raise BadArguments("no more text messages can be sent in this call: say so, and offer to tell it instead")
         failed = dialogue_now.outcomes.get(text.name) == "failed"
         the_same = any((sent.to, sent.text) == (text.to, text.text) for sent in self.texts)
         if len(self.texts) >= TEXTS_AT_MOST or (the_same and not failed):
