@@ -25,6 +25,9 @@ from actors.tools import (
 )
 from conf.flow import Flow
 
+ERROR_AT_MOST = 2000
+"""Characters of what the model is told to mend."""
+
 
 @attrs.frozen
 class Answer:
@@ -86,7 +89,7 @@ class Desk:
                 return Answer(_ok("Begin again."), fresh, due)
             return self._learn(request, dialogue_now)
         except BadArguments as error:
-            return Answer({"ok": False, "error": str(error)}, dialogue_now, good=False)
+            return Answer({"ok": False, "error": _short(str(error))}, dialogue_now, good=False)
 
     def parting(self, spoke: bool) -> str:
         """What the model is to say before the caller is handed over."""
@@ -142,8 +145,14 @@ class Desk:
         if saved:
             result["saved"] = saved
         if report.problems:
-            result["error"] = "; ".join(report.problems)
+            result["error"] = _short("; ".join(report.problems))
         return result
+
+
+def _short(problems: str) -> str:
+    """As much of it as helps: it repeats what the model wrote, and a model that has lost its mind writes a lot. What is longer
+    than a message may be would end the session, and the next one, which is told the same."""
+    return problems if len(problems) <= ERROR_AT_MOST else f"{problems[:ERROR_AT_MOST]} …"
 
 
 def _ok(next_: str = "") -> dict[str, object]:
