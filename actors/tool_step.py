@@ -211,7 +211,8 @@ class ToolStep(FlowStep):
                     return self.learned(saved, after, report, asked=False)
                 problem = "; ".join(report.problems)
         if state.extract_tries >= EXTRACT_TRIES or state.extract_turn != state.dialogue.turn:
-            return state, (Note(f"details could not be extracted: {problem}"),)
+            # Not why: that quotes the caller, and a note goes to the log.
+            return state, (Note(f"details could not be extracted: {', '.join(state.extract_slots)}"),)
         return self.extract(state, problem)
 
 
