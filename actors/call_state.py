@@ -81,6 +81,8 @@ ROUNDS_AT_MOST = 8
 """Replies with tool calls to one turn of the caller; a model that asks for more goes round in a circle."""
 TEXTS_AT_MOST = 2
 """Text messages of the model's in one turn of the caller: the one they asked for, and one more try."""
+TEXTS_A_CALL = 10
+"""Text messages of the model's in one call: a caller needs a few, each is paid for, and who asks on and on may mean harm."""
 ASKED_TO_WAIT = (
     "[The caller asked you to wait, so you kept quiet. When they speak again, go on where you were, "
     "without a word about the wait.]"
@@ -170,6 +172,8 @@ class State:
     """A turn of the caller's, and how many replies with tool calls there were to it."""
     texts: tuple[int, tuple[SendText, ...]] = (0, ())
     """A turn of the caller's, and the text messages that the model sent in it."""
+    texts_sent: int = 0
+    """The model's text messages in this call."""
     reply_floor: str = ""
     """How the reply that an effect asked for is to give way, until it is said; empty: as all else here."""
     guided: str = ""

@@ -70,7 +70,7 @@ class FlowStep:
         """Who answers tool calls."""
         turn, texts = state.texts
         recent = texts if turn == state.dialogue.turn else ()
-        return Desk(self.flow, state.caller, self.rules.transfer(), self.now, recent)
+        return Desk(self.flow, state.caller, self.rules.transfer(), self.now, recent, state.texts_sent)
 
     def silences(self, state: State) -> list[Effect]:
         """The timers of silence, set anew. While something takes longer it is not for the caller to speak, but they must hear

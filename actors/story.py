@@ -13,6 +13,7 @@ from actors.slots import typed
 from conf.flow import Flow
 
 ASKED_FOR_A_HUMAN = "the agent asked for a human: "
+ENDED_THE_CALL = "the agent ended the call: "
 """What the agent said of it follows."""
 TURNS_KEPT = 24
 """The last turns, in words, that are told to the model that goes on: enough for the thread, cheap enough to be told."""
@@ -85,6 +86,12 @@ def summary(flow: Flow, story: Story) -> str:
     asked = story.why.partition(ASKED_FOR_A_HUMAN)[2].rstrip(".")
     parts = [wish, *(f"{fact}." for fact in facts), f"The assistant says: {asked}." if asked else ""]
     return " ".join(part for part in parts if part)
+
+
+def without_words(why: str) -> str:
+    """`why` a stream was left, without what the agent said of it: those are words about the caller."""
+    begins = next((begin for begin in (ASKED_FOR_A_HUMAN, ENDED_THE_CALL) if why.startswith(begin)), why)
+    return begins.rstrip(": ")
 
 
 def _settled(held: Held) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import attrs
 
 from actors import details, dialogue
-from actors.call_state import TEXTS_AT_MOST
+from actors.call_state import TEXTS_A_CALL, TEXTS_AT_MOST
 from actors.dialogue import Dialogue, Due, Learned
 from actors.messages import Disposition, Errand, RunPython, SendText, ToolCall
 from actors.slots import read_back
-from actors.story import ASKED_FOR_A_HUMAN
+from actors.story import ASKED_FOR_A_HUMAN, ENDED_THE_CALL
 from actors.tools import (
     BadArguments,
     ConfirmDetails,
@@ -24,6 +24,9 @@ from actors.tools import (
     understand,
 )
 from conf.flow import Flow
+
+ERROR_AT_MOST = 2000
+"""Characters of what the model is told to mend."""
 
 
 @attrs.frozen
@@ -56,6 +59,8 @@ class Desk:
     now: datetime.datetime
     texts: tuple[SendText, ...] = ()
     """What the model has sent since the caller last spoke."""
+    texts_sent: int = 0
+    """How many it has sent in this call."""
 
     def answer(self, call: ToolCall, dialogue_now: Dialogue, spoke: bool) -> Answer:
         """`spoke`: whether the reply that made the call had speech too; then no last words need to be asked for."""
@@ -63,7 +68,7 @@ class Desk:
             request = understand(call, self.flow, dialogue_now.at)
             if isinstance(request, EndCall):
                 next_ = "" if spoke else "Say goodbye in one short sentence. Call no tool."
-                why = f"the agent ended the call: {request.reason}".rstrip(": ")
+                why = f"{ENDED_THE_CALL}{request.reason}".rstrip(": ")
                 return Answer(_ok(next_), dialogue_now, leads_to=Disposition.HANG_UP, why=why)
             if isinstance(request, TransferToHuman):
                 why = f"{ASKED_FOR_A_HUMAN}{request.reason}".rstrip(": ")
@@ -84,7 +89,7 @@ class Desk:
                 return Answer(_ok("Begin again."), fresh, due)
             return self._learn(request, dialogue_now)
         except BadArguments as error:
-            return Answer({"ok": False, "error": str(error)}, dialogue_now, good=False)
+            return Answer({"ok": False, "error": _short(str(error))}, dialogue_now, good=False)
 
     def parting(self, spoke: bool) -> str:
         """What the model is to say before the caller is handed over."""
@@ -104,8 +109,10 @@ class Desk:
         return held.text
 
     def _once(self, text: SendText, dialogue_now: Dialogue) -> None:
-        """A model that repeats itself sends nothing twice: the caller has to have said something meanwhile. Raises
-        BadArguments."""
+        """A model that repeats itself sends nothing twice: the caller has to have said something meanwhile, and even then there
+        is an end to it. Raises BadArguments."""
+        if self.texts_sent >= TEXTS_A_CALL:
+            raise BadArguments("no more text messages can be sent in this call: say so, and offer to tell it instead")
         failed = dialogue_now.outcomes.get(text.name) == "failed"
         the_same = any((sent.to, sent.text) == (text.to, text.text) for sent in self.texts)
         if len(self.texts) >= TEXTS_AT_MOST or (the_same and not failed):
@@ -138,8 +145,14 @@ class Desk:
         if saved:
             result["saved"] = saved
         if report.problems:
-            result["error"] = "; ".join(report.problems)
+            result["error"] = _short("; ".join(report.problems))
         return result
+
+
+def _short(problems: str) -> str:
+    """As much of it as helps: it repeats what the model wrote, and a model that has lost its mind writes a lot. What is longer
+    than a message may be would end the session, and the next one, which is told the same."""
+    return problems if len(problems) <= ERROR_AT_MOST else f"{problems[:ERROR_AT_MOST]} …"
 
 
 def _ok(next_: str = "") -> dict[str, object]:

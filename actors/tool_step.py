@@ -68,9 +68,8 @@ class ToolStep(FlowStep):
             answers.append(answer)
             if isinstance(answer.errand, SendText):
                 turn, texts = state.texts
-                state = attrs.evolve(
-                    state, texts=(before.turn, (*(texts if turn == before.turn else ()), answer.errand))
-                )
+                sent = (*(texts if turn == before.turn else ()), answer.errand)
+                state = attrs.evolve(state, texts=(before.turn, sent), texts_sent=state.texts_sent + 1)
         # Values that cannot be read are the caller's; who sends them again without having asked has not understood.
         useful = any(answer.good and (rounds == 1 or answer.worked) for answer in answers)
         bad = 0 if useful else state.bad_calls + 1
@@ -212,7 +211,8 @@ class ToolStep(FlowStep):
                     return self.learned(saved, after, report, asked=False)
                 problem = "; ".join(report.problems)
         if state.extract_tries >= EXTRACT_TRIES or state.extract_turn != state.dialogue.turn:
-            return state, (Note(f"details could not be extracted: {problem}"),)
+            # Not why: that quotes the caller, and a note goes to the log.
+            return state, (Note(f"details could not be extracted: {', '.join(state.extract_slots)}"),)
         return self.extract(state, problem)
 
 

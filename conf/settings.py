@@ -5,6 +5,7 @@ from the environment alone and are never written by `repr`.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -319,6 +320,9 @@ SECTIONS: dict[str, type[Any]] = {
     "crm": Crm,
 }
 
+_SECRET_NAME = re.compile(r"(?:^|_)(?:token|secret|password|key|sid)$", re.IGNORECASE)
+_PASSWORD = re.compile(r"(//[^:@/]*):.*@", re.DOTALL)
+
 NOT_SETTINGS = {"TRIODE_CONFIG"}
 """Variables of ours that name no key: where the file is."""
 
@@ -371,14 +375,15 @@ def from_document(document: Mapping[str, Any], environ: Mapping[str, str], origi
         for key, value in cast("dict[str, Any]", keys).items():
             if key not in known:
                 raise SettingsError(
-                    f"{origin} has an unknown key {section}.{key} = {value!r}: allowed in [{section}] are "
+                    f"{origin} has an unknown key {section}.{key} = {_shown(key, value)}: allowed in [{section}] are "
                     f"{', '.join(sorted(known))}."
                 )
     variables = {f"TRIODE_{s.upper()}_{f.name.upper()}" for s, f in all_settings()}
     for variable in sorted(environ):
         if variable.startswith("TRIODE_") and variable not in variables | NOT_SETTINGS:
             raise SettingsError(
-                f"{variable} = {environ[variable]!r} names no setting: allowed are {', '.join(sorted(variables))}."
+                f"{variable} = {_shown(variable, environ[variable])} names no setting: allowed are "
+                f"{', '.join(sorted(variables))}."
             )
     parts: dict[str, Any] = {}
     for section, kind in SECTIONS.items():
@@ -412,5 +417,15 @@ def _checked(field: "attrs.Attribute[Any]", value: Any, key: str, from_text: boo
         if type(value) is not kind or not field.metadata["check"](value):
             raise ValueError
     except ValueError:
-        raise SettingsError(f"{key} = {value!r} cannot be used: allowed is {field.metadata['allowed']}.") from None
+        raise SettingsError(
+            f"{key} = {_shown(key, value)} cannot be used: allowed is {field.metadata['allowed']}."
+        ) from None
     return value
+
+
+def _shown(key: str, value: object) -> str:
+    """`value` as it may be told, in what goes to the log of whoever supervises the process: not the password in an address, and
+    nothing of what is meant as a secret and was only put into the wrong place."""
+    if _SECRET_NAME.search(key):
+        return "***"
+    return _PASSWORD.sub(r"\1:***@", repr(value))

@@ -14,6 +14,7 @@ import trio
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
+from actors.story import without_words
 from transport import unwritten
 from transport.metrics import Metrics
 from transport.store import FINAL, Store, StoreDown, Unkeepable
@@ -254,6 +255,7 @@ class Records:
         if not self._keep_transcripts:
             for turn in record.turns:
                 turn.text = turn.heard_text = ""
+            record.reason = without_words(record.reason)
         await self._write("record", record.stream_sid, record)
         if record.disposition is Disposition.HANG_UP:
             await self._over(record.call_sid)
@@ -264,7 +266,7 @@ class Records:
         """See `RecordPort`. While one waits for the store the next one takes its place, and the store is not asked for that."""
         _remember(self._stories, call_sid, story)
         if over and not self._keep_transcripts:
-            story = {**story, "said": []}
+            story = _without_words(story)
         now = self._clock()
         later = _Write("story", call_sid, (call_sid, caller, called, story, over, now))
         if later.name in self._later:
@@ -385,18 +387,25 @@ class Records:
 
     async def _over(self, call_sid: str) -> None:
         """The call has ended for good. Who calls back may go on with it, but not by its words, if they are not to be kept."""
-        if not self._keep_transcripts and (story := await self.story(call_sid)) and story.get("said"):
+        story = None if self._keep_transcripts else await self.story(call_sid)
+        if story and (bare := _without_words(story)) != story:
             if waits := self._later.get(f"story {call_sid}"):
                 caller, called = waits.arguments[1:3]
             else:
                 row = await self.whole(call_sid)
                 caller, called = row.get("caller", ""), row.get("called", "")
-            await self.keep_story(call_sid, caller, called, {**story, "said": []}, over=bool(story.get("over")))
+            await self.keep_story(call_sid, caller, called, bare, over=bool(story.get("over")))
         self._call_over(call_sid)
 
     def _failed(self, what: str, error: StoreDown | trio.TooSlowError) -> None:
         self._metrics.store_failures.labels(what).inc()
         log.error("store_failed", what=what, error=(str(error) or "too slow")[:300])
+
+
+def _without_words(story: Mapping[str, object]) -> Mapping[str, object]:
+    """`story` as it may be kept where no words are."""
+    why = {"why": without_words(str(story["why"]))} if "why" in story else {}
+    return {**story, "said": [], **why}
 
 
 def _remember(memory: OrderedDict[str, V], key: str, value: V) -> None:

@@ -285,6 +285,8 @@ class SqlStore:
             db.execute(stories.insert().values(call_sid=call_sid, **values))
 
         await self._do(keep)
+        if story.get("said", True) == []:  # said to be none: they were dropped
+            await self._empty_log()
 
     async def story(self, call_sid: str) -> dict[str, Any] | None:
         """See `store.Store`."""
@@ -436,7 +438,9 @@ class SqlStore:
             old = db.scalars(sa.select(calls.c.call_sid).where(age < before, calls.c.call_sid.not_in(waiting))).all()
             return _forget(db, old)
 
-        return await self._do(forget)
+        gone = await self._do(forget)
+        await self._empty_log()
+        return gone
 
     async def forget_number(self, number: str) -> int:
         """See `store.Store`."""
@@ -444,19 +448,37 @@ class SqlStore:
         def forget(db: sa.Connection) -> int:
             return _forget(db, db.scalars(sa.select(calls.c.call_sid).where(calls.c.caller == number)).all())
 
-        return await self._do(forget)
+        gone = await self._do(forget)
+        await self._empty_log()
+        return gone
+
+    async def _empty_log(self) -> None:
+        """What was deleted is in the log of what changed, too, until that is begun anew, which may take days. Who reads or writes
+        at the moment hinders this: then it is the next one's."""
+
+        def empty() -> None:
+            connection = self._engine.raw_connection()
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
+
+        await self._in_thread(empty)
 
     async def _do(self, work: Callable[[sa.Connection], T], *, reads: bool = False) -> T:
         def in_thread() -> T:
             with self._engine.execution_options(reads=reads).begin() as db:
                 return work(db)
 
+        return await self._in_thread(in_thread)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
             with trio.fail_after(SECONDS):
-                return await trio.to_thread.run_sync(in_thread, limiter=self._limiter, abandon_on_cancel=True)
+                return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
         except (ValueError, OverflowError) as error:
             raise Unkeepable(f"{type(error).__name__}: {error}") from error
-        except (exc.SQLAlchemyError, trio.TooSlowError) as error:
+        except (exc.SQLAlchemyError, sqlite3.Error, trio.TooSlowError) as error:
             raise StoreDown(f"{type(error).__name__}: {error}") from error
 
 
@@ -477,14 +499,23 @@ def close(store: SqlStore) -> None:
 
 
 def _make_engine(url: str) -> sa.Engine:
-    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": LOCKED_SECONDS})
+    file = Path(sa.make_url(url).database or "")
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(
+        FileExistsError
+    ):  # a new one is its owner's only; what SQLite puts beside it is so too then
+        file.touch(0o600, exist_ok=False)
+    # What goes wrong is logged, and there are words and numbers of callers in the parameters.
+    engine = sa.create_engine(url, connect_args={"timeout": LOCKED_SECONDS}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _tune(connection: Any, _: object) -> None:
         connection.isolation_level = None  # the driver's own idea of a transaction begins after its first read
         _use_wal(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(
+            "PRAGMA secure_delete=ON"
+        )  # what is forgotten is overwritten; not every SQLite does that unasked
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -23,6 +23,7 @@ from actors.messages import BYTES_PER_MS, Before, CallBegan, SessionConfig, Turn
 from actors.notebook import Listener
 from actors.ports import CarrierPort, ErrandPort, ModelPort
 from actors.realtime_link import LinkLimits
+from actors.story import without_words
 from conf.flow import Flow
 from conf.prompts import Prompts
 from conf.settings import Settings
@@ -343,7 +344,7 @@ class Switchboard:
                     log.info(
                         "call_ended",
                         disposition=record.disposition.value if record.disposition else None,
-                        reason=record.reason,
+                        reason=without_words(record.reason),
                         seconds=round(record.seconds, 1),
                         turns=len(record.turns),
                         interruptions=len(record.interruptions),

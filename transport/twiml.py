@@ -1,5 +1,6 @@
 """The TwiML documents of the service. Every URL in them is absolute; every document ends the call or leads on."""
 
+import re
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import attrs
@@ -36,6 +37,13 @@ WHY = {
 
 SAY_AT_MOST = 1500
 """Characters of a summary: a minute and a half of speech, and well below what `<Say>` takes."""
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _sayable(words: str) -> str:
+    """`words` without what no XML may have in it, however it is written. A model that writes one JSON escape wrong says it, and
+    Twilio would refuse the whole document."""
+    return _NOT_XML.sub("", words)
 
 
 def _room(call_sid: str, *, start: bool) -> Conference:
@@ -82,7 +90,7 @@ class Documents:
         )
         human = self.human_number or (since and self.overflow_number)
         parts = (WHY.get(why, ""), noted, WAIT if since else "", MENU if human else OTHERS)
-        gather.say(" ".join(part for part in parts if part))
+        gather.say(_sayable(" ".join(part for part in parts if part)))
         response.append(gather)
         # Reached only by silence: a Gather that hears nothing falls through without asking its action.
         if since:
@@ -107,7 +115,7 @@ class Documents:
             action_on_empty_result=True,
             **length,
         )
-        gather.say(f"{WHY.get(why, '')} {words}".strip())
+        gather.say(_sayable(f"{WHY.get(why, '')} {words}".strip()))
         response.append(gather)
         return str(response)
 
@@ -131,7 +139,7 @@ class Documents:
     def brief(self, summary: str) -> str:
         """What the human hears before a caller who is transferred cold."""
         response = VoiceResponse()
-        response.say(summary[:SAY_AT_MOST])
+        response.say(_sayable(summary[:SAY_AT_MOST]))
         return str(response)
 
     def hold(self, call_sid: str, number: int) -> str:
@@ -155,7 +163,7 @@ class Documents:
             action=self._url("/twilio/warm/answer", call=call_sid, n=number),
             method="POST",
         )
-        gather.say(f"{summary[:SAY_AT_MOST]} To take the call, press {ACCEPT_KEY}. To decline, press 2.")
+        gather.say(f"{_sayable(summary[:SAY_AT_MOST])} To take the call, press {ACCEPT_KEY}. To decline, press 2.")
         response.append(gather)
         response.say("The caller goes back to the assistant. Goodbye.")
         response.hangup()

@@ -231,7 +231,7 @@ def create_app(
             form = await request.form
             if not signatures.webhook(path, query, form, request.headers.get("X-Twilio-Signature")):
                 metrics.refused.labels("signature").inc()
-                log.warning("unsigned_request", path=path)
+                log.warning("unsigned_request", path=path[:200])
                 return Response("The request is not signed by Twilio.", 403, content_type="text/plain")
             with structlog.contextvars.bound_contextvars(call_sid=form.get("CallSid", "")):
                 return await view()

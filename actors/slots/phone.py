@@ -99,6 +99,9 @@ def _understood(digits: str, extension: str, region: str) -> Understood:
         raise Puzzled(f"{heard} heard, which is not a whole phone number: ask for the number with its area code")
     if not phonenumbers.is_valid_number(number):
         raise Puzzled(f"{heard} heard, and no such phone number exists: ask for the number again, digit by digit")
+    if phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.PREMIUM_RATE:
+        # Whoever texts it or calls it back pays the caller for that.
+        raise Puzzled("this is a premium-rate number, which is neither called nor texted: ask for another one")
     text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     spoken = f"{spoken_phone(text)}, without the extension {grouped(extension)}" if extension else ""
     return Understood(text, text, spoken)

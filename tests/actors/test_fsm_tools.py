@@ -10,6 +10,7 @@ from actors.call_state import (
     EXTRACT_TRIES,
     LATE,
     ROUNDS_AT_MOST,
+    TEXTS_A_CALL,
     AskModel,
     Leave,
     Listen,
@@ -135,6 +136,19 @@ def test_a_text_that_failed_may_be_tried_once_more_and_no_more_than_two_go_out_i
     answer = answer_of(last)
     assert [result.output["ok"] for result in answer.results] == [False, False]
     assert "sent already" in str(answer.results[0].output["error"])
+
+
+def test_who_asks_for_texts_on_and_on_gets_no_more_than_a_call_has_use_for() -> None:
+    state, _ = run(TALKING, CallBegan(caller=CALLER))
+    sent: list[SendText] = []
+    effects: list[call_state.Effect] = []
+    for number in range(TEXTS_A_CALL + 5):
+        asked = ToolsCalled((texts(f"c{number}", f"Number {number}."),), spoke=False)
+        state, effects = run(state, CallerSpoke(), asked, done(f"c{number}"))
+        sent += of(SendText, effects)
+        if number == TEXTS_A_CALL:
+            assert "no more text messages" in str(answer_of(effects).results[0].output["error"])
+    assert [text.text for text in sent] == [f"Number {number}." for number in range(TEXTS_A_CALL)]
 
 
 def test_a_model_that_goes_round_in_a_circle_is_taken_off_the_line() -> None:
@@ -351,8 +365,9 @@ def test_what_was_extracted_is_saved_like_any_other_and_guides_the_model() -> No
     [
         Extracted(EXTRACT, None, "no JSON"),
         Extracted(EXTRACT, {"phone": "12"}),
+        Extracted(EXTRACT, {"phone": "ask Anna for it"}),
     ],
-    ids=["no JSON", "no number"],
+    ids=["no JSON", "no number", "words"],
 )
 def test_an_answer_that_cannot_be_read_is_mended_once_and_then_given_up(answer: Extracted) -> None:
     state, effects = run(begun(BOOKS, *ASKING), *MISSED, answer, rules=BOOKS)
@@ -361,7 +376,9 @@ def test_an_answer_that_cannot_be_read_is_mended_once_and_then_given_up(answer: 
     assert "could not be used" in second.instructions
     state, effects = run(state, answer, ReplyOver(True), rules=BOOKS)
     assert of(Extract, effects) == []
-    assert "could not be extracted" in of(Note, effects)[0].text
+    assert of(Note, effects) == [
+        Note("details could not be extracted: phone")
+    ]  # what the caller said is not for the log
     assert not state.dialogue.held("phone").known
 
 

@@ -65,6 +65,24 @@ def test_a_value_that_a_caller_said_badly_is_no_mistake_of_the_model() -> None:
     assert DESK.answer(a_tool_call("save_details", phone="12"), HELLO, spoke=False).good
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        a_tool_call("confirm_details", slots=["name"] * 9000, correct=True),
+        a_tool_call("confirm_details", slots=["x" * 60_000], correct=True),
+        a_tool_call("save_details", **{f"x{number}": 1 for number in range(6000)}),
+        a_tool_call("save_details", **{"x" * 60_000: 1}),
+        a_tool_call("x" * 60_000),
+    ],
+    ids=["repeated", "long detail", "many", "long name", "long tool"],
+)
+def test_what_a_model_out_of_its_mind_has_to_mend_is_told_in_a_few_words(call: ToolCall) -> None:
+    answer = DESK.answer(call, HELLO, spoke=False)
+    assert answer.result is not None
+    assert not answer.result["ok"]
+    assert len(str(answer.result)) < 2500
+
+
 def test_a_wish_moves_the_flow_and_is_kept_for_the_record() -> None:
     answer = DESK.answer(a_tool_call("save_details", intent="book"), HELLO, spoke=False)
     assert (answer.dialogue.at, answer.dialogue.intent, answer.dialogue.wish) == ("ask", "", "book")

@@ -327,6 +327,29 @@ def test_a_missing_secret_is_named_and_the_others_are_not_shown(missing: str, va
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        ("", {"TRIODE_OPENAI_API_KEY": "sk-hush"}),
+        ("", {"TRIODE_TWILIO_AUTH_TOKEN": "hush"}),
+        ("", {"TRIODE_CRM_SECRET": "hush"}),
+        ('[twilio]\nauth_token = "hush"\n', {}),
+        ('[model]\nopenai_api_key = "hush"\n', {}),
+        ("", {"TRIODE_STORE_URL": "redis://us:hush@host:0"}),
+        ("", {"TRIODE_STORE_URI": "redis://:hush@host"}),
+        ('[store]\nurl = "postgres://us:hush/@:hush@host/calls"\n', {}),
+        ('[crm]\nurl = "http://us:hush@host"\n', {}),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_refused_and_not_shown(text: str, environ: dict[str, str]):
+    with pytest.raises(SettingsError) as refused:
+        settings_of(text, **environ)
+    assert "hush" not in str(refused.value)
+    assert any(
+        name in str(refused.value) for name in (*environ, "auth_token", "openai_api_key", "store.url", "crm.url")
+    )
+
+
 def test_secrets_come_from_the_environment_and_are_never_shown(tmp_path: Path):
     file = tmp_path / "triode.toml"
     file.write_text("[server]\nmax_calls = 3\n")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import structlog
 import trio
 from trio.testing import MockClock
 
@@ -107,6 +108,16 @@ async def test_a_signed_webhook_over_the_wire_is_answered(house: House, autojump
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"+15550001111" in answer
     assert (await house.http(request.replace("tries=0", "tries=1").encode())).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("request_line", ["POST http://{}/twilio/voice", "GET http://{}/twilio/media"])
+async def test_who_is_not_twilio_fills_no_log(house: House, autojump_clock: MockClock, request_line: str):
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" if request_line.startswith("GET") else ""
+    head = f"{request_line.format('x' * 15_000)} HTTP/1.1\r\nHost: x\r\n{upgrade if key else ''}{key}"
+    with structlog.testing.capture_logs() as lines:
+        assert (await house.http(f"{head}\r\n".encode())).startswith(b"HTTP/1.1 403")
+    assert sum(len(str(line)) for line in lines) < 500
 
 
 async def test_json_of_ours_is_one_line(house: House, autojump_clock: MockClock):

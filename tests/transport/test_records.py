@@ -184,6 +184,17 @@ async def test_what_was_said_is_dropped_from_a_story_only_when_it_is_over_and_th
     assert kept["dialogue"] == STORY["dialogue"]
 
 
+@pytest.mark.parametrize("begin", ["the agent asked for a human", "the agent ended the call"])
+async def test_nor_is_what_the_agent_said_of_the_caller_when_it_left(begin: str, autojump_clock: MockClock) -> None:
+    desk = Desk(keep_transcripts=False)
+    await desk.keep(story={**STORY, "why": f"{begin}: Anna has a rash"})
+    await desk.records.keep_record(attrs.evolve(record(Disposition.DIAL), reason=f"{begin}: Anna has a rash"))
+    assert desk.store.stories["CA1"].story["why"] == f"{begin}: Anna has a rash"  # a human may be about to hear it
+    await desk.records.status("CA1", "completed", 3)
+    assert desk.store.stories["CA1"].story["why"] == begin
+    assert [kept.reason for kept in desk.store.of("CA1")] == [begin]
+
+
 # ---------------------------------------------------------------- decisions
 
 

@@ -1,5 +1,6 @@
 """The store in a real SQLite file: who writes waits for who writes, old files go on, and no failure of it reaches a call."""
 
+import datetime
 import errno
 import os
 import shutil
@@ -21,7 +22,7 @@ from tests.transport.store_kit import ANN, US, a_record, one_store
 from transport import store_sql
 from transport.metrics import Metrics
 from transport.records import REMEMBERED, Records
-from transport.store import StoreAway, StoreDown, Unkeepable, open_store
+from transport.store import Store, StoreAway, StoreDown, Unkeepable, open_store
 
 
 @pytest.fixture
@@ -267,6 +268,18 @@ async def test_a_store_that_fails_is_counted_and_logged_and_raises_nothing_into_
     assert lines[0]["error"]
 
 
+async def test_what_a_failing_store_was_to_keep_is_not_in_the_log(url: str, tmp_path: Path, metrics: Metrics):
+    async with open_store(url) as store:
+        with closing(sqlite3.connect(tmp_path / "calls.db")) as other:
+            other.execute("CREATE TRIGGER full BEFORE INSERT ON stories BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+        with structlog.testing.capture_logs() as lines:
+            await Records(store, metrics).keep_story("CA1", ANN, US, {"a": "My name is Ann."}, over=False)
+    (line,) = lines
+    assert "disk is full" in line["error"]
+    assert "Ann" not in line["error"]
+    assert ANN not in line["error"]
+
+
 async def test_a_store_whose_folder_is_gone_raises_nothing(url: str, tmp_path: Path, metrics: Metrics):
     async with open_store(url) as store:
         shutil.rmtree(tmp_path)
@@ -386,6 +399,38 @@ async def test_what_is_beyond_the_bounds_of_a_column_is_told_to_be_so_and_not_to
         await store.status("CA1", "ringing", 1)
 
 
+# ---------------------------------------------------------------- forgetting
+
+HUSH = "Anna has a rash. " * 50
+
+
+async def drop(store: Store) -> None:
+    await Records(store, Metrics(lambda: 0), keep_transcripts=False).status("CA1", "completed", 3)
+
+
+async def forget(store: Store) -> None:
+    assert await store.forget_number(ANN) == 1
+
+
+async def grow_old(store: Store) -> None:
+    assert await store.forget_before(datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC)) == 1
+
+
+@pytest.mark.parametrize("away", [drop, forget, grow_old])
+async def test_words_that_are_not_to_be_kept_are_in_no_file_while_the_server_runs(
+    url: str, tmp_path: Path, away: Callable[[Store], Awaitable[None]]
+):
+    def words() -> int:
+        return sum((tmp_path / name).read_bytes().count(b"Anna") for name in os.listdir(tmp_path))
+
+    async with one_store(url) as store, one_store(url) as other:
+        await store.answered("CA1", ANN, US)
+        await store.keep_story("CA1", ANN, US, {"said": [{"who": "caller", "words": HUSH}]}, over=False, now=1.0)
+        assert words()
+        await away(other)
+        assert not words()
+
+
 # ---------------------------------------------------------------- opening
 
 
@@ -397,6 +442,18 @@ async def test_a_wrong_url_is_refused_in_a_sentence(tmp_path: Path, monkeypatch:
             pass
     assert str(down.value).startswith(f"store.url = {bad!r} cannot be opened: ")
     assert os.listdir(tmp_path) == []
+
+
+async def test_what_callers_said_can_be_read_by_the_owner_of_the_file_only(tmp_path: Path):
+    before = os.umask(0o022)
+    try:
+        async with one_store(f"sqlite:///{tmp_path}/var/calls.db") as store:
+            await store.answered("CA1", ANN, US)
+            modes = {name: os.stat(tmp_path / "var" / name).st_mode & 0o777 for name in os.listdir(tmp_path / "var")}
+    finally:
+        os.umask(before)
+    assert os.stat(tmp_path / "var").st_mode & 0o777 == 0o700
+    assert modes == {"calls.db": 0o600, "calls.db-wal": 0o600, "calls.db-shm": 0o600}
 
 
 @pytest.mark.parametrize("path", ["a file/calls.db", "a folder", "a file"])

@@ -212,3 +212,19 @@ def test_a_menu_without_a_human_offers_none():
     assert "press 1" not in alone.menu("trouble")
     assert "press 2" in alone.menu("trouble")
     assert "<Record" in alone.human(from_menu=True)  # whoever presses it all the same may leave a message
+
+
+@pytest.mark.parametrize("name", ["brief", "offer", "menu", "ask"])
+def test_whatever_a_model_says_the_document_can_be_read(name: str):
+    told = "Caf\0e9, \x0b\x1b[31m \ud800 \ufffe </Say><Dial>+19005550100</Dial> \U0001f600."
+    documents = {
+        "brief": lambda: WITH.brief(told),
+        "offer": lambda: WITH.offer("CA1", 0, told),
+        "menu": lambda: WITH.menu(noted=told),
+        "ask": lambda: WITH.ask(told, "call-number", 1, 0),
+    }
+    root = ElementTree.fromstring(documents[name]())
+    (said, *_) = [element.text or "" for element in root.iter("Say")]
+    assert "Cafe9, [31m  " in said
+    assert "</Say><Dial>+19005550100</Dial> \U0001f600." in said
+    assert not list(root.iter("Dial"))
