@@ -25,6 +25,8 @@ PASSING = ("database is locked", "database or disk is full", "disk I/O error", "
 """What SQLite and the system say of a file that may be opened in a moment: also when somebody has made room on the disk."""
 LOCKED_SECONDS = 2.5
 """How long SQLite waits for another process that writes."""
+HINDERED_MS = 200
+"""The same for what can as well be done the next time, ms: all that a call is to keep waits behind it."""
 
 T = TypeVar("T")
 _tables = sa.MetaData()
@@ -459,8 +461,10 @@ class SqlStore:
         def empty() -> None:
             connection = self._engine.raw_connection()
             try:
+                connection.execute(f"PRAGMA busy_timeout={HINDERED_MS}")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
+                connection.execute(f"PRAGMA busy_timeout={round(LOCKED_SECONDS * 1000)}")
                 connection.close()
 
         await self._in_thread(empty)
@@ -501,9 +505,7 @@ def close(store: SqlStore) -> None:
 def _make_engine(url: str) -> sa.Engine:
     file = Path(sa.make_url(url).database or "")
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(
-        FileExistsError
-    ):  # a new one is its owner's only; what SQLite puts beside it is so too then
+    with contextlib.suppress(FileExistsError):  # a new one is its owner's only, and so is what SQLite puts beside it
         file.touch(0o600, exist_ok=False)
     # What goes wrong is logged, and there are words and numbers of callers in the parameters.
     engine = sa.create_engine(url, connect_args={"timeout": LOCKED_SECONDS}, hide_parameters=True)
@@ -513,9 +515,7 @@ def _make_engine(url: str) -> sa.Engine:
         connection.isolation_level = None  # the driver's own idea of a transaction begins after its first read
         _use_wal(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(
-            "PRAGMA secure_delete=ON"
-        )  # what is forgotten is overwritten; not every SQLite does that unasked
+        connection.execute("PRAGMA secure_delete=ON")  # not every SQLite overwrites unasked what is forgotten
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
