@@ -258,7 +258,9 @@ class Switchboard:
 
     async def _until_empty(self) -> None:
         """Until no stream is open, and none is expected that was promised a place."""
-        while self._streams or self._promised():
+        while (
+            self._promised() + self._streams
+        ):  # not "or": who is expected no longer would be waited for without a pause
             self._changed = trio.Event()
             with trio.move_on_at(min(self._expected.values(), default=float("inf"))):
                 await self._changed.wait()
