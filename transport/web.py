@@ -481,6 +481,8 @@ def create_app(
         caller = await who()
         if digit in LEAVES:
             houses[0].switchboard.wait_no_longer(caller.sid)
+        elif since():  # any other key is no reason to lose one's turn
+            houses[0].switchboard.wait(caller.sid, since())
         return twiml(await houses[0].keypad.choice(caller, digit, tries(), since()))
 
     @app.post("/twilio/ivr/answer")
