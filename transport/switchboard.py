@@ -183,8 +183,9 @@ class Switchboard:
         self._expected[call_sid] = trio.current_time() + min(self.settings.twilio.token_seconds, OPENS_WITHIN)
 
     def wait(self, call_sid: str, since: int) -> None:
-        """Call `call_sid` waits for a line since then (unix seconds). To be said each time it asks."""
-        self._waiting[call_sid] = since, trio.current_time() + WAITS_WITHIN
+        """Call `call_sid` waits for a line since then (unix seconds), or since this was first said. To be said at each step."""
+        first, _ = self._waiting.get(call_sid, (since, 0.0))
+        self._waiting[call_sid] = min(first, since), trio.current_time() + WAITS_WITHIN
 
     def wait_no_longer(self, call_sid: str) -> None:
         """It does something else."""
@@ -259,7 +260,9 @@ class Switchboard:
 
     async def _until_empty(self) -> None:
         """Until no stream is open, and none is expected that was promised a place."""
-        while self._streams or self._promised():
+        while (
+            self._promised() + self._streams
+        ):  # not "or": who is expected no longer would be waited for without a pause
             self._changed = trio.Event()
             with trio.move_on_at(min(self._expected.values(), default=float("inf"))):
                 await self._changed.wait()

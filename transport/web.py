@@ -325,11 +325,20 @@ def create_app(
         return twiml(await houses[0].keypad.menu(caller, "trouble"))
 
     async def open_again(sid: str, before: Before, outcome: str, otherwise: tuple[Disposition, str]) -> Response:
-        """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room."""
+        """The stream once more, with what was before; `otherwise` if it was opened too often, or there is no room. Who was in
+        the middle of a conversation may wait for a line then, to go on with it."""
         house, form = houses[0], await request.form
         token = request.headers.get("I-Twilio-Idempotency-Token", "")[:64]
         times = await house.records.reopened(sid, token)
-        if times is None or times > REOPEN_AT_MOST or house.switchboard.no_room(sid, again=True):
+        too_often = times is None or times > REOPEN_AT_MOST
+        no_room = "" if too_often else house.switchboard.no_room(sid, again=True)
+        if no_room:
+            metrics.refused.labels(no_room).inc()
+            log.warning("no_room", why=no_room, calls=house.switchboard.active)
+            if before is Before.CUT_OFF and settings.call.queue_seconds:
+                house.switchboard.wait(sid, int(clock()))
+                return twiml(await house.keypad.busy(await who()))
+        if too_often or no_room:
             decided, document = otherwise
             if times is not None:  # else the store is down, and the caller has waited for it long enough
                 await house.records.keep_disposition(sid, decided)
@@ -481,6 +490,8 @@ def create_app(
         caller = await who()
         if digit in LEAVES:
             houses[0].switchboard.wait_no_longer(caller.sid)
+        elif since():  # any other key is no reason to lose one's turn
+            houses[0].switchboard.wait(caller.sid, since())
         return twiml(await houses[0].keypad.choice(caller, digit, tries(), since()))
 
     @app.post("/twilio/ivr/answer")

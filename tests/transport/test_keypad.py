@@ -310,6 +310,23 @@ async def test_who_waits_for_a_line_gets_it_in_turn_and_before_those_who_have_ju
         assert [await gets_one(sid) for sid in ("CA6", "CA5")] == [False, True]
 
 
+async def test_who_waits_for_a_line_keeps_their_turn_when_they_hear_the_menu_again_and_when_their_webhook_comes_twice(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings(max_calls=1), clock=lambda: 1.7e9 + trio.current_time()) as house:
+        for sid in ("CA1", "CA2", "CA3", "CA2"):
+            await ask(house.app, "/twilio/voice", form(sid))
+            await trio.sleep(1)
+        for digit in "353":
+            await trio.sleep(WAITS_WITHIN / 2)
+            await ask(house.app, "/twilio/ivr/choice?since=1700000003", form("CA2", Digits=digit))
+        await ask(house.app, "/twilio/ivr/wait?since=1700000002", form("CA3"))
+        await ask(house.app, "/twilio/status", form("CA1", CallStatus="completed"))
+        for sid, since, kind in (("CA4", 0, Gather), ("CA3", 1_700_000_002, Gather), ("CA2", 1_700_000_003, Connect)):
+            path = f"/twilio/ivr/wait?since={since}" if since else "/twilio/voice"
+            assert (await ask(house.app, path, form(sid))).kinds[0] is kind
+
+
 async def test_a_line_is_not_kept_for_who_no_longer_asks_for_it(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ):

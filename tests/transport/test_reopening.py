@@ -4,9 +4,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.messages import Disposition
 from tests.transport.test_web import ask, form
-from tests.transport.wire_kit import house_in_memory
-from transport.loopback.twiml_reader import Connect, Gather
+from tests.transport.wire_kit import PUBLIC, house_in_memory, settings_for
+from transport.loopback.twiml_reader import Connect, Gather, Redirect
 from transport.records import CLAIM_PATIENCE
 from transport.twiml import REOPEN_AT_MOST
 
@@ -43,6 +44,21 @@ async def test_where_a_caller_went_for_whom_no_stream_was_opened_again_is_kept(
         assert Connect not in answer.kinds
         call = await house.store.call("CA1")
         assert (call or {})["disposition"] == kept
+
+
+async def test_a_caller_who_was_moved_to_a_server_that_is_full_may_wait_for_a_line_and_goes_on_there(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    settings = settings_for(max_calls=1)
+    async with house_in_memory(monkeypatch, settings, clock=lambda: 1.7e9 + trio.current_time()) as house:
+        await house.store.keep_disposition("CA1", Disposition.RESUME)
+        await ask(house.app, "/twilio/voice", form("CA2"))
+        busy = await ask(house.app, "/twilio/after", form("CA1"))
+        assert busy.kinds == [Gather, Redirect]
+        assert isinstance(wait := busy.verbs[1], Redirect)
+        await ask(house.app, "/twilio/status", form("CA2", CallStatus="completed"))
+        assert (await ask(house.app, "/twilio/voice", form("CA3"))).kinds[0] is Gather  # the line is theirs
+        assert (await ask(house.app, wait.url.removeprefix(PUBLIC), form("CA1"))).kinds == [Connect]
 
 
 async def test_a_store_that_hangs_delays_no_first_word(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock):

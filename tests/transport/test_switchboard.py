@@ -155,3 +155,27 @@ async def test_a_call_that_was_moved_is_not_counted_as_cut_off_while_something_i
         assert (cut, switchboard.active) == ([0], 1)
         await until(lambda: not switchboard.active)
         assert len(house.store.of("CA1")) == 1
+
+
+async def test_a_drain_waits_quietly_while_a_call_is_up_and_another_ones_stream_is_with_another_unit(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    class Patience(trio.abc.Instrument):
+        """Gives up when there are far more steps than there is anything to do."""
+
+        left = 50_000
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.left -= 1
+            if not self.left:
+                waits.cancel("somebody asks again and again")
+
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=60.0)) as house:
+        await (await house.call("CA1")).hear()
+        assert await answers(house, "CA2") == [True]  # and the stream opens there
+        house.nursery.start_soon(house.app.extensions["triode"].switchboard.drain)
+        with trio.CancelScope() as waits:
+            trio.lowlevel.add_instrument(patience := Patience())
+            await trio.sleep(OPENS_WITHIN + 1)
+            trio.lowlevel.remove_instrument(patience)
+        assert not waits.cancelled_caught
