@@ -5,17 +5,25 @@ from collections.abc import Callable
 import prometheus_client as prom
 import trio
 
+from actors.briefing import PROMPT_PREFIX
 from actors.notebook import CallRecord
 
 SECONDS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
 class Metrics:
-    """The counters of one process. `active` tells the calls that are up now, `lag` how far the loop is behind."""
+    """The counters of one process. `active` tells the calls that are up now, `lag` how far the loop is behind, `waiting` how
+    many callers wait for a line."""
 
-    def __init__(self, active: Callable[[], int], lag: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self,
+        active: Callable[[], int],
+        lag: Callable[[], float] = lambda: 0.0,
+        waiting: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.registry = prom.CollectorRegistry()
         self._gauge("triode_calls_active", "Calls up now", active)
+        self._gauge("triode_callers_waiting", "Callers who wait for a line now", waiting)
         self._gauge("triode_tasks", "Tasks alive in this process", _tasks)
         self._gauge("triode_loop_lag_seconds", "What the event loop makes everybody wait", lag)
         self.held = self._counter("triode_loop_held", "Steps of a task that held the event loop for too long")
@@ -25,6 +33,8 @@ class Metrics:
         self.dropped = self._counter("triode_dropped", "Messages dropped by a full channel", "channel")
         self.trouble = self._counter("triode_trouble", "Things that should not have happened", "kind")
         self.interruptions = self._counter("triode_interruptions", "Replies the caller interrupted")
+        self.prompts = self._counter("triode_prompts", "Recorded prompts that were begun, fillers among them", "name")
+        self.replaced = self._counter("triode_sessions_replaced", "Sessions of the model replaced as planned")
         self.tokens = self._counter("triode_model_tokens", "Tokens the model counted")
         self.store_failures = self._counter("triode_store_failures", "Writes that the store did not take", "what")
         self.errands = self._counter("triode_errands", "Things done for callers", "name", "outcome")
@@ -51,6 +61,10 @@ class Metrics:
         self.frames.labels("out").inc(record.frames_out)
         self.tokens.inc(record.tokens)
         self.interruptions.inc(len(record.interruptions))
+        self.replaced.inc(len(record.replaced))
+        for turn in record.turns:
+            if turn.item.startswith(PROMPT_PREFIX):  # prompt_NAME_number
+                self.prompts.labels(turn.item.removeprefix(PROMPT_PREFIX).rpartition("_")[0]).inc()
         for mailbox in record.mailboxes:
             self.dropped.labels(mailbox.name).inc(mailbox.dropped)
         for trouble in record.errors:

@@ -152,6 +152,12 @@ class Switchboard:
         return len(self._calls)
 
     @property
+    def waiting(self) -> int:
+        """Callers who wait for a line."""
+        now = trio.current_time()
+        return sum(until > now for _, until in self._waiting.values())
+
+    @property
     def takes_calls(self) -> bool:
         """Whether a further call is welcome, or one of those that wait."""
         return not self._no_room("", ahead=0)
@@ -260,9 +266,7 @@ class Switchboard:
 
     async def _until_empty(self) -> None:
         """Until no stream is open, and none is expected that was promised a place."""
-        while (
-            self._promised() + self._streams
-        ):  # not "or": who is expected no longer would be waited for without a pause
+        while self._promised() + self._streams:  # both are asked: who is expected no longer is not to be waited for
             self._changed = trio.Event()
             with trio.move_on_at(min(self._expected.values(), default=float("inf"))):
                 await self._changed.wait()

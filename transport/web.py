@@ -122,7 +122,11 @@ def create_app(
     tokens = StreamTokens(settings.secrets.auth_token, settings.twilio.token_seconds, clock)
     houses: list[House] = []
     watch = loop_watch or LoopWatch()
-    metrics = Metrics(lambda: houses[0].switchboard.active if houses else 0, watch.lag)
+    metrics = Metrics(
+        lambda: houses[0].switchboard.active if houses else 0,
+        watch.lag,
+        lambda: houses[0].switchboard.waiting if houses else 0,
+    )
     connect = connect_model or connect_openai(settings, clock)
     opener = open_store or stores.open_store
 
