@@ -9,6 +9,7 @@ import re
 import zoneinfo
 from collections.abc import Collection, Iterator, Mapping
 
+import attrs
 import phonenumbers
 
 from conf.flow import (
@@ -176,6 +177,10 @@ def _of_states(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
                 yield from _of_effect(flow, prompts, effect, f"{place}.{where}[{number}]")
         yield from _of_transitions(flow, prompts, state, state.transitions, f"{place}.transitions")
     yield from _of_transitions(flow, prompts, None, flow.shared, "shared")
+    used = {tool for state in flow.states.values() for tool in state.tools} | {effect.tool for effect in flow.effects()}
+    for tool in flow.tools:
+        if tool not in used:
+            yield f"no state offers it @ tools.{tool}: add it to the `tools` of a state, or take it out"
 
 
 def _of_transitions(
@@ -222,6 +227,10 @@ def _of_effect(flow: Flow, prompts: Collection[str], effect: Effect, place: str)
         yield f"prompt = {effect.prompt!r} @ {place}.prompt: {_hint(effect.prompt, prompts)}"
     if effect.do == "tool" and effect.tool not in flow.tools:
         yield f"tool = {effect.tool!r} @ {place}.tool: {_hint(effect.tool, flow.tools, 'tools are written in Python')}"
+    elif effect.do == "tool":
+        for field in attrs.fields(flow.tools[effect.tool].arguments):
+            if field.default is attrs.NOTHING and field.name not in flow.slots:
+                yield f"{effect.tool} needs {field.name!r} @ {place}.tool: {_hint(field.name, flow.slots)}; or give it a default"
     for slot_name in effect.slots:
         if slot_name not in flow.slots:
             yield f"{slot_name!r} is no slot @ {place}.slots: {_hint(slot_name, flow.slots)}"

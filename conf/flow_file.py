@@ -57,17 +57,22 @@ def structure(document: Mapping[str, Any]) -> Flow:
 
 def _from_python(file: Path) -> Flow:
     """The only flow that the module at `file` leaves behind."""
-    from conf.flow_python import PythonFlow
+    from conf.flow_python import PythonFlow, misfits
 
     file.read_bytes()  # that it cannot be read is another mistake than one of its own
     try:
         names = runpy.run_path(str(file), run_name="triode_flow")
+    except SettingsError as error:
+        raise SettingsError(f"The flow {file} cannot be used: {error}") from error
     except (Exception, SystemExit) as error:
         raise SettingsError(f"The flow {file} cannot be run: {type(error).__name__}: {error}.") from error
     found = list({id(value): value for value in names.values() if isinstance(value, PythonFlow)}.values())
     if len(found) != 1:
         raise SettingsError(f"The flow {file} must make exactly one PythonFlow; it makes {len(found)}.")
-    return found[0].build()
+    flow = found[0].build()
+    if wrong := list(misfits(flow, Flow)):
+        raise SettingsError(f"The flow {file} cannot be used: {'; '.join(wrong)}.")
+    return flow
 
 
 # ---------------------------------------------------------------- how plain data becomes a flow
