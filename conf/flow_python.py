@@ -65,7 +65,7 @@ class PythonFlow:
             fields[key] = (given,) if isinstance(given, str) else tuple(given)
 
         def add(router: Router) -> Router:
-            if inspect.iscoroutinefunction(router) or not _takes_one(router):
+            if not _can_lead(router):
                 raise SettingsError(
                     f"The function of state {name!r}: write `def {name}(known)`, not async, with one argument."
                 )
@@ -129,12 +129,17 @@ def _arguments_of(function: Callable[..., Awaitable[object]], called: str) -> ty
     return attrs.make_class(called, fields, frozen=True, kw_only=True)
 
 
-def _takes_one(router: Callable[..., object]) -> bool:
+def _can_lead(router: Router | None) -> bool:
+    """Whether it can be asked, with one argument and at once; a state that is taken over from a file has none."""
+    if router is None:
+        return True
     try:
         inspect.signature(router).bind({})
+    except ValueError:  # of what is not written in Python nothing is known
+        return True
     except TypeError:
         return False
-    return True
+    return not inspect.iscoroutinefunction(router)
 
 
 def misfits(value: object, kind: Any, path: str = "$") -> Iterator[str]:
