@@ -209,7 +209,10 @@ class InterruptWatcher:
         before = self._ear.line
         line = self._ear.hears(event.audio, trio.current_time())
         if self._suspicion is not None:
+            lasted = self._suspicion.lasts
             self._suspicion.hears(line)
+            if self._suspicion.lasts and not lasted:  # known with this frame, and not when it is looked at next
+                self.inbox.post(LineChanged())
         elif line.foreign and line.goes_on and line.began != self._suspected:
             self._suspected = line.began
             self._suspect(speaker, line.began, model=False)

@@ -21,6 +21,8 @@ from actors.small_words import only_listens, only_parts, parts_in, without_aside
 
 LONG = 0.8
 """Seconds of an utterance from which on it is no listener's word: those last half a second."""
+INSTANT = 0.001
+"""Seconds that are none: so much sums of times are off."""
 LONG_GOODBYE = 2.5
 """The same while the agent says its last words: "okay, thank you very much, bye" is no more than that."""
 SHORT = 0.3
@@ -111,10 +113,7 @@ class Suspicion:
         if self.final and not self.voice_goes_on:  # there were no words in it
             lasted = self.voice_ms >= SHORT * 1000 and self.voice_until - self.voice_began >= LONG
             return Verdict.TAKEN if self._may_part and lasted and not self.steady else Verdict.NOISE
-        # What was written down had no words; and two words of a listener are no sentence.
-        began = self.voice_began if self.final else max(self.began, self.apart_from)
-        lasts = self.voice_goes_on and self.voice_until - began >= (LONG_GOODBYE if self._may_part else LONG)
-        if lasts and self.voice_ms >= SHORT * 1000 and not self.steady:
+        if self.lasts:
             return Verdict.TAKEN
         if not self.voice_goes_on and not self.model_heard and now - self.began >= MODEL_HEARS:
             return Verdict.NOISE
@@ -126,6 +125,15 @@ class Suspicion:
             speech = self.voice_ms >= SHORT * 1000 or self.voice_until == -math.inf
             return Verdict.TAKEN if speech or (self._may_be_answer and self.model_heard) else Verdict.NOISE
         return None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the voice goes on for longer than a listener's word."""
+        if not self.voice_goes_on or self.steady or self.voice_ms < SHORT * 1000:
+            return False
+        # What was written down had no words; and two words of a listener are no sentence.
+        began = self.voice_began if self.final else max(self.began, self.apart_from)
+        return self.voice_until - began >= (LONG_GOODBYE if self._may_part else LONG) - INSTANT
 
     def rest(self) -> "Suspicion | None":
         """What is left to be judged when the words are known: another utterance, that is not written down yet."""

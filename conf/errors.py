@@ -1,10 +1,16 @@
 """cattrs' errors as sentences: what is wrong, and the path to it, for a model or an operator to act on."""
 
-from typing import Any
+import difflib
+from typing import Any, cast
 
+import attrs
 import cattrs
 from cattrs.v import format_exception
 
+ONLY_IN_PYTHON = "only_in_python"
+"""In the metadata of a field that no file can give."""
+RENAMED = {"but_not": "not"}
+"""What attributes are called where a file, or a model, gives them, if that is no name in Python."""
 _NO_TABLE = ("has no attribute 'keys'", "has no attribute 'items'", "is not a mapping", "indices must be integers")
 
 
@@ -16,11 +22,26 @@ def sentences(error: Exception) -> list[str]:
 
 def _said(error: BaseException, kind: type[Any] | None) -> str:
     text = str(error)
-    if any(sign in text for sign in _NO_TABLE):
+    if any(sign in text for sign in _NO_TABLE) or (isinstance(error, TypeError) and attrs.has(kind or object)):
         return "expected a table (an object with keys)"
+    if isinstance(error, cattrs.ForbiddenExtraKeysError) and attrs.has(error.cl):
+        return _unknown(sorted(error.extra_fields), error.cl)
     if isinstance(error, ValueError) and text:
         return text
     return format_exception(error, kind)
+
+
+def _unknown(keys: list[str], kind: type[Any]) -> str:
+    """Which keys there are instead."""
+    fields = cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(kind))
+    known = [RENAMED.get(f.name, f.name) for f in fields if f.init and not f.metadata.get(ONLY_IN_PYTHON)]
+    close = [difflib.get_close_matches(key, known, 1) for key in keys]
+    hint = (
+        "did you mean " + ", ".join(repr(each[0]) for each in close) + "?"
+        if all(close)
+        else "allowed are " + ", ".join(known)
+    )
+    return f"unknown: {', '.join(map(repr, keys))}; {hint}"
 
 
 def _with_one_path(sentence: str) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import attrs
 
+from conf.errors import ONLY_IN_PYTHON
+
 SLOT_KINDS = ("person_name", "email", "phone", "date_time", "date", "time", "number", "yes_no", "choice", "text")
 LANGUAGES = ("en",)
 """Languages in which values of slots are understood."""
@@ -183,9 +185,9 @@ class State:
     transitions: tuple[Transition, ...] = ()
     final: bool = False
     """Whether the purpose of the call is achieved here: such a conversation is not resumed."""
-    router: Router | None = attrs.field(default=None, eq=False, repr=False)
+    router: Router | None = attrs.field(default=None, eq=False, repr=False, metadata={ONLY_IN_PYTHON: True})
     """Asked when no transition holds; only from Python."""
-    leads_to: Names = ()
+    leads_to: Names = attrs.field(default=(), metadata={ONLY_IN_PYTHON: True})
     """Where the router may lead."""
 
 
@@ -263,7 +265,7 @@ class Flow:
     states: Mapping[str, State] = attrs.field(factory=lambda: {TALK: State("Help the caller.", final=True)})
     shared: tuple[Transition, ...] = ()
     keypad: Keypad = attrs.field(factory=Keypad)
-    tools: Mapping[str, PythonTool] = attrs.field(factory=dict[str, PythonTool])
+    tools: Mapping[str, PythonTool] = attrs.field(factory=dict[str, PythonTool], metadata={ONLY_IN_PYTHON: True})
     """Only from Python."""
     _counted: dict[str, tuple[Transition, ...]] = attrs.field(
         init=False, factory=dict[str, tuple[Transition, ...]], eq=False, repr=False

@@ -9,6 +9,9 @@ import re
 import zoneinfo
 from collections.abc import Collection, Iterator, Mapping
 
+import attrs
+import phonenumbers
+
 from conf.flow import (
     ALWAYS_THERE,
     KEYS,
@@ -35,6 +38,17 @@ OUTCOMES: Mapping[str, Names] = {
     "transfer": ("busy", "no-answer", "failed", "refused"),
 }
 """How effects can come out; a transfer that succeeds never comes back."""
+
+FIELDS: Mapping[str, Names] = {
+    "text": ("sms", "reply"),
+    "to": ("sms",),
+    "how": ("transfer",),
+    "prompt": ("say",),
+    "floor": ("say", "reply"),
+    "slots": ("forget",),
+    "tool": ("tool",),
+}
+"""What belongs to which effects; another would do as if it were not there."""
 
 KEYPAD_KINDS = ("number", "yes_no", "choice")
 """Kinds of slots that a telephone's keys can answer, besides the number to call back, which is asked in any case."""
@@ -76,6 +90,8 @@ def _of_the_whole(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
         zoneinfo.ZoneInfo(flow.timezone)
     except (KeyError, OSError, ValueError):
         yield f"timezone = {flow.timezone!r} is unknown @ timezone: write an IANA name such as 'Europe/Berlin'"
+    if flow.region not in phonenumbers.SUPPORTED_REGIONS:
+        yield f"region = {flow.region!r} @ region: write the two capital letters of a country, as 'US' or 'GB'"
     if flow.slots and flow.language not in LANGUAGES:
         yield f"language = {flow.language!r} @ language: slots are understood in {', '.join(LANGUAGES)}"
     if not 0 <= flow.idle_seconds < math.inf:
@@ -103,6 +119,10 @@ def _of_slots(flow: Flow) -> Iterator[str]:
             yield f"only kind = 'choice' has choices @ {place}.choices: take them out, or change the kind"
         if slot.least is not None and slot.most is not None and slot.least > slot.most:
             yield f"least is above most @ {place}.least: no number can be both"
+        for field in ("least", "most"):
+            bound: float | None = getattr(slot, field)
+            if bound is not None and (slot.kind != "number" or not math.isfinite(bound)):
+                yield f"{field} = {bound:g} @ {place}.{field}: only kind = 'number' can have it, and it is a number"
         if slot.tries < 1:
             yield f"tries = {slot.tries} @ {place}.tries: at least 1"
         if name not in collected:
@@ -157,6 +177,10 @@ def _of_states(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
                 yield from _of_effect(flow, prompts, effect, f"{place}.{where}[{number}]")
         yield from _of_transitions(flow, prompts, state, state.transitions, f"{place}.transitions")
     yield from _of_transitions(flow, prompts, None, flow.shared, "shared")
+    used = {tool for state in flow.states.values() for tool in state.tools} | {effect.tool for effect in flow.effects()}
+    for tool in flow.tools:
+        if tool not in used:
+            yield f"no state offers it @ tools.{tool}: add it to the `tools` of a state, or take it out"
 
 
 def _of_transitions(
@@ -193,14 +217,20 @@ def _of_effect(flow: Flow, prompts: Collection[str], effect: Effect, place: str)
         slot = flow.slots.get(effect.to)
         if effect.to != "caller" and (slot is None or slot.kind != "phone"):
             yield f"to = {effect.to!r} @ {place}.to: 'caller', or a slot of kind phone"
-    if effect.floor and effect.do not in {"say", "reply"}:
-        yield f"floor = {effect.floor!r} @ {place}.floor: only say and reply have one"
+    for name, effects in FIELDS.items():
+        given = getattr(effect, name)
+        if effect.do not in effects and given != getattr(Effect(effect.do), name):
+            yield f"{name} = {given!r} @ {place}.{name}: only {' and '.join(effects)} can have it"
     if effect.do == "reply" and not effect.text.strip():
         yield f"a reply without a text @ {place}.text: write what the agent should say now"
     if effect.do == "say" and effect.prompt not in prompts:
         yield f"prompt = {effect.prompt!r} @ {place}.prompt: {_hint(effect.prompt, prompts)}"
     if effect.do == "tool" and effect.tool not in flow.tools:
         yield f"tool = {effect.tool!r} @ {place}.tool: {_hint(effect.tool, flow.tools, 'tools are written in Python')}"
+    elif effect.do == "tool":
+        for field in attrs.fields(flow.tools[effect.tool].arguments):
+            if field.default is attrs.NOTHING and field.name not in flow.slots:
+                yield f"{effect.tool} needs {field.name!r} @ {place}.tool: {_hint(field.name, flow.slots)}; or give it a default"
     for slot_name in effect.slots:
         if slot_name not in flow.slots:
             yield f"{slot_name!r} is no slot @ {place}.slots: {_hint(slot_name, flow.slots)}"

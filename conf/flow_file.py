@@ -4,13 +4,14 @@ import runpy
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
-from conf.errors import sentences
-from conf.flow import Condition, Flow, Names, State
+from conf.errors import ONLY_IN_PYTHON, RENAMED, sentences
+from conf.flow import Condition, Effect, Flow, Names, State, Transition
 from conf.flow_check import problems
 from conf.prompts import WORDS
 from conf.settings import SettingsError
@@ -57,17 +58,22 @@ def structure(document: Mapping[str, Any]) -> Flow:
 
 def _from_python(file: Path) -> Flow:
     """The only flow that the module at `file` leaves behind."""
-    from conf.flow_python import PythonFlow
+    from conf.flow_python import PythonFlow, misfits
 
     file.read_bytes()  # that it cannot be read is another mistake than one of its own
     try:
         names = runpy.run_path(str(file), run_name="triode_flow")
+    except SettingsError as error:
+        raise SettingsError(f"The flow {file} cannot be used: {error}") from error
     except (Exception, SystemExit) as error:
         raise SettingsError(f"The flow {file} cannot be run: {type(error).__name__}: {error}.") from error
     found = list({id(value): value for value in names.values() if isinstance(value, PythonFlow)}.values())
     if len(found) != 1:
         raise SettingsError(f"The flow {file} must make exactly one PythonFlow; it makes {len(found)}.")
-    return found[0].build()
+    flow = found[0].build()
+    if wrong := list(misfits(flow, Flow)):
+        raise SettingsError(f"The flow {file} cannot be used: {'; '.join(wrong)}.")
+    return flow
 
 
 # ---------------------------------------------------------------- how plain data becomes a flow
@@ -112,15 +118,30 @@ def _names(value: object, _: Any) -> Names:
     return tuple(cast("list[str]", values))
 
 
-def _from_toml(kind: type[Any], *hidden: str, **renamed: str) -> None:
-    """`kind` by its keys; `hidden` attributes exist only in Python, `renamed` ones have another name in TOML."""
-    overrides: dict[str, Any] = {name: override(omit=True) for name in hidden}
-    overrides |= {name: override(rename=other) for name, other in renamed.items()}
+def _list(kind: Any) -> Any:
+    """A list of tables, as a tuple of `kind`: of a single table cattrs would take the keys."""
+    (inner, _) = get_args(kind)
+
+    def structure_list(value: object, _: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list of tables, as [{{ … }}], not {value!r}")
+        return tuple(_converter.structure(value, list[inner]))
+
+    return structure_list
+
+
+def _from_toml(kind: type[Any]) -> None:
+    """`kind` by its keys: some attributes exist only in Python, some have another name here."""
+    fields = cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(kind))
+    overrides: dict[str, Any] = {f.name: override(omit=True) for f in fields if f.metadata.get(ONLY_IN_PYTHON)}
+    overrides |= {f.name: override(rename=RENAMED[f.name]) for f in fields if f.name in RENAMED}
     hook = cast("Any", make_dict_structure_fn)(kind, _converter, _cattrs_forbid_extra_keys=True, **overrides)
     _converter.register_structure_hook(kind, hook)
 
 
 _converter.register_structure_hook_func(lambda kind: kind == Names, _names)
-_from_toml(Condition, but_not="not")
-_from_toml(State, "router", "leads_to")
-_from_toml(Flow, "tools")
+_converter.register_structure_hook_factory(
+    lambda kind: kind in (tuple[Condition, ...], tuple[Effect, ...], tuple[Transition, ...]), _list
+)
+for _kind in (Condition, State, Flow):
+    _from_toml(_kind)

@@ -16,15 +16,17 @@ model. The JSON Schema of their arguments is derived from the types. One that ha
 """
 
 import inspect
+import math
 import re
+import types
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import attrs
 
-from conf.flow import SHARED_TOOLS, Flow, PythonTool, Router, Slot, State, Transition
+from conf.flow import SHARED_TOOLS, TALK, Flow, PythonTool, Router, Slot, State, Transition
 from conf.json_schema import schema_of
 from conf.settings import SettingsError
 
@@ -63,6 +65,10 @@ class PythonFlow:
             fields[key] = (given,) if isinstance(given, str) else tuple(given)
 
         def add(router: Router) -> Router:
+            if not _can_lead(router):
+                raise SettingsError(
+                    f"The function of state {name!r}: write `def {name}(known)`, not async, with one argument."
+                )
             self._states[name] = State(goal, transitions=tuple(transitions), router=router, **fields)
             return router
 
@@ -75,6 +81,11 @@ class PythonFlow:
 
         Raises SettingsError if it cannot be described to the model.
         """
+
+        if not isinstance(description, str) or not description.strip():  # type: ignore[redundant-expr] # @flow.tool, without ()
+            raise SettingsError('A tool without a description: write @flow.tool("what it does").')
+        if not 0 < seconds < math.inf:
+            raise SettingsError(f"A tool cannot have seconds = {seconds:g}: allowed are seconds above 0.")
 
         def add(function: Function) -> Function:
             called = name or function.__name__
@@ -92,7 +103,9 @@ class PythonFlow:
 
     def build(self) -> Flow:
         """The flow so far."""
-        start = self._flow.start if self._flow.start in self._states else next(iter(self._states), self._flow.start)
+        start = self._flow.start
+        if start == TALK and start not in self._states:  # none was named
+            start = next(iter(self._states), start)
         parts = {"states": dict(self._states), "slots": dict(self._slots), "tools": dict(self._tools)}
         return attrs.evolve(self._flow, start=start, **parts)
 
@@ -114,3 +127,44 @@ def _arguments_of(function: Callable[..., Awaitable[object]], called: str) -> ty
         except TypeError as error:
             raise SettingsError(f"The tool {called!r}: argument {parameter.name!r}: {error}.") from None
     return attrs.make_class(called, fields, frozen=True, kw_only=True)
+
+
+def _can_lead(router: Router | None) -> bool:
+    """Whether it can be asked, with one argument and at once; a state that is taken over from a file has none."""
+    if router is None:
+        return True
+    try:
+        inspect.signature(router).bind({})
+    except ValueError:  # of what is not written in Python nothing is known
+        return True
+    except TypeError:
+        return False
+    return not inspect.iscoroutinefunction(router)
+
+
+def misfits(value: object, kind: Any, path: str = "$") -> Iterator[str]:
+    """What of `value` is not of the type that its field says, as sentences: a file of Python is checked by nobody else."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is not None:
+            yield from misfits(value, inner[0], path)
+    elif origin is tuple and isinstance(value, tuple | list):
+        for number, each in enumerate(cast("tuple[object, ...]", value)):
+            yield from misfits(each, inner[0], f"{path}[{number}]")
+    elif origin is Mapping and isinstance(value, Mapping):
+        for name, each in cast("Mapping[object, object]", value).items():
+            yield from misfits(name, inner[0], path)
+            yield from misfits(each, inner[1], f"{path}[{name!r}]")
+    elif not _is(value, float if kind is float else origin or kind):
+        expected = "a tuple" if origin is tuple else getattr(origin or kind, "__name__", str(kind))
+        yield f"expected {expected}, not {value!r} @ {path}"
+    elif attrs.has(kind):
+        for field in cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(kind)):
+            if field.init:
+                yield from misfits(getattr(value, field.name), field.type, f"{path}.{field.name}")
+
+
+def _is(value: object, kind: Any) -> bool:
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)

@@ -1,6 +1,7 @@
 """`triode`, the command line for people. hypercorn needs nothing of it."""
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -12,18 +13,25 @@ from conf import settings
 
 BAD_CONFIG = 78
 """EX_CONFIG."""
+BROKEN_PIPE = 141
+"""As a shell says of who was ended by SIGPIPE."""
 
 
 def main() -> None:
     """Runs the command and exits with its status."""
     arguments = _parser().parse_args()
     try:
-        sys.exit(arguments.run(arguments))
+        status = arguments.run(arguments)
+        sys.stdout.flush()
+        sys.exit(status)
     except settings.SettingsError as error:
         print(f"triode cannot start: {error}", file=sys.stderr)
         sys.exit(BAD_CONFIG)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads has enough, as `head` has; and the interpreter flushes once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="play a recorded call again on today's code; status 1 if it differs")
     replay.add_argument("file", help="a recording of server.flight_folder")
     replay.add_argument("--flow", default="", help="today's flow file, if it is neither shipped nor in the settings")
-    replay.add_argument("--tolerance", type=float, default=40, metavar="MS", help="how far times may be off (40 ms)")
+    replay.add_argument(
+        "--tolerance", type=_tolerance, default=40, metavar="MS", help="how far times may be off (40 ms)"
+    )
     replay.add_argument("--json", action="store_true", help="print the differences as JSON and nothing else")
     replay.set_defaults(run=_replay)
     listing = commands.add_parser("settings", help="list every setting with its default, its bounds and its meaning")
@@ -88,6 +98,17 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of calls: allowed is 1 or more")
     return int(text)
+
+
+def _tolerance(text: str) -> float:
+    """To what is no number everything is alike."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no tolerance: allowed are milliseconds from 0")
+    return value
 
 
 def _number(text: str) -> str:

@@ -435,6 +435,8 @@ def _connections(flight: Flight) -> list[_Connection]:
                 raise BadFlight("the model speaks for hours in it.")
             one.events.append(_Came(entry.at, event, sent=sent))
     for number, one in found.items():
+        # Words that came in pieces were written down when they were whole, after what came at the same moment to their answer.
+        one.events.sort(key=lambda came: (came.at, came.sent))
         one.events = _while_at_work(one.events, sends.get(number, []))
     return list(found.values())
 

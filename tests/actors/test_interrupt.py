@@ -165,6 +165,24 @@ async def test_a_person_who_goes_on_talking_takes_the_floor(autojump_clock: Mock
     assert stage.judged == [True]
 
 
+@pytest.mark.parametrize("late_ms", [0, 5, 10, 15])
+async def test_a_person_has_the_floor_with_the_frame_with_which_they_have_talked_for_long_enough(
+    late_ms: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    began: float | None = None
+    for payload in frames(VOICE):
+        await trio.sleep(FRAME)
+        stage.watcher.overhear(CallerAudio(payload, 0))
+        await wait_all_tasks_blocked()
+        if stage.speaker.doings[-1:] == ["yields: SPEECH"]:
+            break
+        if began is None and (began := stage.watcher.suspected_from()) is not None:
+            await trio.sleep(late_ms / 1000)
+    assert began is not None
+    assert LONG - 0.001 <= trio.current_time() - began < LONG + FRAME
+
+
 async def test_a_noise_that_stays_at_one_height_is_over_for_the_agent_within_about_a_second(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -31,8 +31,17 @@ def test_what_is_missing_is_named_with_its_path() -> None:
 
 
 def test_what_does_not_exist_is_named() -> None:
-    assert faults(gaol=1) == ["extra fields found (gaol) @ $"]
-    assert in_a_state(gaol=1) == ["extra fields found (gaol) @ $.states['a']"]
+    assert in_a_state(gaol=1) == ["unknown: 'gaol'; did you mean 'goal'? @ $.states['a']"]
+    assert in_a_state(transitions=[{"nope": 1}]) == [
+        "unknown: 'nope'; allowed are when, goto, effects @ $.states['a'].transitions[0]"
+    ]
+    assert in_a_state(transitions=[{"when": {"nott": {}}}]) == [
+        "unknown: 'nott'; did you mean 'not'? @ $.states['a'].transitions[0].when"
+    ]
+    (said,) = in_a_state(leads_to="b")
+    assert "router" not in said  # nor can a file give that
+    assert "transitions" in said
+    assert "leads_to" not in said.partition("allowed")[2]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +52,7 @@ def test_what_does_not_exist_is_named() -> None:
         ({"reply_seconds": True}, "expected a number, not True @ $.reply_seconds"),
         ({"extract": "yes"}, "expected true or false, not 'yes' @ $.extract"),
         ({"slots": {"s": {"kind": "email", "label": "x", "tries": 1.5}}}, "expected a whole number, not 1.5"),
+        ({"shared": {"goto": "a"}}, "expected a list of tables, as [{ … }], not {'goto': 'a'} @ $.shared"),
     ],
     ids=str,
 )
@@ -58,6 +68,8 @@ def test_a_value_of_another_type_is_told_with_what_was_expected(given: dict[str,
         ({"states": ["a"]}, "$.states"),
         ({"slots": "name"}, "$.slots"),
         ({"shared": ["x"]}, "$.shared[0]"),
+        ({"shared": [1]}, "$.shared[0]"),
+        ({"states": {"a": 3}}, "$.states['a']"),
         ({"states": {"a": {"goal": "x", "transitions": [{"when": "always"}]}}}, "$.states['a'].transitions[0].when"),
     ],
     ids=str,

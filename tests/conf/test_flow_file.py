@@ -425,6 +425,25 @@ def test_a_flow_may_be_written_in_python(tmp_path: Path):
         (PYTHON + "@flow.tool('Finds.')\ndef find(): ...\n", "async"),
         (PYTHON.replace('leads_to=["end"]', 'leads_to=["bed"]'), "'bed' is no state @ states.ask.leads_to: "),
         ("raise FileNotFoundError('my own table')\n", "my own table"),
+        (PYTHON + "@flow.tool\nasync def find(): ...\n", "A tool without a description: write @flow.tool("),
+        (
+            PYTHON + "@flow.tool('Finds.', seconds=0)\nasync def find(): ...\n",
+            "seconds = 0: allowed are seconds above 0",
+        ),
+        (PYTHON + "@flow.tool('Finds.')\nasync def find(): ...\n", "no state offers it @ tools.find: "),
+        (
+            PYTHON.replace('"end", goal', '"end", on_entry=(Effect("tool", tool="find"),), goal').replace(
+                "import PythonFlow", "import PythonFlow\nfrom conf.flow import Effect"
+            )
+            + "@flow.tool('Finds.')\nasync def find(day: str): ...\n",
+            "find needs 'day' @ states.end.on_entry[0].tool: ",
+        ),
+        (PYTHON.replace("def ask", "async def ask"), "The function of state 'ask': write `def ask(known)`, not async"),
+        (PYTHON.replace("ask(known)", "ask()"), "The function of state 'ask': write `def ask(known)`"),
+        (PYTHON.replace("final=True", 'final=True, patience_ms="900"'), "not '900' @ $.states['end'].patience_ms"),
+        (PYTHON.replace("final=True", 'final=True, without="send_sms"'), "not 'send_sms' @ $.states['end'].without"),
+        (PYTHON.replace("final=True", 'transitions=[{"goto": "ask"}]'), "@ $.states['end'].transitions[0]"),
+        (PYTHON.replace("kind.", 'kind.", start="aks'), "start = 'aks' is no state @ start: did you mean 'ask'?"),
     ],
 )
 def test_a_python_file_that_makes_no_usable_flow_is_refused(tmp_path: Path, code: str, said: str):

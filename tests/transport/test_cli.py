@@ -481,6 +481,25 @@ def test_a_simulation_of_nothing_is_no_success(run: Run, words: list[str]) -> No
     assert ran.err
 
 
+@pytest.mark.parametrize("ms", ["-1", "nan", "inf", "forty"])
+def test_a_tolerance_by_which_everything_or_nothing_is_alike_is_refused(run: Run, ms: str) -> None:
+    ran = run("replay", "a.flight.jsonl.gz", "--tolerance", ms)
+    assert ran.status == 2
+    assert f"{ms!r} is no tolerance" in ran.err
+
+
+def test_who_reads_only_the_beginning_of_what_is_printed_sees_no_traceback() -> None:
+    code = "from transport import cli; cli.main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "settings"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == cli.BROKEN_PIPE
+
+
 def test_an_interrupt_from_the_keyboard_ends_it_quietly(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> int:
         raise KeyboardInterrupt

@@ -11,7 +11,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.messages import CallerAudio, CallerWords, Disposition, KeyPressed, MarkEchoed, ReplyWords, SessionCreated
+from actors.messages import (
+    AskReply,
+    CallerAudio,
+    CallerWords,
+    Disposition,
+    KeyPressed,
+    MarkEchoed,
+    ReplyBegan,
+    ReplyWords,
+    SessionCreated,
+)
 from actors.mulaw import silence, to_base64
 from actors.ports import CarrierGone, ModelGone
 from conf.settings import Server, Settings, Store
@@ -19,7 +29,7 @@ from tests.kit.calls import LOUD, PLAN, a_notebook
 from tests.kit.carrier import FakeCarrier
 from tests.kit.model import FakeModel, Place
 from transport import flight_file, flight_mask
-from transport.flight_file import ENDING, IN, BadFlight, Flight, Head, pack, parse, read, unpacked
+from transport.flight_file import ENDING, IN, OUT, BadFlight, Flight, Head, pack, parse, read, unpacked
 from transport.flight_folder import FlightFolder, folder_of, forget_unknown
 from transport.flight_recorder import FlightRecorder
 from transport.replay_ports import Outside
@@ -164,6 +174,23 @@ async def test_the_voice_is_kept_as_loudness_and_comes_back_as_loud(autojump_clo
     assert len(sounds) == len(frames)
     for frame, sound in zip(frames, sounds, strict=True):
         assert sound == pytest.approx(loudness(from_base64(frame)), rel=0.3)
+
+
+async def test_words_in_pieces_come_before_what_their_answer_brought_at_the_same_moment(
+    autojump_clock: MockClock,
+) -> None:
+    recorder = FlightRecorder(HEAD)
+    recorder.write(OUT, "model", "connect", (1, 0))
+    recorder.write(IN, "model", "opened", (1, 0))
+    recorder.came(1, 0, CallerWords("u1", "I am no", False))
+    recorder.write(OUT, "model", "AskReply", (1, AskReply()))
+    recorder.came(1, 1, ReplyBegan("r1"))
+    recorder.came(1, 1, CallerWords("u1", "I am not sure.", True))
+    async with Outside(read_back(recorder)).model.connect(0) as session:
+        with trio.fail_after(0.01):
+            assert await session.receive() == CallerWords("u1", "I am no", False)
+            await session.send(AskReply())
+            assert await session.receive() == ReplyBegan("r1")
 
 
 # ---------------------------------------------------------------- the doors
