@@ -16,8 +16,8 @@ def test_fillers_and_planned_sessions_of_a_call_are_counted_and_who_waits_is_sho
     record.replaced = [Trouble(3420.0, "session", "its time is nearly over")]
     metrics.call_over(record)
 
-    def value(name: str, **labels: str) -> float | None:
-        return metrics.registry.get_sample_value(name, labels)
+    def value(sample: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(sample, labels)
 
     counted = {name: value("triode_prompts_total", name=name) for name in ("greeting", "filler", "still_here")}
     assert counted == {"greeting": 1, "filler": 2, "still_here": 1}
