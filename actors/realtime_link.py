@@ -666,9 +666,7 @@ class RealtimeLink:
                 return
             if self._committing and (not self._briefing.knows(event.item) or self._desk.caller_speaks):
                 self._turn_committed(event.item)
-            elif not self._briefing.knows(
-                event.item
-            ):  # seen in the field: a model that tells of turns, and of no voices
+            elif not self._briefing.knows(event.item):  # of a server that tells of turns, and of no voices
                 self._on_turn(SpeechStarted(event.item))
                 self._on_turn(SpeechStopped(event.item))
             else:

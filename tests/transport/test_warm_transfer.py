@@ -128,6 +128,22 @@ async def live(
         return Story(world, call)
 
 
+def asked_twice(path: str) -> Faulty:
+    """The webhook of that path comes twice, and the second answer counts."""
+
+    def sabotage(world: World) -> None:
+        post = world.carrier.post
+
+        async def doubled(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
+            if url.endswith(path):
+                await post(url, form)
+            return await post(url, form, log)
+
+        world.carrier.post = doubled  # type: ignore[method-assign] # a stand-in
+
+    return sabotage
+
+
 def must_be_well(story: Story, *, music_at_most: float = WAIT_AT_MOST) -> None:
     """What holds for every transfer."""
     assert story.joined or story.back or story.call.end in {"caller", "hangup"}
@@ -257,21 +273,11 @@ COLD = {
 async def test_the_backend_is_told_once_what_came_of_a_human_who_was_dialled(
     what: str, refused: bool, autojump_clock: MockClock
 ) -> None:
-    def sabotage(world: World) -> None:
-        post = world.carrier.post
-
-        async def doubled(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
-            if url.endswith("/twilio/dialed"):
-                await post(url, form)
-            return await post(url, form, log)
-
-        world.carrier.post = doubled  # type: ignore[method-assign] # a stand-in
-
     human, outcome = COLD[what]
     story = await live(
         human,
         rest_faults=RestFaults(refuse={HUMAN: 21211}) if refused else None,
-        sabotage=sabotage,
+        sabotage=asked_twice("/twilio/dialed"),
         transfer="warm" if refused else "cold",
     )
     (delivery,) = story.world.backend.deliveries
@@ -428,17 +434,7 @@ async def test_whatever_is_told_of_the_humans_call_a_caller_who_was_joined_stays
 
 
 async def test_the_webhook_that_asks_what_follows_may_come_twice(autojump_clock: MockClock) -> None:
-    def sabotage(world: World) -> None:
-        post = world.carrier.post
-
-        async def doubled(url: str, form: Mapping[str, str], log: Any = None) -> tuple[int, str, str]:
-            if url.endswith("/twilio/after"):
-                await post(url, form)
-            return await post(url, form, log)
-
-        world.carrier.post = doubled  # type: ignore[method-assign] # a stand-in
-
-    story = await live(Human(rings=1, keys="1", talks=TALK), sabotage=sabotage)
+    story = await live(Human(rings=1, keys="1", talks=TALK), sabotage=asked_twice("/twilio/after"))
     must_be_well(story)
     assert (story.joined, story.rung) == (True, 1)
 

@@ -79,6 +79,8 @@ class WireEnd(NonBlocking, trio.abc.Stream):
             await self.writable()
             try:
                 left = left[self.write(left) :]
+            except BlockingIOError:  # somebody else was faster
+                continue
             except OSError as error:
                 raise trio.BrokenResourceError from error
 
@@ -88,11 +90,14 @@ class WireEnd(NonBlocking, trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream`."""
-        await self.readable()
-        try:
-            return self.read(max_bytes or WINDOW)
-        except OSError as error:
-            raise trio.BrokenResourceError from error
+        while True:
+            await self.readable()
+            try:
+                return self.read(max_bytes or WINDOW)
+            except BlockingIOError:  # somebody else was faster
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError from error
 
     async def aclose(self) -> None:
         """See `trio.abc.AsyncResource`."""
