@@ -262,7 +262,7 @@ class Call:
         mailboxes = [self._link.audio, self._link.inbox, self._framer.inbox, self._twilio_out.inbox, self._flow.inbox]
         asides = [self._errands.inbox.stats(), self._keeper.inbox.stats()]
         stats = [*(mailbox.stats() for mailbox in mailboxes), self._watcher.inbox.stats(), *asides]
-        record = self.notebook.close(leave.disposition, leave.reason, stats)
+        record = self.notebook.close(leave.disposition, leave.reason, stats, moving=self._flow.state.moving)
         with trio.move_on_after(WRAP_UP, shield=True):
             await self._records.keep_record(record)
         self.notebook.say("ended", disposition=leave.disposition.value, reason=leave.reason)

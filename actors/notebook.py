@@ -83,6 +83,8 @@ class CallRecord:
     seconds: float = 0.0
     disposition: Disposition | None = None
     reason: str = ""
+    moved: bool = False
+    """It was to go on on another server."""
     turns: list[Turn] = attrs.field(factory=list[Turn])
     turns_left_out: int = 0
     interruptions: list[Interruption] = attrs.field(factory=list[Interruption])
@@ -274,11 +276,14 @@ class Notebook:
         self.record.replaced.append(Trouble(self.now(), "session", why))
         self.say("session_replaced", why=why)
 
-    def close(self, disposition: Disposition, reason: str, mailboxes: list[MailboxStats]) -> CallRecord:
-        """The call is over. Turns that are still open keep what is known of them."""
+    def close(
+        self, disposition: Disposition, reason: str, mailboxes: list[MailboxStats], *, moving: bool = False
+    ) -> CallRecord:
+        """The call is over; `moving`: it was to leave this server. Turns that are still open keep what is known of them."""
         self.record.seconds = self.now()
         self.record.ended = self.record.began + datetime.timedelta(seconds=self.record.seconds)
         self.record.disposition, self.record.reason = disposition, reason
+        self.record.moved = moving and disposition is Disposition.RESUME
         self.record.mailboxes = mailboxes
         return self.record
 

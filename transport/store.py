@@ -91,7 +91,7 @@ class Store(Protocol):
         ...
 
     async def reopen(self, call_sid: str) -> int:
-        """The stream is opened again, undecided: how often that has been done now."""
+        """The stream is opened again, undecided: how often that has been done in a row (see `store_rules.tries_left_behind`)."""
         ...
 
     async def status(

@@ -54,6 +54,16 @@ def message_news(row: ErrandRow, reference: str, delivery: str, code: str) -> Er
     return attrs.evolve(row, detail=detail)
 
 
+LIVED = 60.0
+"""Seconds after which a stream that breaks has not failed: the next one is no further try."""
+
+
+def tries_left_behind(reopened: int, record: CallRecord) -> int:
+    """How often a call was opened again in vain, now that a stream of it is over: a long call may be moved and lose its stream
+    more often than one may try."""
+    return 0 if record.moved or record.seconds >= LIVED else reopened
+
+
 def finished_stream(row: Mapping[str, Any], record: CallRecord, newest: datetime.datetime | None) -> dict[str, Any]:
     """What a stream adds to its call. `newest`: when the newest stream before it began (UTC, without a zone)."""
     values: dict[str, Any] = {
@@ -61,6 +71,7 @@ def finished_stream(row: Mapping[str, Any], record: CallRecord, newest: datetime
         "seconds": (row["seconds"] or 0.0) + round(record.seconds, 3),
         "streams": row["streams"] + 1,
         "tokens": row["tokens"] + record.tokens,
+        "reopened": tries_left_behind(row["reopened"], record),
     }
     if newest is None or newest <= record.began.replace(tzinfo=None):
         # A disposition that is stored was stored by somebody who knew better.

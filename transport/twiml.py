@@ -9,7 +9,8 @@ from twilio.twiml.voice_response import Conference, Connect, Dial, Gather, Strea
 TRIES = 3
 """Times a silent or mistaken caller is asked before being handed on."""
 REOPEN_AT_MOST = 2
-"""Times a stream that ended without a decision is opened again."""
+"""Times in a row that a stream which ended without a decision is opened again. Not counted: those that were moved, or lived long
+(`store_rules.tries_left_behind`)."""
 
 AGAIN = "again"
 """Marks an address that is asked once more."""

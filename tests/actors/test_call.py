@@ -345,7 +345,7 @@ async def test_a_call_that_is_moved_is_to_be_resumed(autojump_clock: MockClock) 
         stage.call.move_away()
         record = await stage.finished()
         assert stage.now() == pytest.approx(6.1, abs=0.05)  # what the model has said is heard first
-    assert (record.disposition, record.reason) == (Disposition.RESUME, "the server is going down")
+    assert (record.disposition, record.reason, record.moved) == (Disposition.RESUME, "the server is going down", True)
     check_one_end(stage)
 
 

@@ -5,6 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.messages import Disposition
+from tests.transport.store_kit import a_record
 from tests.transport.test_web import ask, form
 from tests.transport.wire_kit import PUBLIC, house_in_memory, settings_for
 from transport.loopback.twiml_reader import Connect, Gather, Redirect
@@ -25,6 +26,17 @@ async def test_the_same_question_sent_again_is_no_further_opening(
             house.app, "/twilio/after", form("CA1"), headers={"I-Twilio-Idempotency-Token": "one too many"}
         )
         assert answer.kinds[0] is Gather
+
+
+async def test_a_call_is_moved_from_server_to_server_as_often_as_they_are_replaced(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch) as house:
+        for number in range(3 * REOPEN_AT_MOST):
+            await house.store.keep_disposition("CA1", Disposition.RESUME)
+            assert (await ask(house.app, "/twilio/after", form("CA1"))).kinds == [Connect]
+            moved = a_record("CA1", f"MZ{number}", disposition=Disposition.RESUME, seconds=20.0, moved=True)
+            await house.store.keep_record(moved)
 
 
 @pytest.mark.parametrize(

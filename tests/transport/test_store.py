@@ -3,6 +3,7 @@
 import datetime
 
 import attrs
+import pytest
 import trio
 
 from actors.messages import Disposition
@@ -140,6 +141,20 @@ async def test_a_decision_is_answered_as_often_as_it_is_asked_for_until_the_stre
         assert [await store.take_disposition("CA1") for _ in range(3)] == [Disposition.IVR] * 3
         assert [await store.reopen("CA1"), await store.reopen("CA1")] == [1, 2]
         assert await store.take_disposition("CA1") is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "moved", "times"),
+    [(42.5, False, 3), (60.0, False, 1), (5.0, True, 1)],
+    ids=["a short stream", "a long stream", "a stream that was moved"],
+)
+async def test_a_stream_that_was_moved_or_lived_long_leaves_no_tries_behind(
+    url: str, seconds: float, moved: bool, times: int
+):
+    async with one_store(url) as store:
+        assert [await store.reopen("CA1"), await store.reopen("CA1")] == [1, 2]
+        await store.keep_record(a_record(disposition=Disposition.RESUME, seconds=seconds, moved=moved))
+        assert await store.reopen("CA1") == times
 
 
 async def test_a_token_is_claimed_once(url: str):

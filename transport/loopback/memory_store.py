@@ -13,7 +13,7 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
 from transport.store import FINAL, OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
-from transport.store_rules import record_details, settled, turn_rows
+from transport.store_rules import record_details, settled, tries_left_behind, turn_rows
 
 
 @attrs.define
@@ -128,6 +128,8 @@ class MemoryStore:
         if record.stream_sid in {known.stream_sid for known in self.records}:
             return
         self.records.append(record)
+        if tries := self.reopened.get(record.call_sid):
+            self.reopened[record.call_sid] = tries_left_behind(tries, record)
         if self._newest(record.call_sid) is record and not self.dispositions.get(record.call_sid):
             self.dispositions[record.call_sid] = record.disposition
 
