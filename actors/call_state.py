@@ -10,6 +10,7 @@ from actors.dialogue import Dialogue
 from actors.messages import (
     AgentQuiet,
     AnswerTools,
+    AwaitRest,
     CallBegan,
     CallerDone,
     CallerSaid,
@@ -64,6 +65,8 @@ HUMAN_KEY = "0"
 END_KEY = "#"
 DIGITS_PAUSE = 2.0
 """Seconds after the last key until the keys pressed so far are handed to the model."""
+DICTATED_AT_MOST = 200
+"""Characters of an unfinished value: an address, spelled."""
 DIGITS_AT_MOST = 64
 FAREWELL_AT_MOST = 30.0
 """Seconds that last words may take, unless they are recorded ones that last longer; a goodbye is not a speech."""
@@ -184,6 +187,8 @@ class State:
     """The last turn that the caller spoke to its end."""
     held_turn: int = 0
     """The turn in which the caller asked to wait, until they say something else; 0: they did not."""
+    dictated: str = ""
+    """What the caller has dictated so far of a value, if they broke off in the middle of it."""
     unsaved: tuple[str, ...] = ()
     """Slots that the caller's words seem to hold and nobody has saved."""
     replied_turn: int = 0
@@ -316,6 +321,7 @@ Effect: TypeAlias = (
     | SetModel
     | SetPatience
     | Extract
+    | AwaitRest
     | Errand
     | Note
     | Leave

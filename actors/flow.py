@@ -15,6 +15,7 @@ from actors.messages import (
     BYTES_PER_MS,
     AnswerTools,
     AskReply,
+    AwaitRest,
     CallBegan,
     Errand,
     Extract,
@@ -39,7 +40,7 @@ QUEUE = 64
 PROMPT_LATE = 5.0
 """Seconds that a recorded prompt may begin and be heard later than it was said."""
 
-FlowOutput = Tell | AskReply | AnswerTools | StopTalking | Guide | SetPatience | SetModel | Extract
+FlowOutput = Tell | AskReply | AnswerTools | StopTalking | AwaitRest | Guide | SetPatience | SetModel | Extract
 
 
 @attrs.frozen
@@ -120,6 +121,8 @@ class FlowActor:
             self._say(effect)
         elif isinstance(effect, call_state.Listen) and effect.reason is Floor.KEY and self._to.protected():
             return  # a key does not cut it either: what it brings about is said afterwards
+        elif isinstance(effect, AwaitRest) and self._to.protected():
+            return
         elif isinstance(effect, call_state.Listen):
             self._to.yield_floor(effect.reason)
             link.post(StopTalking(until_words=effect.reason is Floor.WAIT))
@@ -148,7 +151,7 @@ class FlowActor:
             self._to.errands.post(effect)
         elif isinstance(effect, call_state.Note):
             self._to.on_note(effect.text)
-        elif isinstance(effect, AnswerTools | Guide | SetPatience | SetModel | Extract):
+        elif isinstance(effect, AnswerTools | Guide | SetPatience | SetModel | Extract | AwaitRest):
             link.post(effect)
 
     def _say(self, effect: call_state.Say) -> None:

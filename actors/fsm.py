@@ -21,6 +21,7 @@ from actors import details, dialogue
 from actors.call_state import (
     APOLOGY,
     ASKED_TO_WAIT,
+    DICTATED_AT_MOST,
     DIGITS_AT_MOST,
     DIGITS_PAUSE,
     END_KEY,
@@ -54,6 +55,7 @@ from actors.hold import asks_to_wait
 from actors.messages import (
     AgentQuiet,
     AnswerTools,
+    AwaitRest,
     Before,
     CallBegan,
     CallerDone,
@@ -78,6 +80,7 @@ from actors.messages import (
     TimerRang,
     ToolsCalled,
 )
+from actors.slots.unfinished import breaks_off
 from actors.story import from_plain, known
 from actors.tool_step import ToolStep
 from conf.flow import Flow, Transition
@@ -241,10 +244,19 @@ class _Step(ToolStep):
         if self.flow.hold_seconds and asks_to_wait(event.text, self.flow.language):
             waits = attrs.evolve(state, held_turn=turn, reply_owed=False)
             return waits, (Listen(Floor.WAIT), TellModel(ASKED_TO_WAIT), *self.silences(waits))
+        state, rest = self.dictates(state, event.text)
         if not state.held_turn:
-            return state, ()
+            return state, rest
         back = attrs.evolve(state, held_turn=0)
-        return back, tuple(self.silences(back))
+        return back, (*rest, *self.silences(back))
+
+    def dictates(self, state: State, text: str) -> Result:
+        """Whether the caller breaks off in the middle of a value that is asked for: then they look for the rest of it."""
+        said = f"{state.dictated} {text}".strip()[-DICTATED_AT_MOST:]
+        collects = [n for n in self.flow.states[state.dialogue.at].collects if not state.dialogue.held(n).known]
+        kinds = {self.flow.slots[name].kind for name in collects}
+        unfinished = any(breaks_off(kind, said, self.flow.language, self.flow.region) for kind in kinds)
+        return attrs.evolve(state, dictated=said if unfinished else ""), ((AwaitRest(),) if unfinished else ())
 
     def still_held(self, state: State, event: CallerSaid) -> Result:
         """There were no words in the turn of a caller who asked to wait: they do so still."""

@@ -476,6 +476,7 @@ class Floor(enum.Enum):
     TIME = "the call has lasted too long"
     FLOW = "the flow goes on without waiting"
     WAIT = "the caller asked to wait"
+    REST = "the caller has more to dictate"
     END = "the stream is over"
 
 
@@ -528,6 +529,11 @@ class StopTalking:
     """
 
     until_words: bool = False
+
+
+@attrs.frozen
+class AwaitRest:
+    """The caller fell silent in the middle of what they dictate: the answer is put off, if it has hardly begun."""
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ from actors.mailbox import Mailbox, Outbox, WhenFull
 from actors.messages import (
     AnswerTools,
     AskReply,
+    AwaitRest,
     CallerAudio,
     CallerDone,
     CallerSaid,
@@ -93,6 +94,10 @@ CROSSING = 0.5
 """Seconds that an item may be on its way to the model."""
 WORDS_WITHIN = 1.5
 """Seconds after the turn of a caller who asked to wait in which it is written down, or that nothing was said in it."""
+REST_WITHIN = 1.5
+"""Seconds after the turn of a caller who broke off while dictating in which they go on, or are answered."""
+HARDLY_BEGUN = 0.7
+"""Seconds of an answer that comes before it is known that they broke off: a word, and it is taken back."""
 PAUSE_MARGIN = 0.3
 """Seconds past the model's own limit of a turn after which the caller's words count as over."""
 
@@ -103,7 +108,16 @@ class AnswerTurn:
 
 
 LinkMessage = (
-    ModelCommand | AnswerTools | Interrupted | StopTalking | Guide | SetPatience | SetModel | Judged | AnswerTurn
+    ModelCommand
+    | AnswerTools
+    | Interrupted
+    | StopTalking
+    | AwaitRest
+    | Guide
+    | SetPatience
+    | SetModel
+    | Judged
+    | AnswerTurn
 )
 FramerInput = ReplyAudio | ReplyWords | ItemEnded | ReplyEnded
 FlowInput = (
@@ -170,6 +184,10 @@ class RealtimeLink:
         """Whether the caller asked to wait, and has said nothing since."""
         self._unwritten, self._words_due = "", math.inf
         """The turn that is answered only if there are words in it, and when it is without them."""
+        self._turn_over, self._rest_due = -math.inf, math.inf
+        """When the caller's last turn ended, and when it is answered if they do not go on with what they broke off."""
+        self._answered = math.inf
+        """When the answer to it began to be heard."""
         self._go_on_at = math.inf
         """When the model is to go on with what it owes, if it hears no turn in what the session before left unheard."""
         self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
@@ -455,8 +473,10 @@ class RealtimeLink:
             return self._truncations(message)
         if isinstance(message, StopTalking):
             self._no_retry()
-            self._until_words, self._words_due = message.until_words, math.inf
+            self._until_words, self._words_due, self._rest_due = message.until_words, math.inf, math.inf
             return [CancelReply(reply) for reply in self._desk.hush()]
+        if isinstance(message, AwaitRest):
+            return self._await_rest()
         if isinstance(message, AnswerTools):
             self._wait.tools_answered(trio.current_time())
             return [*message.results, *(self._ask() if message.then_reply else [])]
@@ -488,10 +508,26 @@ class RealtimeLink:
         return [Retune(turns)]
 
     def _ask(self, *, turn: bool = False) -> list[ModelCommand]:
+        self._rest_due = math.inf
         self._wait.asked(trio.current_time())
         self._no_retry()
         self._changed.set()
         return [*self._forget(), AskReply()] if self._desk.wish(turn=turn) else []
+
+    def _await_rest(self) -> list[ModelCommand]:
+        """An answer that is on its way, or has hardly begun, is given up; the caller's wait for it goes on."""
+        now, heard = trio.current_time(), self._answered < math.inf
+        answering = (self._desk.waiting or heard) and not self._answer_due
+        if not answering or self._desk.caller_speaks or self._wait.tools_out or now > self._answered + HARDLY_BEGUN:
+            return []
+        self._notebook.say("answer_put_off")
+        if heard:
+            self._watcher.post(FloorTaken(Floor.REST))
+            self._answered = math.inf
+        self._wait.owed = self._answer_due = True
+        self._rest_due = self._turn_over + REST_WITHIN
+        self._changed.set()
+        return [CancelReply(reply) for reply in self._desk.hush()]
 
     def _forget(self) -> list[ModelCommand]:
         """Turns that were none are taken out of the conversation."""
@@ -606,6 +642,7 @@ class RealtimeLink:
         if not announced and self._desk.knows(event.reply):
             self._handover.reply_began(event.reply, trio.current_time() - CROSSING)
         self._notebook.first_audio()
+        self._answered = min(self._answered, trio.current_time())
         self._second_try.voice()
         self._mute = 0
         self._briefing.learns(event.item)
@@ -702,6 +739,8 @@ class RealtimeLink:
 
     def _turn_begins(self, item: str) -> None:
         self._go_on_at = math.inf
+        if self._rest_due < math.inf:  # they go on with it
+            self._rest_due, self._wait.owed, self._answer_due = math.inf, False, False
         if before := self._rehearing.named_before(item):
             self._notebook.heard_again(before, item)
         self._rehearing.told = item
@@ -725,7 +764,8 @@ class RealtimeLink:
         self._wait.tools_out = False
         self._notebook.caller_stopped(item)
         self._flow.post(CallerDone(item))
-        self._wait.turn_over(trio.current_time())
+        self._turn_over, self._answered = trio.current_time(), math.inf
+        self._wait.turn_over(self._turn_over)
         self._no_retry()
         self._changed.set()
         if by_us or not self._config.turn_detection.create_response:
@@ -868,8 +908,8 @@ class RealtimeLink:
                 for told in self._owed():
                     self.inbox.post(told)
                 self.inbox.post(AskReply())
-            elif now >= self._words_due:
-                self._words_due = math.inf
+            elif now >= min(self._words_due, self._rest_due):
+                self._words_due = self._rest_due = math.inf
                 self.inbox.post(AnswerTurn())
             elif now >= self._lines.prepare_due():
                 self._lines.prepare()
@@ -881,7 +921,7 @@ class RealtimeLink:
 
     def _due(self) -> float:
         others = self._lines.prepare_due(), self._lines.switch_due(self._quiet_from)
-        return min(self._wait.next()[0], self._go_on_due(), self._words_due, *others)
+        return min(self._wait.next()[0], self._go_on_due(), self._words_due, self._rest_due, *others)
 
     @property
     def _quiet_from(self) -> float:

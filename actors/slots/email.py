@@ -33,6 +33,11 @@ def understand_email(utterance: str, before: str, language: Language) -> Underst
     return _understood(composed(mended(pieces, language), language))
 
 
+def address_pieces(utterance: str, language: Language) -> list[Piece]:
+    """What was said of an address, however much of it; Raises Puzzled."""
+    return pieces_of(_without_lead(tokens_of(plain(utterance).strip()), language), language)
+
+
 def _literal(said: str, literals: list[str], language: Language) -> str:
     """An address that is already written. Alone it keeps its capitals; in a sentence they are the transcriber's."""
     addresses = list(dict.fromkeys(address.strip(".!?'").lower() for address in literals))

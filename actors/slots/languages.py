@@ -13,6 +13,11 @@ def language_of(code: str) -> Language:
     return _LANGUAGES[primary(code)]
 
 
+def is_known(code: str) -> bool:
+    """Whether values are understood in the language of a BCP 47 code."""
+    return primary(code) in _LANGUAGES
+
+
 def primary(code: str) -> str:
     """The language of a BCP 47 code, without its region."""
     return code.replace("_", "-").partition("-")[0].lower()

@@ -27,6 +27,7 @@ from actors.fsm import step
 from actors.messages import (
     AgentQuiet,
     AnswerTools,
+    AwaitRest,
     Before,
     CallBegan,
     CallerDone,
@@ -339,3 +340,51 @@ def test_a_flow_may_leave_it_to_the_model_or_give_more_time() -> None:
     assert run(begun(rules), *ON_HOLD, rules=rules)[1][-1] == SetTimer("silence 10", 90.0, quiet=True)
     rules = attrs.evolve(RULES, flow=Flow("desk", "Be kind.", idle_seconds=120))
     assert run(begun(rules), *ON_HOLD, rules=rules)[1][-1] == SetTimer("silence 120", 120.0, quiet=True)
+
+
+# ---------------------------------------------------------------- dictating
+
+DICTATED = with_states(
+    """
+[slots.phone]
+kind = "phone"
+label = "their number"
+[states.talk]
+goal = "Get a number."
+collects = ["phone"]
+final = true
+"""
+)
+
+
+def said(*utterances: str) -> list[call_state.Effect]:
+    """What comes of utterances of turns, one after the other, in a state that asks for a number."""
+    events = [(*turn(f"u{n}"), CallerSaid(f"u{n}", words)) for n, words in enumerate(utterances)]
+    return run(begun(DICTATED), *(event for each in events for event in each), rules=DICTATED)[1]
+
+
+@pytest.mark.parametrize(
+    ("utterances", "times"),
+    [
+        (("It is 4 1 5.",), 1),
+        (("It is 4 1 5.", "5 5 5", "0 1 2 3."), 2),
+        (("It is 4 1 5.", "Wait, what do you need that for?"), 1),
+        (("415 555 0123",), 0),
+        (("I would rather not.",), 0),
+    ],
+)
+def test_who_breaks_off_in_the_middle_of_a_number_is_waited_for_until_they_have_said_it_all(
+    utterances: tuple[str, ...], times: int
+) -> None:
+    assert len(of(AwaitRest, said(*utterances))) == times
+
+
+def test_who_says_a_few_digits_of_a_number_that_is_known_is_not_waited_for() -> None:
+    heard = ToolsCalled((a_tool_call("save_details", phone="415 555 0123"),), False)
+    state = begun(DICTATED, *turn("u1"), heard)
+    _, effects = run(state, *turn("u2"), CallerSaid("u2", "The last four are 0199."), rules=DICTATED)
+    assert of(AwaitRest, effects) == []
+
+
+def test_the_first_half_of_a_number_is_not_added_to_what_is_said_of_something_else_later() -> None:
+    assert len(of(AwaitRest, said("It is 4 1 5.", "No, hang on.", "5 5 5"))) == 2

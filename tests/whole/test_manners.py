@@ -155,3 +155,35 @@ def test_a_goodbye_over_the_agents_goodbye_does_not_take_it_back(words: str, aft
         "That was all.",
         "You are welcome. Have a nice day, and goodbye.",
     ], outcome.timeline
+
+
+DICTATED = """
+name = "dictated"
+instructions = "Be kind."
+[slots.phone]
+kind = "phone"
+label = "their number"
+[states.talk]
+goal = "Get a number."
+collects = ["phone"]
+patience_ms = 1100
+final = true
+"""
+
+
+@pytest.mark.parametrize("pause", [1.6, 2.2])
+def test_a_caller_who_stops_in_the_middle_of_a_number_has_time_to_go_on(tmp_path: Path, pause: float) -> None:
+    call = Scenario(written(tmp_path, DICTATED))
+    for words in ("It is 4 1 5.", "5 5 5"):
+        call.caller_says(words)
+        call.model_says("What is the rest of the number?")
+        call.caller_pauses(pause)
+    call.caller_says("0 1 2 3.")
+    call.model_says("Thank you, I have it.")
+    call.expect_heard("Thank you, I have it.")
+    call.caller_hangs_up()
+    outcome = call.run()
+    (record,) = outcome.world.store.of(outcome.call.call_sid)
+    agent = [turn for turn in record.turns if turn.who == "agent"][1:]
+    assert [turn.heard_text for turn in agent] == ["", "", "Thank you, I have it."], outcome.timeline
+    assert max(turn.heard_ms for turn in agent[:2]) <= 200, "its words were known so much later than it began to speak"

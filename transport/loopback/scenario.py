@@ -123,6 +123,11 @@ class Scenario:
         self._steps.append(Wait(seconds))
         self._open = False
 
+    def caller_pauses(self, seconds: float) -> None:
+        """In the middle of what they say: they will go on, whatever the agent does meanwhile."""
+        self._steps.append(Wait(seconds))
+        self._waits = False
+
     def caller_hangs_up(self) -> None:
         """Puts the phone down, whatever the agent is saying."""
         self._hear_out()

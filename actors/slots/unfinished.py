@@ -1,0 +1,87 @@
+"""Whether a caller who fell silent has more to dictate: a telephone number is too short, an address stops at a dot. Pure.
+
+Only what is plain counts. Who is held for unfinished is waited for, and everybody who is not waits in vain.
+"""
+
+import phonenumbers
+
+from actors.slots.digits import digits_at
+from actors.slots.email import address_pieces
+from actors.slots.language import Language
+from actors.slots.languages import is_known, language_of
+from actors.slots.letters import Piece, pieces_of
+from actors.slots.reading import Puzzled
+from actors.slots.tokens import tokens_of
+
+LEAST = 2
+"""Digits or letters from which on something is being dictated."""
+
+
+def breaks_off(kind: str, said: str, language: str, region: str) -> bool:
+    """Whether `said`, all that was dictated so far of a value of `kind`, is plainly not all of it. Never in a language that is
+    not known here. `region`: where telephone numbers without a country's code are."""
+    if not is_known(language):
+        return False
+    known = language_of(language)
+    try:
+        if kind == "phone":
+            return _too_short(_last_digits(said, known), region)
+        if kind == "email":
+            return _address_breaks_off(address_pieces(said, known))
+        return kind == "person_name" and _spells_part(pieces_of(tokens_of(said), known))
+    except Puzzled:
+        return False
+
+
+def _last_digits(said: str, language: Language) -> str:
+    """The digits with which it ends, with a leading plus; what was said before them, but for words that lead to digits, is
+    something else."""
+    tokens, digits, place = tokens_of(said), "", 0
+    while place < len(tokens):
+        plus, lead = language.plus.at(tokens, place), language.phone_leads.at(tokens, place)
+        lead = lead or language.fillers.at(tokens, place)
+        if plus is not None and not digits:
+            digits, place = "+", plus[1]
+        elif (found := digits_at(tokens, place, language)) is not None:
+            digits, place = digits + found[0], found[1]
+        elif lead is not None:
+            place = lead[1]
+        else:
+            digits = "" if tokens[place].is_word else digits
+            place += 1
+    return digits
+
+
+def _too_short(digits: str, region: str) -> bool:
+    if len(digits.strip("+")) < LEAST:
+        return False
+    try:
+        number = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException as error:
+        return error.error_type == phonenumbers.NumberParseException.TOO_SHORT_NSN
+    return phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.TOO_SHORT
+
+
+def _address_breaks_off(pieces: list[Piece]) -> bool:
+    """It ends with "at" or "dot", or it is spelled, or has a dot in it, and there is no "at" yet."""
+    before, spelled = _spelled_last(pieces, {"letter", "digits"})
+    if before and before[-1].kind == "symbol" and not spelled:
+        return len(before) > 1
+    said = {piece.text for piece in before}
+    return "@" not in said and (len(spelled) >= LEAST or bool({".", "_"} & said))
+
+
+def _spells_part(pieces: list[Piece]) -> bool:
+    """It ends with letters with which a name that was just said begins, and the name goes on."""
+    before, spelled = _spelled_last(pieces, {"letter"})
+    words = [piece.text.casefold() for piece in before if piece.kind == "word"]
+    return len(spelled) >= LEAST and any(word.startswith(spelled) and word != spelled for word in words)
+
+
+def _spelled_last(pieces: list[Piece], kinds: set[str]) -> tuple[list[Piece], str]:
+    """What was said before the letters with which it ends, and these."""
+    said = [piece for piece in pieces if piece.kind != "filler"]
+    first = len(said)
+    while first and said[first - 1].kind in kinds:
+        first -= 1
+    return said[:first], "".join(piece.text for piece in said[first:]).casefold()
