@@ -73,6 +73,7 @@ from actors.rehearing import Rehearing
 from actors.reply_desk import ReplyDesk
 from actors.reply_length import ReplyLength
 from actors.second_try import BUSY_SECONDS, RETRY_SECONDS, Again, Elsewhere, Made, SecondTry
+from actors.turn_answer import TurnAnswer
 from actors.waiting import HEARD_LATE, NOTICED_WITHIN, CallerWait, Rung
 
 COMMANDS = 64
@@ -92,12 +93,6 @@ LOSSES_WITHIN = 60.0
 """Seconds in which so many lost sessions are too many, whatever they said."""
 CROSSING = 0.5
 """Seconds that an item may be on its way to the model."""
-WORDS_WITHIN = 1.5
-"""Seconds after the turn of a caller who asked to wait in which it is written down, or that nothing was said in it."""
-REST_WITHIN = 1.5
-"""Seconds after the turn of a caller who broke off while dictating in which they go on, or are answered."""
-HARDLY_BEGUN = 0.7
-"""Seconds of an answer that comes before it is known that they broke off: a word, and it is taken back."""
 PAUSE_MARGIN = 0.3
 """Seconds past the model's own limit of a turn after which the caller's words count as over."""
 
@@ -178,16 +173,7 @@ class RealtimeLink:
         """Sessions lost since the model last spoke."""
         self._unfinished: dict[str, str] = {}
         """What the lost session was saying."""
-        self._answer_due = False
-        """Whether the caller's turn is over, and no reply was asked for or has begun since."""
-        self._until_words = False
-        """Whether the caller asked to wait, and has said nothing since."""
-        self._unwritten, self._words_due = "", math.inf
-        """The turn that is answered only if there are words in it, and when it is without them."""
-        self._turn_over, self._rest_due = -math.inf, math.inf
-        """When the caller's last turn ended, and when it is answered if they do not go on with what they broke off."""
-        self._answered = math.inf
-        """When the answer to it began to be heard."""
+        self._answer = TurnAnswer()
         self._go_on_at = math.inf
         """When the model is to go on with what it owes, if it hears no turn in what the session before left unheard."""
         self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
@@ -473,7 +459,7 @@ class RealtimeLink:
             return self._truncations(message)
         if isinstance(message, StopTalking):
             self._no_retry()
-            self._until_words, self._words_due, self._rest_due = message.until_words, math.inf, math.inf
+            self._answer.not_wanted(until_words=message.until_words)
             return [CancelReply(reply) for reply in self._desk.hush()]
         if isinstance(message, AwaitRest):
             return self._await_rest()
@@ -489,8 +475,7 @@ class RealtimeLink:
         if isinstance(message, Judged):
             return self._judged(message)
         if isinstance(message, AnswerTurn):
-            due, self._answer_due = self._answer_due, False
-            return self._ask(turn=True) if due else []
+            return self._ask(turn=True) if self._answer.take() else []
         if isinstance(message, SetModel):
             self._lines.want(message.name)
             return []
@@ -508,7 +493,7 @@ class RealtimeLink:
         return [Retune(turns)]
 
     def _ask(self, *, turn: bool = False) -> list[ModelCommand]:
-        self._rest_due = math.inf
+        self._answer.asked()
         self._wait.asked(trio.current_time())
         self._no_retry()
         self._changed.set()
@@ -516,16 +501,16 @@ class RealtimeLink:
 
     def _await_rest(self) -> list[ModelCommand]:
         """An answer that is on its way, or has hardly begun, is given up; the caller's wait for it goes on."""
-        now, heard = trio.current_time(), self._answered < math.inf
-        answering = (self._desk.waiting or heard) and not self._answer_due
-        if not answering or self._desk.caller_speaks or self._wait.tools_out or now > self._answered + HARDLY_BEGUN:
+        answering = self._desk.waiting or self._answer.is_heard
+        if not (answering and self._answer.may_be_put_off(trio.current_time())):
+            return []
+        if self._desk.caller_speaks or self._wait.tools_out:
             return []
         self._notebook.say("answer_put_off")
-        if heard:
+        if self._answer.is_heard:
             self._watcher.post(FloorTaken(Floor.REST))
-            self._answered = math.inf
-        self._wait.owed = self._answer_due = True
-        self._rest_due = self._turn_over + REST_WITHIN
+        self._answer.put_off()
+        self._wait.owed = True
         self._changed.set()
         return [CancelReply(reply) for reply in self._desk.hush()]
 
@@ -642,7 +627,7 @@ class RealtimeLink:
         if not announced and self._desk.knows(event.reply):
             self._handover.reply_began(event.reply, trio.current_time() - CROSSING)
         self._notebook.first_audio()
-        self._answered = min(self._answered, trio.current_time())
+        self._answer.heard(trio.current_time())
         self._second_try.voice()
         self._mute = 0
         self._briefing.learns(event.item)
@@ -727,7 +712,7 @@ class RealtimeLink:
                 self._wait_begins()
             self._go_on_at = math.inf
             if self._desk.began(event.reply):
-                self._answer_due = False
+                self._answer.begun()
             else:
                 self.inbox.post(CancelReply(event.reply))
             # A reply that we did not ask for may have begun before it could know of what crossed it on the way.
@@ -739,8 +724,8 @@ class RealtimeLink:
 
     def _turn_begins(self, item: str) -> None:
         self._go_on_at = math.inf
-        if self._rest_due < math.inf:  # they go on with it
-            self._rest_due, self._wait.owed, self._answer_due = math.inf, False, False
+        if self._answer.turn_begins():
+            self._wait.owed = False
         if before := self._rehearing.named_before(item):
             self._notebook.heard_again(before, item)
         self._rehearing.told = item
@@ -764,30 +749,23 @@ class RealtimeLink:
         self._wait.tools_out = False
         self._notebook.caller_stopped(item)
         self._flow.post(CallerDone(item))
-        self._turn_over, self._answered = trio.current_time(), math.inf
-        self._wait.turn_over(self._turn_over)
+        self._answer.turn_over(trio.current_time())
+        self._wait.turn_over(trio.current_time())
         self._no_retry()
         self._changed.set()
-        if by_us or not self._config.turn_detection.create_response:
-            self._answer_due = True
-            if self._until_words and not by_us:
-                self._unwritten, self._words_due = item, trio.current_time() + WORDS_WITHIN
-            else:
-                self.inbox.post(AnswerTurn())
+        asks = by_us or not self._config.turn_detection.create_response
+        if asks and self._answer.is_due(item, whatever_it_was=by_us):
+            self.inbox.post(AnswerTurn())
 
     def _turn_written(self, event: CallerWords) -> None:
         """The words of a turn are known."""
         said = bool(event.text.strip())
-        if event.item == self._unwritten:
-            self._words_due = math.inf
-            self._answer_due = self._answer_due and said
+        if self._answer.written(event.item, said=said):
+            self.inbox.post(AnswerTurn())
         if not said:
-            if self._until_words:  # they are still away
+            if self._answer.until_words:  # they are still away
                 self._flow.post(CallerSaid(event.item, ""))
             return
-        if self._until_words:
-            self._until_words = False
-            self.inbox.post(AnswerTurn())
         self._flow.post(CallerSaid(event.item, event.text, event.confidence))
         self._second_try.words()
         self._ear.confirmed()
@@ -908,8 +886,8 @@ class RealtimeLink:
                 for told in self._owed():
                     self.inbox.post(told)
                 self.inbox.post(AskReply())
-            elif now >= min(self._words_due, self._rest_due):
-                self._words_due = self._rest_due = math.inf
+            elif now >= self._answer.at:
+                self._answer.waited()
                 self.inbox.post(AnswerTurn())
             elif now >= self._lines.prepare_due():
                 self._lines.prepare()
@@ -921,7 +899,7 @@ class RealtimeLink:
 
     def _due(self) -> float:
         others = self._lines.prepare_due(), self._lines.switch_due(self._quiet_from)
-        return min(self._wait.next()[0], self._go_on_due(), self._words_due, self._rest_due, *others)
+        return min(self._wait.next()[0], self._go_on_due(), self._answer.at, *others)
 
     @property
     def _quiet_from(self) -> float:

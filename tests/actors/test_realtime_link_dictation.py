@@ -18,10 +18,10 @@ from actors.messages import (
     SpeechStopped,
     StopTalking,
 )
-from actors.realtime_link import HARDLY_BEGUN, REST_WITHIN
+from actors.turn_answer import HARDLY_BEGUN, REST_WITHIN
 from actors.waiting import FILLER_SHARE
-from tests.kit.calls import LIMITS, MANUAL, LinkDesk, a_tool_call, ms
-from tests.kit.model import FakeSession
+from tests.kit.calls import LIMITS, MANUAL, REPLACING, LinkDesk, a_tool_call, ms
+from tests.kit.model import FakeSession, Place
 
 
 async def broken_off(nursery: trio.Nursery) -> tuple[LinkDesk, FakeSession, float]:
@@ -98,6 +98,22 @@ async def test_a_key_ends_the_wait_for_the_rest(autojump_clock: MockClock, nurse
     desk.link.inbox.post(StopTalking())
     await trio.sleep(2)
     assert len(session.said(AskReply)) == 1
+
+
+async def test_a_session_that_takes_over_meanwhile_is_asked_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, Place(), Place(opens_after=2.0), config=MANUAL, limits=REPLACING)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), ReplyBegan("r1"))
+    await wait_all_tasks_blocked()
+    desk.link.inbox.post(AwaitRest())
+    await wait_all_tasks_blocked()
+    session.lose()
+    second = await desk.next()
+    second.push(ReplyBegan("r2"), ReplyEnded("r2", ReplyStatus.COMPLETED))
+    await trio.sleep(1)
+    assert len(second.said(AskReply)) == 1
 
 
 async def test_who_does_not_go_on_hears_a_filler_no_later_than_in_any_other_wait(

@@ -47,8 +47,8 @@ from actors.messages import (
     ToolsCalled,
     Truncate,
 )
-from actors.realtime_link import WORDS_WITHIN
 from actors.second_try import BUSY_SECONDS, RETRY_SECONDS
+from actors.turn_answer import WORDS_WITHIN
 from tests.kit.calls import LIMITS, MANUAL, REPLACING, SESSION, LinkDesk, a_tool_call, ms
 from tests.kit.model import FakeSession, Place, agreed_to
 
