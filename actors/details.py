@@ -24,9 +24,9 @@ class Report:
     corrected: tuple[str, ...] = ()
 
 
-def context(slot: flows.Slot, flow: flows.Flow, now: datetime.datetime) -> Context:
-    """How values of `slot` are to be read."""
-    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most)
+def context(slot: flows.Slot, flow: flows.Flow, now: datetime.datetime, caller: str = "") -> Context:
+    """How values of `slot` are to be read. `caller`: the number that is being called from, if it is known."""
+    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller)
 
 
 # ---------------------------------------------------------------- from the model
@@ -38,8 +38,10 @@ def save(
     values: Mapping[str, object],
     now: datetime.datetime,
     confidence: float | None = None,
+    caller: str = "",
 ) -> tuple[Dialogue, Report]:
-    """Takes in `values` by slot name. What cannot be read is a problem with its path, and counts as a failed try."""
+    """Takes in `values` by slot name. What cannot be read is a problem with its path, and counts as a failed try. `caller`:
+    the number they are calling from."""
     saved: list[str] = []
     problems: list[str] = []
     corrected: list[str] = []
@@ -54,7 +56,7 @@ def save(
         if text is None:
             problems.append(f"expected a text @ $.{name}")
             continue
-        held, problem = _capture(before, slot, text, context(slot, flow, now), dialogue.turn)
+        held, problem = _capture(before, slot, text, context(slot, flow, now, caller), dialogue.turn)
         if problem:
             problems.append(f"{problem} @ $.{name}")
         else:

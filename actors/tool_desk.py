@@ -122,7 +122,9 @@ class Desk:
         if isinstance(request, ConfirmDetails):
             after, report = details.confirm(dialogue_now, self.flow, request.slots, request.correct)
         else:
-            after, report = details.save(dialogue_now, self.flow, request.values, self.now, request.confidence)
+            after, report = details.save(
+                dialogue_now, self.flow, request.values, self.now, request.confidence, self.caller
+            )
             if request.intent:
                 after = attrs.evolve(after, intent=request.intent, wish=request.intent)
         result = self.told(after, report)

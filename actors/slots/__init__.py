@@ -143,7 +143,7 @@ def _understood(kind: str, said: str, context: Context, before: str, language: L
         case "email":
             return understand_email(said, before, language)
         case "phone":
-            return understand_phone(said, before, language, context.region)
+            return understand_phone(said, before, language, context.region, context.caller)
         case "number":
             return understand_number(said, language, context.least, context.most)
         case "yes_no":

@@ -29,7 +29,7 @@ class Context:
 
     `now` is aware, in the caller's local time; dates are read relative to it, in the future. `region` is the ISO country
     code for national phone numbers and for the order of day and month. `choices` maps a canonical name to other words
-    for it. `least` and `most` bound a number, both inclusive.
+    for it. `least` and `most` bound a number, both inclusive. `caller` is the number of the telephone in use, if known.
     """
 
     now: datetime.datetime
@@ -38,6 +38,7 @@ class Context:
     choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
     least: float | None = None
     most: float | None = None
+    caller: str = ""
 
 
 @attrs.frozen

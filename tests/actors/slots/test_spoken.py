@@ -102,10 +102,14 @@ def test_courtesy_around_a_value_or_a_correction_changes_nothing(case: Case) -> 
 
 
 @pytest.mark.parametrize("said", ["use the number I am calling from", "this number", "the one I'm calling on, please"])
-def test_who_means_the_telephone_in_use_is_asked_to_say_its_digits(said: str) -> None:
+def test_who_means_the_telephone_in_use_is_asked_to_say_its_digits_if_its_number_is_not_known(said: str) -> None:
     reading = understand("phone", said, Context(NOW))
     assert isinstance(reading, Unclear)
     assert "digit by digit" in reading.why
+    assert understand("phone", said, Context(NOW, caller="+12125550100")) == understand(
+        "phone", "212 555 0100", Context(NOW)
+    )
+    assert isinstance(understand("phone", f"not {said}", Context(NOW, caller="+12125550100")), Unclear)
 
 
 # ---------------------------------------------------------------- what models write where there is no value
