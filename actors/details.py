@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from actors.dialogue import CAPTURES_KEPT, Dialogue, Held, Status
-from actors.slots import Context, Declined, Understood, read_back, understand
+from actors.slots import Context, Declined, Unclear, Understood, read_back, understand
 from conf import flow as flows
 
 KEYED_KINDS = frozenset({"phone", "number"})
@@ -40,8 +40,8 @@ def save(
     confidence: float | None = None,
     caller: str = "",
 ) -> tuple[Dialogue, Report]:
-    """Takes in `values` by slot name. What cannot be read is a problem with its path, and counts as a failed try. `caller`:
-    the number they are calling from."""
+    """Takes in `values` by slot name. What cannot be read is a problem with its path, and counts as a failed try if the caller
+    said it. `caller`: the number they are calling from."""
     saved: list[str] = []
     problems: list[str] = []
     corrected: list[str] = []
@@ -65,7 +65,8 @@ def save(
                 held = attrs.evolve(held, model=confidence)
             if before.text and held.text != before.text:
                 corrected.append(name)
-        dialogue = _put(dialogue, name, held)
+        if held != before:
+            dialogue = _put(dialogue, name, held)
     return dialogue, Report(tuple(saved), tuple(problems), tuple(corrected))
 
 
@@ -109,6 +110,8 @@ def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -
     reading = understand(slot.kind, text, how, held.text)
     if isinstance(reading, Declined):
         return attrs.evolve(held, status=Status.DECLINED), ""
+    if isinstance(reading, Unclear) and not reading.said:
+        return held, reading.why
     if not isinstance(reading, Understood):
         status = held.status if held.known else Status.UNCLEAR
         return attrs.evolve(held, status=status, tries=held.tries + 1), reading.why

@@ -55,24 +55,24 @@ def understand(kind: str, utterance: str, context: Context, before: str = "") ->
     language = language_of(context.language)
     said = utterance.strip()
     if not said:
-        return Unclear("nothing was heard: ask again")
+        return _no_value(said)
     if len(said) > MOST_CHARACTERS:
         return Unclear("that was too long: ask for this one value alone")
     if _declines(kind, said, context, language):
         return Declined()
     new = said != before
     if new and _stands_for_none(kind, said, language):
-        return Unclear(_NO_VALUE)
+        return _no_value(said)
     try:
         understood = _understood(kind, said, context, _held(kind, before), language)
         _settled(kind, understood, context, language)
     except Puzzled as puzzled:
-        return Unclear(_NO_VALUE if language.placeholders.fullmatch(plain(said)) else str(puzzled))
+        return _no_value(said) if language.placeholders.fullmatch(plain(said)) else Unclear(str(puzzled))
     except OverflowError:
         return Unclear("that is out of range: ask again")
     named = kind == "person_name" and not _spells(said, understood.text)
     if new and named and _stands_for_none(kind, understood.text, language):  # "my name is Unknown"
-        return Unclear(_NO_VALUE)
+        return _no_value(said)
     if understood.spoken:
         return understood
     return attrs.evolve(understood, spoken=read_back(kind, understood.text))
@@ -102,6 +102,11 @@ def _stands_for_none(kind: str, text: str, language: Language) -> bool:
     if kind == "text":
         return language.unsaid.fullmatch(plain(text)) is not None
     return kind not in _ANSWERS and language.placeholders.fullmatch(plain(text)) is not None
+
+
+def _no_value(said: str) -> Unclear:
+    """A question mark is what models write of words that they did not understand: then there were some."""
+    return Unclear(_NO_VALUE, said="?" in said)
 
 
 def _spells(said: str, text: str) -> bool:

@@ -52,9 +52,11 @@ class Understood:
 
 @attrs.frozen
 class Unclear:
-    """No value; `why` is one sentence that says what is wrong and what to ask for."""
+    """No value; `why` is one sentence that says what is wrong and what to ask for. `said`: whether the caller said something,
+    which could not be read; a model that fills in what nobody said is not their fault."""
 
     why: str
+    said: bool = True
 
 
 @attrs.frozen
