@@ -141,7 +141,10 @@ class Desk:
             held = after.held(name)
             entry: dict[str, object] = {"status": held.status.value}
             if held.text and held.status is not dialogue.Status.DECLINED:
-                entry |= {"value": held.text, "read_back": read_back(self.flow.slots[name].kind, held.text)}
+                entry |= {
+                    "value": held.text,
+                    "read_back": read_back(self.flow.slots[name].kind, held.text, self.now.date()),
+                }
             saved[name] = entry
         result: dict[str, object] = {"ok": not report.problems}
         if saved:

@@ -18,9 +18,8 @@ from actors.slots.person_name import spoken_name, understand_name
 from actors.slots.phone import spoken_phone, understand_phone
 from actors.slots.reading import KINDS, Context, Declined, Puzzled, Reading, SlotValue, Unclear, Understood
 from actors.slots.tokens import plain, words_of
-from actors.slots.when import understand_when
+from actors.slots.when import spoken_day_with_year, understand_when
 from actors.slots.when_clock import spoken_time
-from actors.slots.when_day import spoken_day
 
 __all__ = [
     "KINDS",
@@ -75,7 +74,7 @@ def understand(kind: str, utterance: str, context: Context, before: str = "") ->
         return _no_value(said)
     if understood.spoken:
         return understood
-    return attrs.evolve(understood, spoken=read_back(kind, understood.text))
+    return attrs.evolve(understood, spoken=read_back(kind, understood.text, context.now.date()))
 
 
 def _declines(kind: str, said: str, context: Context, language: Language) -> bool:
@@ -181,14 +180,15 @@ def typed(kind: str, text: str) -> SlotValue:
             return text
 
 
-def read_back(kind: str, text: str) -> str:
-    """How to say a canonical text to the caller. Raises ValueError as `typed` does."""
+def read_back(kind: str, text: str, today: datetime.date | None = None) -> str:
+    """How to say a canonical text to the caller: with its year, if it is about a year from `today`. Raises ValueError as
+    `typed` does."""
     value = typed(kind, text)
     language = language_of("en")
     if isinstance(value, datetime.datetime):
-        return f"{spoken_day(value.date())} at {spoken_time(value.time())}"
+        return f"{spoken_day_with_year(value.date(), today)} at {spoken_time(value.time())}"
     if isinstance(value, datetime.date):
-        return spoken_day(value)
+        return spoken_day_with_year(value, today)
     if isinstance(value, datetime.time):
         return spoken_time(value)
     match kind:

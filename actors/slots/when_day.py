@@ -59,7 +59,7 @@ def _only(parts: Sequence[Part], what: str) -> Part | None:
 
 def _checked(day: datetime.date, almanac: Almanac) -> datetime.date:
     if day < almanac.today:
-        raise Puzzled(f"{spoken_day(day)} is in the past: ask for a day from today on")
+        raise Puzzled(past(spoken_day(day), day, almanac.today))
     return day
 
 
@@ -197,6 +197,12 @@ def _next_of_month(almanac: Almanac, day: int) -> datetime.date:
             if candidate.month == month.month and candidate >= almanac.today:
                 return candidate
     raise Puzzled("there is no such day in the next months: ask for the day and the month")
+
+
+def past(spoken: str, day: datetime.date, today: datetime.date) -> str:
+    """Why `day` is refused. A model that wrote a date may be wrong about the year, or about today."""
+    year = f" of {day.year}" if day.year != today.year else ""
+    return f"{spoken}{year} is in the past, today is {spoken_day(today)}, {today.year}: ask for a day from today on"
 
 
 def spoken_day(day: datetime.date) -> str:

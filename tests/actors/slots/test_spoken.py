@@ -112,6 +112,13 @@ def test_who_means_the_telephone_in_use_is_asked_to_say_its_digits_if_its_number
     assert isinstance(understand("phone", f"not {said}", Context(NOW, caller="+12125550100")), Unclear)
 
 
+@pytest.mark.parametrize("kind", ["date", "date_time"])
+def test_a_model_that_is_wrong_about_the_year_is_told_so(kind: str) -> None:
+    reading = understand(kind, "2025-12-02" if kind == "date" else "2025-12-02T10:00", Context(NOW))
+    assert isinstance(reading, Unclear)
+    assert "of 2025 is in the past, today is Tuesday, November 24, 2026: ask" in reading.why
+
+
 # ---------------------------------------------------------------- what models write where there is no value
 
 NO_VALUE = [
