@@ -104,9 +104,12 @@ def _exact(part: Part, month: Part | None, almanac: Almanac) -> datetime.date:
             base = {"tomorrow": _after(today, 1)}.get(found["base"] or "", today)
             if found["weekday"]:
                 base = _following(today, almanac.language.weekdays[found["weekday"]])
-            return _after(base, 7 * count_of(found["count"]))
+            return _after(base, _DAYS[found["unit"]] * count_of(found["count"]))
+        case "day_week":
+            return _after(today, 8 if found["base"] == "tomorrow" else 7)
         case "week_on":
-            return _after(_following(today, _weekday(part, almanac, "weekday" if found["weekday"] else "weekday2")), 7)
+            group = next(name for name in ("weekday", "weekday2", "weekday3") if found[name])
+            return _after(_following(today, _weekday(part, almanac, group)), 7)
         case "in_days":
             return moved(today, count_of(found["count"] or found["count2"]), found["unit"] or found["unit2"])
         case "iso_date":
