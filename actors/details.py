@@ -26,7 +26,7 @@ class Report:
 
 def context(slot: flows.Slot, flow: flows.Flow, now: datetime.datetime, caller: str = "") -> Context:
     """How values of `slot` are to be read. `caller`: the number that is being called from, if it is known."""
-    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller)
+    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller, slot.hours)
 
 
 # ---------------------------------------------------------------- from the model

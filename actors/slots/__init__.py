@@ -62,6 +62,8 @@ def understand(kind: str, utterance: str, context: Context, before: str = "") ->
     new = said != before
     if new and _stands_for_none(kind, said, language):
         return _no_value(said)
+    if not new:  # a canonical text, in which every hour is exact
+        context = attrs.evolve(context, hours="")
     try:
         understood = _understood(kind, said, context, _held(kind, before), language)
         _settled(kind, understood, context, language)
@@ -131,7 +133,7 @@ def _held(kind: str, before: str) -> str:
 def _settled(kind: str, understood: Understood, context: Context, language: Language) -> None:
     """Raises Puzzled if the canonical text would be read as another value: then it was no sound reading."""
     try:
-        again = _understood(kind, understood.text, context, "", language).text
+        again = _understood(kind, understood.text, attrs.evolve(context, hours=""), "", language).text
     except Puzzled:
         again = ""
     if again != understood.text:

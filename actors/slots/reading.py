@@ -30,6 +30,7 @@ class Context:
     `now` is aware, in the caller's local time; dates are read relative to it, in the future. `region` is the ISO country
     code for national phone numbers and for the order of day and month. `choices` maps a canonical name to other words
     for it. `least` and `most` bound a number, both inclusive. `caller` is the number of the telephone in use, if known.
+    `hours` ("17:00-23:00") are those within which a time is meant that is said without morning or evening.
     """
 
     now: datetime.datetime
@@ -39,6 +40,7 @@ class Context:
     least: float | None = None
     most: float | None = None
     caller: str = ""
+    hours: str = ""
 
 
 @attrs.frozen

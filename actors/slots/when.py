@@ -65,7 +65,7 @@ def _segment(said: str, base: When, now: datetime.datetime, context: Context, la
         return _shifted(shift, base)
     almanac = Almanac(now.date(), context.region, language, base.day)
     day = day_of(found.parts, almanac)
-    time = time_of(found.parts, base.time)
+    time = time_of(found.parts, base.time, context.hours)
     if any(char.isdigit() for char in found.rest):
         raise Puzzled("a number was heard that is neither clearly a day nor a time: ask for the day and the time again")
     vague = next((part for part in found.parts if part.kind == "vague"), None)
