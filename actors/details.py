@@ -63,7 +63,7 @@ def save(
             saved.append(name)
             if confidence is not None:
                 held = attrs.evolve(held, model=confidence)
-            if before.text and held.text != before.text:
+            if before.text and held.text not in {"", before.text}:
                 corrected.append(name)
         if held != before:
             dialogue = _put(dialogue, name, held)
@@ -109,7 +109,8 @@ def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -
     """`held` after one more capture, and what was wrong with it."""
     reading = understand(slot.kind, text, how, held.text)
     if isinstance(reading, Declined):
-        return attrs.evolve(held, status=Status.DECLINED), ""
+        # What was told before is taken back with it: it is stored and delivered no more.
+        return Held(status=Status.DECLINED, tries=held.tries, turn=held.turn), ""
     if isinstance(reading, Unclear) and not reading.said:
         return held, reading.why
     if not isinstance(reading, Understood):

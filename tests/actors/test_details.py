@@ -93,6 +93,13 @@ def test_what_is_no_text_is_a_problem_with_its_path_and_no_try(value: object) ->
     assert (now.held("name"), report) == (Held(), Report(problems=("expected a text @ $.name",)))
 
 
+def test_who_takes_back_what_they_told_is_not_kept_and_delivered_with_it() -> None:
+    now, report = told(settled(email="john@example.com", people="3"), email=REFUSAL)
+    assert report == Report(saved=("email",))
+    assert now.held("email") == Held(status=Status.DECLINED, turn=1)
+    assert now.held("people").text == "3"
+
+
 @pytest.mark.parametrize("value", ["", " ", "N/A", "unknown", "null", "not provided"])
 def test_a_model_that_fills_in_what_nobody_said_uses_up_no_try_of_the_caller(value: str) -> None:
     before, _ = told(START, name=REFUSAL)
