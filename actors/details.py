@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from actors.dialogue import CAPTURES_KEPT, Dialogue, Held, Status
-from actors.slots import Context, Declined, Understood, read_back, understand
+from actors.slots import Context, Declined, Unclear, Understood, read_back, understand
 from conf import flow as flows
 
 KEYED_KINDS = frozenset({"phone", "number"})
@@ -24,9 +24,9 @@ class Report:
     corrected: tuple[str, ...] = ()
 
 
-def context(slot: flows.Slot, flow: flows.Flow, now: datetime.datetime) -> Context:
-    """How values of `slot` are to be read."""
-    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most)
+def context(slot: flows.Slot, flow: flows.Flow, now: datetime.datetime, caller: str = "") -> Context:
+    """How values of `slot` are to be read. `caller`: the number that is being called from, if it is known."""
+    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller, slot.hours)
 
 
 # ---------------------------------------------------------------- from the model
@@ -38,8 +38,10 @@ def save(
     values: Mapping[str, object],
     now: datetime.datetime,
     confidence: float | None = None,
+    caller: str = "",
 ) -> tuple[Dialogue, Report]:
-    """Takes in `values` by slot name. What cannot be read is a problem with its path, and counts as a failed try."""
+    """Takes in `values` by slot name. What cannot be read is a problem with its path, and counts as a failed try if the caller
+    said it. `caller`: the number they are calling from."""
     saved: list[str] = []
     problems: list[str] = []
     corrected: list[str] = []
@@ -54,16 +56,17 @@ def save(
         if text is None:
             problems.append(f"expected a text @ $.{name}")
             continue
-        held, problem = _capture(before, slot, text, context(slot, flow, now), dialogue.turn)
+        held, problem = _capture(before, slot, text, context(slot, flow, now, caller), dialogue.turn)
         if problem:
             problems.append(f"{problem} @ $.{name}")
         else:
             saved.append(name)
             if confidence is not None:
                 held = attrs.evolve(held, model=confidence)
-            if before.text and held.text != before.text:
+            if before.text and held.text not in {"", before.text}:
                 corrected.append(name)
-        dialogue = _put(dialogue, name, held)
+        if held != before:
+            dialogue = _put(dialogue, name, held)
     return dialogue, Report(tuple(saved), tuple(problems), tuple(corrected))
 
 
@@ -106,7 +109,10 @@ def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -
     """`held` after one more capture, and what was wrong with it."""
     reading = understand(slot.kind, text, how, held.text)
     if isinstance(reading, Declined):
-        return attrs.evolve(held, status=Status.DECLINED), ""
+        # What was told before is taken back with it: it is stored and delivered no more.
+        return Held(status=Status.DECLINED, tries=held.tries, turn=held.turn), ""
+    if isinstance(reading, Unclear) and not reading.said:
+        return held, reading.why
     if not isinstance(reading, Understood):
         status = held.status if held.known else Status.UNCLEAR
         return attrs.evolve(held, status=status, tries=held.tries + 1), reading.why

@@ -151,7 +151,7 @@ class FlowStep:
             held = one.slots.get(name, dialogue.MISSING)
             shown = held.text if held.known else ""
             if shown and slot.kind in {"date_time", "date", "time"}:
-                shown = read_back(slot.kind, shown)
+                shown = read_back(slot.kind, shown, self.now.date())
             text = text.replace(f"{{{name}}}", shown)
         return text
 

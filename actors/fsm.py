@@ -99,7 +99,7 @@ def step(state: State, event: FlowEvent, rules: Rules, now: datetime.datetime) -
         return left(after, Leave(Disposition.IVR, f"the model was lost: {after.why}", drain=True))
     if after.phase is Phase.LEFT:
         return after, effects
-    after, effects = _told(state, after, effects, rules.flow)
+    after, effects = _told(state, after, effects, rules.flow, now.date())
     asks_anyway = isinstance(event, TimerRang) and event.name.startswith("silence")
     if not (after.kept_waiting or after.digits) or after.phase is not Phase.TALKING or asks_anyway:
         return after, effects
@@ -115,7 +115,7 @@ def _unspoken(effects: tuple[Effect, ...]) -> Iterator[Effect]:
             yield effect
 
 
-def _told(before: State, after: State, effects: tuple[Effect, ...], flow: Flow) -> Result:
+def _told(before: State, after: State, effects: tuple[Effect, ...], flow: Flow, today: datetime.date) -> Result:
     """The model and the timers learn of a change of the dialogue, before the model is asked to speak on it."""
     was, now = before.dialogue, after.dialogue
     floors = _floor(flow, before), _floor(flow, after)
@@ -129,7 +129,7 @@ def _told(before: State, after: State, effects: tuple[Effect, ...], flow: Flow) 
         changes.append(SetModel(_model(flow, now)))
     if floors[0] is not floors[1]:
         changes.append(SetFloor(floors[1]))
-    text = guidance(flow, now, after.caller)
+    text = guidance(flow, now, after.caller, today)
     if text != after.guided:
         after = attrs.evolve(after, guided=text)
         changes.append(Guide(text))

@@ -5,6 +5,7 @@ Pure. That nothing before the tail ever changes is what keeps the model's prompt
 of the Realtime API): a call of ten minutes costs about an eighth.
 """
 
+import datetime
 from collections.abc import Iterator
 
 from actors.details import KEYED_KINDS
@@ -37,20 +38,23 @@ def instructions(flow: Flow) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def guidance(flow: Flow, dialogue: Dialogue, caller: str = "") -> str:
-    """Where the conversation stands; empty if the flow has nothing to guide. `caller`: their number, if it is known."""
-    return "[" + "\n".join(_lines(flow, dialogue, caller)) + "]" if _has_states(flow) else ""
+def guidance(flow: Flow, dialogue: Dialogue, caller: str = "", today: datetime.date | None = None) -> str:
+    """Where the conversation stands; empty if the flow has nothing to guide. `caller`: their number, if it is known; `today`:
+    the date where the flow is, which no model knows by itself. (Not the time: it would be another text with every turn.)"""
+    return "[" + "\n".join(_lines(flow, dialogue, caller, today)) + "]" if _has_states(flow) else ""
 
 
 def _has_states(flow: Flow) -> bool:
     return bool(flow.slots or flow.intents) or len(flow.states) > 1
 
 
-def _lines(flow: Flow, dialogue: Dialogue, caller: str) -> Iterator[str]:
+def _lines(flow: Flow, dialogue: Dialogue, caller: str, today: datetime.date | None) -> Iterator[str]:
     state = flow.states[dialogue.at]
     yield f"Now: {state.goal}"
+    if today is not None:
+        yield f"Today is {today:%A}, {today:%B} {today.day}, {today.year}."
     for name, slot in flow.slots.items():
-        line = _slot_line(name, slot, dialogue.held(name))
+        line = _slot_line(name, slot, dialogue.held(name), today)
         if line:
             yield line
     wanted = [name for name in state.collects if not _settled(dialogue.held(name))]
@@ -76,7 +80,7 @@ def _settled(held: Held) -> bool:
     return held.status in {Status.CONFIRMED, Status.DECLINED}
 
 
-def _slot_line(name: str, slot: Slot, held: Held) -> str:
+def _slot_line(name: str, slot: Slot, held: Held, today: datetime.date | None) -> str:
     if held.status is Status.DECLINED:
         return f"{name}: the caller does not want to say it. Do not ask again."
     if held.status is Status.CONFIRMED:
@@ -84,7 +88,7 @@ def _slot_line(name: str, slot: Slot, held: Held) -> str:
     if held.status is Status.HEARD:
         unsure = held.confidence is not None and held.confidence < 0.7
         doubt = " It was understood in two ways: ask the caller to spell it." if unsure else ""
-        spoken = read_back(slot.kind, held.text)
+        spoken = read_back(slot.kind, held.text, today)
         return f"{name}: {held.text}, not confirmed. Read it back as: {spoken}. Ask whether that is right.{doubt}"
     if held.status is Status.UNCLEAR:
         keypad = " Offer to type it on the keypad, ended by the hash key." if slot.kind in KEYED_KINDS else ""

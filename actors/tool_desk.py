@@ -122,7 +122,9 @@ class Desk:
         if isinstance(request, ConfirmDetails):
             after, report = details.confirm(dialogue_now, self.flow, request.slots, request.correct)
         else:
-            after, report = details.save(dialogue_now, self.flow, request.values, self.now, request.confidence)
+            after, report = details.save(
+                dialogue_now, self.flow, request.values, self.now, request.confidence, self.caller
+            )
             if request.intent:
                 after = attrs.evolve(after, intent=request.intent, wish=request.intent)
         result = self.told(after, report)
@@ -139,7 +141,10 @@ class Desk:
             held = after.held(name)
             entry: dict[str, object] = {"status": held.status.value}
             if held.text and held.status is not dialogue.Status.DECLINED:
-                entry |= {"value": held.text, "read_back": read_back(self.flow.slots[name].kind, held.text)}
+                entry |= {
+                    "value": held.text,
+                    "read_back": read_back(self.flow.slots[name].kind, held.text, self.now.date()),
+                }
             saved[name] = entry
         result: dict[str, object] = {"ok": not report.problems}
         if saved:

@@ -205,7 +205,9 @@ class ToolStep(FlowStep):
             except BadArguments as error:
                 problem = str(error)
             else:
-                after, report = details.save(state.dialogue, self.flow, told.values, self.now, told.confidence)
+                after, report = details.save(
+                    state.dialogue, self.flow, told.values, self.now, told.confidence, state.caller
+                )
                 if report.saved or not report.problems:
                     saved = attrs.evolve(state, saved_turn=state.dialogue.turn, unsaved=())
                     return self.learned(saved, after, report, asked=False)

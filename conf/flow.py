@@ -64,6 +64,9 @@ class Slot:
     """Of kind choice: the names, and other words for each."""
     least: float | None = None
     most: float | None = None
+    hours: str = ""
+    """Of kind time or date_time: between which hours of a day ("17:00-23:00") a time is meant that callers say without morning
+    or evening: "eight" is in the evening then. Without this appointments are by day. One outside is understood all the same."""
     tries: int = 3
     """Captures that may fail before the flow must go another way."""
 

@@ -123,6 +123,10 @@ def _of_slots(flow: Flow) -> Iterator[str]:
             bound: float | None = getattr(slot, field)
             if bound is not None and (slot.kind != "number" or not math.isfinite(bound)):
                 yield f"{field} = {bound:g} @ {place}.{field}: only kind = 'number' can have it, and it is a number"
+        if slot.hours and slot.kind not in {"time", "date_time"}:
+            yield f"hours = {slot.hours!r} @ {place}.hours: only kind = 'time' and 'date_time' can have it"
+        elif slot.hours and not (_HOURS.fullmatch(slot.hours) and slot.hours[:5] < slot.hours[6:]):
+            yield f"hours = {slot.hours!r} @ {place}.hours: write them as '17:00-23:00', within one day"
         if slot.tries < 1:
             yield f"tries = {slot.tries} @ {place}.tries: at least 1"
         if name not in collected:

@@ -18,9 +18,8 @@ from actors.slots.person_name import spoken_name, understand_name
 from actors.slots.phone import spoken_phone, understand_phone
 from actors.slots.reading import KINDS, Context, Declined, Puzzled, Reading, SlotValue, Unclear, Understood
 from actors.slots.tokens import plain, words_of
-from actors.slots.when import understand_when
+from actors.slots.when import spoken_day_with_year, understand_when
 from actors.slots.when_clock import spoken_time
-from actors.slots.when_day import spoken_day
 
 __all__ = [
     "KINDS",
@@ -55,27 +54,29 @@ def understand(kind: str, utterance: str, context: Context, before: str = "") ->
     language = language_of(context.language)
     said = utterance.strip()
     if not said:
-        return Unclear("nothing was heard: ask again")
+        return _no_value(said)
     if len(said) > MOST_CHARACTERS:
         return Unclear("that was too long: ask for this one value alone")
     if _declines(kind, said, context, language):
         return Declined()
     new = said != before
     if new and _stands_for_none(kind, said, language):
-        return Unclear(_NO_VALUE)
+        return _no_value(said)
+    if not new:  # a canonical text, in which every hour is exact
+        context = attrs.evolve(context, hours="")
     try:
         understood = _understood(kind, said, context, _held(kind, before), language)
         _settled(kind, understood, context, language)
     except Puzzled as puzzled:
-        return Unclear(_NO_VALUE if language.placeholders.fullmatch(plain(said)) else str(puzzled))
+        return _no_value(said) if language.placeholders.fullmatch(plain(said)) else Unclear(str(puzzled))
     except OverflowError:
         return Unclear("that is out of range: ask again")
     named = kind == "person_name" and not _spells(said, understood.text)
     if new and named and _stands_for_none(kind, understood.text, language):  # "my name is Unknown"
-        return Unclear(_NO_VALUE)
+        return _no_value(said)
     if understood.spoken:
         return understood
-    return attrs.evolve(understood, spoken=read_back(kind, understood.text))
+    return attrs.evolve(understood, spoken=read_back(kind, understood.text, context.now.date()))
 
 
 def _declines(kind: str, said: str, context: Context, language: Language) -> bool:
@@ -104,6 +105,11 @@ def _stands_for_none(kind: str, text: str, language: Language) -> bool:
     return kind not in _ANSWERS and language.placeholders.fullmatch(plain(text)) is not None
 
 
+def _no_value(said: str) -> Unclear:
+    """A question mark is what models write of words that they did not understand: then there were some."""
+    return Unclear(_NO_VALUE, said="?" in said)
+
+
 def _spells(said: str, text: str) -> bool:
     """Whether a name is spelled, so that it is one even if it looks like no value: "N U L L"."""
     words, name = words_of(said), text.casefold()
@@ -127,7 +133,7 @@ def _held(kind: str, before: str) -> str:
 def _settled(kind: str, understood: Understood, context: Context, language: Language) -> None:
     """Raises Puzzled if the canonical text would be read as another value: then it was no sound reading."""
     try:
-        again = _understood(kind, understood.text, context, "", language).text
+        again = _understood(kind, understood.text, attrs.evolve(context, hours=""), "", language).text
     except Puzzled:
         again = ""
     if again != understood.text:
@@ -143,7 +149,7 @@ def _understood(kind: str, said: str, context: Context, before: str, language: L
         case "email":
             return understand_email(said, before, language)
         case "phone":
-            return understand_phone(said, before, language, context.region)
+            return understand_phone(said, before, language, context.region, context.caller)
         case "number":
             return understand_number(said, language, context.least, context.most)
         case "yes_no":
@@ -176,14 +182,15 @@ def typed(kind: str, text: str) -> SlotValue:
             return text
 
 
-def read_back(kind: str, text: str) -> str:
-    """How to say a canonical text to the caller. Raises ValueError as `typed` does."""
+def read_back(kind: str, text: str, today: datetime.date | None = None) -> str:
+    """How to say a canonical text to the caller: with its year, if it is about a year from `today`. Raises ValueError as
+    `typed` does."""
     value = typed(kind, text)
     language = language_of("en")
     if isinstance(value, datetime.datetime):
-        return f"{spoken_day(value.date())} at {spoken_time(value.time())}"
+        return f"{spoken_day_with_year(value.date(), today)} at {spoken_time(value.time())}"
     if isinstance(value, datetime.date):
-        return spoken_day(value)
+        return spoken_day_with_year(value, today)
     if isinstance(value, datetime.time):
         return spoken_time(value)
     match kind:

@@ -44,6 +44,10 @@ def letter_edit(tokens: Sequence[Token], held: str, language: Language) -> str |
     said = marked(tokens, language)
     if doubled := re.fullmatch(rf"{_LEAD}(?:with )?(?:(?:two|double|2) {_LETTER}|<(\w)\2>)", said):
         return _doubled(held, doubled[1] or doubled[2])
+    if doubled := re.fullmatch(rf"{_LEAD}{_LETTER} (?:(?:is|should be|must be) )?(?:doubled|double|twice)", said):
+        return _doubled(held, doubled[1])
+    if dropped := re.fullmatch(rf"{_LEAD}(?:drop|remove|delete|take out|leave out) (?:an? |the )?{_LETTER}", said):
+        return _without(held, dropped[1])
     if single := re.fullmatch(rf"{_LEAD}(?:with )?(?:only )?(?:one|single|a single|only one|1) {_LETTER}", said):
         return _once(held, single[1])
     if without := re.fullmatch(rf"{_LEAD}(?:\w+ )?(?:without (?:(?:an?|the) )?|no (?:an?|the) ){_LETTER}", said):

@@ -99,6 +99,7 @@ _YES = """yes|yep|yup|yeah|yea|ya|yah|aye|sure|sure thing|certainly|absolutely|d
  |good|great|that's the one|you're right|you are right|no doubt|without a doubt|no question|you're correct|you are correct
  |no question about it|do it|that'll do|that will do|i'm afraid so|works for me|that does work|i can|i'd love to
  |that's what i said|i want that
+ |i'd like that|that would be lovely|that would be wonderful
  |that's all right|that is true|it's right|it is right|it's correct|it is correct"""
 _NO = """no|nope|nah|naw|nay|no way|no thanks|no thank you|not really|not quite|not at all|not exactly|not yet|never
  |i don't think so|i don't believe so|i do not think so|don't think so|i'm afraid not|afraid not|i don't|i do not
@@ -108,6 +109,7 @@ _NO = """no|nope|nah|naw|nay|no way|no thanks|no thank you|not really|not quite|
  |definitely not|i wouldn't|i won't|please don't|uh uh|nuh uh|that's not it|not that i know of|i doubt it|not me
  |not now|don't|no good|that's no good|i can't|i cannot|i guess not|i suppose not|not a chance|not today
  |doesn't work for me|that doesn't work|it doesn't work|that's not what i said|i don't want that|not quite right
+ |unfortunately not|that won't be necessary|not necessary|that's not necessary|not for me|not this time
  |you got it wrong|you've got it wrong|you got that wrong"""
 
 

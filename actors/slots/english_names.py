@@ -65,7 +65,8 @@ NO_NAMES: frozenset[str] = words(
     where which who whose why with would yeah yep yes you your okay ok hello hi hey sorry wait sure right
     correct wrong exactly nobody anyone anything question morning afternoon evening monday tuesday wednesday
     thursday friday saturday sunday dot com gmail spell spelled again already just maybe never about hold also any
-    been before after letter letters first second third fourth fifth last middle all very much actually com underscore capital"""
+    been before after letter letters first second third fourth fifth last middle all very much actually com underscore capital
+    doubled twice drop"""
 ) - words("mail e")
 RESPELLED: frozenset[str] = words("that's spelled spelt spelling spell it's that")
 EMAIL_LEADS: Phrases[bool] = Phrases.of(

@@ -40,10 +40,12 @@ _SOURCES: list[tuple[PartKind, str, str]] = [
     ("day", "before", r"\b(?:yesterday|day before yesterday|last (?:week|month|night|year))\b"),
     (
         "day", "week_from",
-        rf"\b{_COUNT} (?P<unit>week)s? (?:(?:from |after )?(?P<base>today|now|tomorrow)\b|(?:from|after) (?:this "
+        rf"\b{_COUNT} (?P<unit>week|fortnight)s? (?:(?:from |after )?(?P<base>today|now|tomorrow)\b|(?:from|after) (?:this "
         rf"|next )?{_WEEKDAY})",
     ),
-    ("day", "week_on", rf"\b(?:week on {_WEEKDAY}|{_WEEKDAY.replace('weekday', 'weekday2')} week\b)"),
+    ("day", "day_week", r"\b(?P<base>today|tomorrow) week\b"),
+    ("day", "week_on", rf"\b(?:(?<!next )(?<!this )week on {_WEEKDAY}|{_WEEKDAY.replace('weekday', 'weekday2')} week\b"
+     rf"|an? week {_WEEKDAY.replace('weekday', 'weekday3')})"),
     (
         "moment", "in",
         rf"\b(?:in|within) {_COUNT} (?P<unit>minute|hour)s?(?: from now| time)?\b|\b(?:an hour"
@@ -131,6 +133,7 @@ PATTERNS: tuple[tuple[PartKind, str, re.Pattern[str]], ...] = tuple(
 BLOCKERS = re.compile(
     r"\b(?:or|between|until|till|before|after|from|past|except|unless|depends|either|neither|half|quarter|last|ago|never|"
     r"starting|onwards?|anything but|i had|we had|was(?! (?:thinking|hoping|wondering|going))|thing|bad|impossible|full|"
+    r"following|an? (?:week|fortnight)|weeks|fortnight|"
     r"taken|busy|unavailable|booked|to(?=[\s.,?!]*$)|earliest|latest|least|most|can't|cannot|don't|won't|doesn't)\b"
     r"|\bif\b(?! possible| that's| it's okay| you)"
 )

@@ -33,6 +33,7 @@ class Piece:
 def pieces_of(tokens: Sequence[Token], language: Language) -> list[Piece]:
     """Raises Puzzled where a letter and its word contradict each other ("B as in dog")."""
     pieces: list[Piece] = []
+    tokens = _unhyphened(tokens, language)
     place, pause = 0, False
     while place < len(tokens):
         piece, after = _piece_at(tokens, place, language)
@@ -81,6 +82,19 @@ def _piece_at(tokens: Sequence[Token], place: int, language: Language) -> tuple[
     if token.is_pause:
         return None, place + 1
     return Piece("symbol", token.text), place + 1
+
+
+def _unhyphened(tokens: Sequence[Token], language: Language) -> list[Token]:
+    """Without the hyphens around "double" among letters: "T-O-double-M-Y"."""
+    kept: list[Token] = []
+    for place, token in enumerate(tokens):
+        near = tokens[max(place - 1, 0) : place + 2]
+        among = len(near) == 3 and token.text == "-" and token.glued and near[-1].glued
+        sides = {near[0], near[-1]}
+        doubles = any(side.word in language.repeats for side in sides) and any(len(side.text) == 1 for side in sides)
+        if not (among and doubles):
+            kept.append(token)
+    return kept
 
 
 def _between_letters(tokens: Sequence[Token], place: int) -> bool:

@@ -42,6 +42,8 @@ def understand_name(utterance: str, before: str, language: Language) -> Understo
         corrected = _corrected(tokens, before, language)
         if corrected is not None:
             return _understood(corrected)
+    elif all(len(token.text) == 1 or token.word in language.repeats for token in language_words(tokens, language)):
+        tokens = _spelled_apart(tokens)
     tokens, clause = _without_clause(tokens, language)
     if clause:
         name = _written(_spelled_in(_parts(tokens, language), language), language)
@@ -52,6 +54,31 @@ def understand_name(utterance: str, before: str, language: Language) -> Understo
     parts = _spelled_in(_marked(_parts(tokens, language), titled), language)
     parts = _ordered(parts, before, language)
     return _understood(_written(_into(before, parts) if before else parts, language))
+
+
+def _spelled_apart(tokens: list[Token]) -> list[Token]:
+    """With a "space" between two words that are spelled with hyphens, "J-O-H-N S-M-Y-T-H": where none of them is said, there is
+    nothing else to go by."""
+    kept: list[Token] = []
+    for place, token in enumerate(tokens):
+        if (
+            place > 2
+            and not token.glued
+            and _hyphened(tokens[place - 3 : place])
+            and _hyphened(tokens[place : place + 3])
+        ):
+            kept.append(Token("space", "space", glued=False))
+        kept.append(token)
+    return kept
+
+
+def _hyphened(three: Sequence[Token]) -> bool:
+    """Whether that is a letter, a hyphen and a letter, with nothing between them."""
+    if len(three) < 3 or three[1].text != "-":
+        return False
+    return all(token.glued for token in three[1:]) and all(
+        len(token.text) == 1 and token.is_word for token in three[::2]
+    )
 
 
 def _without_clause(tokens: list[Token], language: Language) -> tuple[list[Token], list[Token]]:
@@ -327,7 +354,8 @@ def _spelled_in(given: Sequence[Part], language: Language) -> list[Part]:
     kept: list[Part] = []
     for place, part in enumerate(parts):
         if not part.spelled:
-            kept.append(part)
+            if not (kept and kept[-1].spelled and kept[-1].text.casefold() == part.text.casefold()):  # "L E E, Lee"
+                kept.append(part)
             continue
         words = [at for at, other in enumerate(kept) if not other.spelled and not _of_others(other, part)]
         spans = [(at, at + 1) for at in words] + [(at, at + 2) for at in words if at + 1 in words]
@@ -414,13 +442,16 @@ def _into(before: str, parts: Sequence[Part]) -> list[Part]:
         return held
     if len(parts) == 1 and parts[0].spelled and len(held) > 1:
         likest = max(range(len(held)), key=lambda at: _likeness(held[at : at + 1], parts[0]))
-        if _likeness(held[likest : likest + 1], parts[0]) >= 0.5:
+        likeness, whole = _likeness(held[likest : likest + 1], parts[0]), _likeness(held, parts[0])
+        if likeness >= max(0.5, whole):
             return [*held[:likest], parts[0], *held[likest + 1 :]]
-        if _likeness(held, parts[0]) < 0.5:
+        if len(held) > 2 and whole == 1:
+            return held
+        if whole < 0.5 or len(held) > 2:
             raise Puzzled(
                 f"it is not clear which part of {before} the letters {parts[0].text.upper()} spell: ask which one"
             )
-        return _divided(held, parts[0]) if len(held) == 2 else [parts[0]]
+        return _divided(held, parts[0])
     if len(parts) == 1 and len(held) > 1:
         likeness = sorted((_likeness(held[at : at + 1], parts[0]), at) for at in range(len(held)))
         if likeness[-1][0] >= 0.6 and likeness[-2][0] < 0.6:
@@ -446,7 +477,7 @@ def _corrected(tokens: list[Token], before: str, language: Language) -> str | No
         return placed
     parts = split_instead(tokens, language)
     if parts is not None:
-        new, old = (_plain_text(part, language) for part in parts)
+        new, old = (_plain_text(_unlabelled(part, language), language) for part in parts)
         return _swapped(before, new, old)
     exchanged = exchange(tokens, before, language)
     if exchanged is not None:
@@ -454,6 +485,18 @@ def _corrected(tokens: list[Token], before: str, language: Language) -> str | No
     if language_words(_without_clause(tokens, language)[0], language) and _without_clause(tokens, language)[1]:
         return None
     return letter_edit(tokens, before, language)
+
+
+def _unlabelled(tokens: Sequence[Token], language: Language) -> list[Token]:
+    """Without the name of a part of the name: "my last name is Jones"."""
+    kept: list[Token] = []
+    place = 0
+    while place < len(tokens):
+        label = language.name_parts.at(tokens, place)
+        if label is None:
+            kept.append(tokens[place])
+        place = label[1] if label is not None else place + 1
+    return kept
 
 
 def _plain_text(tokens: Sequence[Token], language: Language) -> str:

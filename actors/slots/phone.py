@@ -15,10 +15,12 @@ _BEFORE_DIGITS = frozenset({"digit", "digits", "number", "numbers", "in", "with"
 _SKIPPED = frozenset(",.-()/:;!?…'\"#")
 
 
-def understand_phone(utterance: str, before: str, language: Language, region: str) -> Understood:
-    """Raises Puzzled."""
+def understand_phone(utterance: str, before: str, language: Language, region: str, caller: str = "") -> Understood:
+    """`caller`: the number that is being called from, if it is known. Raises Puzzled."""
     tokens = tokens_of(utterance)
     if not any(token.is_number for token in tokens) and language.own_number.search(words_of(utterance)):
+        if caller.startswith("+") and not any(token.word in language.negation for token in tokens):
+            return _understood(caller, "", region)
         raise Puzzled(
             "the caller means the telephone in use, whose number is not given here: ask for it digit by digit"
         )

@@ -29,7 +29,8 @@ class Context:
 
     `now` is aware, in the caller's local time; dates are read relative to it, in the future. `region` is the ISO country
     code for national phone numbers and for the order of day and month. `choices` maps a canonical name to other words
-    for it. `least` and `most` bound a number, both inclusive.
+    for it. `least` and `most` bound a number, both inclusive. `caller` is the number of the telephone in use, if known.
+    `hours` ("17:00-23:00") are those within which a time is meant that is said without morning or evening.
     """
 
     now: datetime.datetime
@@ -38,6 +39,8 @@ class Context:
     choices: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
     least: float | None = None
     most: float | None = None
+    caller: str = ""
+    hours: str = ""
 
 
 @attrs.frozen
@@ -51,9 +54,11 @@ class Understood:
 
 @attrs.frozen
 class Unclear:
-    """No value; `why` is one sentence that says what is wrong and what to ask for."""
+    """No value; `why` is one sentence that says what is wrong and what to ask for. `said`: whether the caller said something,
+    which could not be read; a model that fills in what nobody said is not their fault."""
 
     why: str
+    said: bool = True
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from actors.slots.english_when import EDITS
 from actors.slots.language import Language
 from actors.slots.reading import Context, Puzzled, Understood
 from actors.slots.when_clock import spoken_time, time_of
-from actors.slots.when_day import Almanac, count_of, day_of, spoken_day
+from actors.slots.when_day import Almanac, count_of, day_of, past, spoken_day
 from actors.slots.when_parts import Part, find_parts
 from actors.slots.when_words import in_figures
 
@@ -65,7 +65,7 @@ def _segment(said: str, base: When, now: datetime.datetime, context: Context, la
         return _shifted(shift, base)
     almanac = Almanac(now.date(), context.region, language, base.day)
     day = day_of(found.parts, almanac)
-    time = time_of(found.parts, base.time)
+    time = time_of(found.parts, base.time, context.hours)
     if any(char.isdigit() for char in found.rest):
         raise Puzzled("a number was heard that is neither clearly a day nor a time: ask for the day and the time again")
     vague = next((part for part in found.parts if part.kind == "vague"), None)
@@ -136,15 +136,17 @@ def _whole(kind: str, known: When, held: When, now: datetime.datetime) -> Unders
         if known.day is None:
             raise Puzzled("the day is missing: ask for the day")
         if day < now.date():
-            raise Puzzled("that is in the past: ask for a day from today on")
-        return Understood(day, day.isoformat(), spoken_day_with_year(day, now.date()))
+            raise Puzzled(past(spoken_day(day), day, now.date()))
+        return Understood(day, day.isoformat(), "")
     if time is None:
         raise Puzzled(f"the time is missing for {spoken_day(day)}: ask for the time of day")
     moment = datetime.datetime.combine(day, time)
     if moment < now:
-        raise Puzzled(f"{spoken_day(day)} at {spoken_time(time)} is in the past: ask for a time from now on")
+        if day == now.date():
+            raise Puzzled(f"{spoken_day(day)} at {spoken_time(time)} is in the past: ask for a time from now on")
+        raise Puzzled(past(f"{spoken_day(day)} at {spoken_time(time)}", day, now.date()))
     return Understood(moment, moment.isoformat(timespec="minutes"), "")
 
 
-def spoken_day_with_year(day: datetime.date, today: datetime.date) -> str:
-    return spoken_day(day) if (day - today).days < 330 else f"{spoken_day(day)}, {day.year}"
+def spoken_day_with_year(day: datetime.date, today: datetime.date | None) -> str:
+    return spoken_day(day) if today is None or (day - today).days < 330 else f"{spoken_day(day)}, {day.year}"

@@ -59,7 +59,7 @@ def _only(parts: Sequence[Part], what: str) -> Part | None:
 
 def _checked(day: datetime.date, almanac: Almanac) -> datetime.date:
     if day < almanac.today:
-        raise Puzzled(f"{spoken_day(day)} is in the past: ask for a day from today on")
+        raise Puzzled(past(spoken_day(day), day, almanac.today))
     return day
 
 
@@ -104,9 +104,12 @@ def _exact(part: Part, month: Part | None, almanac: Almanac) -> datetime.date:
             base = {"tomorrow": _after(today, 1)}.get(found["base"] or "", today)
             if found["weekday"]:
                 base = _following(today, almanac.language.weekdays[found["weekday"]])
-            return _after(base, 7 * count_of(found["count"]))
+            return _after(base, _DAYS[found["unit"]] * count_of(found["count"]))
+        case "day_week":
+            return _after(today, 8 if found["base"] == "tomorrow" else 7)
         case "week_on":
-            return _after(_following(today, _weekday(part, almanac, "weekday" if found["weekday"] else "weekday2")), 7)
+            group = next(name for name in ("weekday", "weekday2", "weekday3") if found[name])
+            return _after(_following(today, _weekday(part, almanac, group)), 7)
         case "in_days":
             return moved(today, count_of(found["count"] or found["count2"]), found["unit"] or found["unit2"])
         case "iso_date":
@@ -197,6 +200,12 @@ def _next_of_month(almanac: Almanac, day: int) -> datetime.date:
             if candidate.month == month.month and candidate >= almanac.today:
                 return candidate
     raise Puzzled("there is no such day in the next months: ask for the day and the month")
+
+
+def past(spoken: str, day: datetime.date, today: datetime.date) -> str:
+    """Why `day` is refused. A model that wrote a date may be wrong about the year, or about today."""
+    year = f" of {day.year}" if day.year != today.year else ""
+    return f"{spoken}{year} is in the past, today is {spoken_day(today)}, {today.year}: ask for a day from today on"
 
 
 def spoken_day(day: datetime.date) -> str:

@@ -93,6 +93,22 @@ def test_what_is_no_text_is_a_problem_with_its_path_and_no_try(value: object) ->
     assert (now.held("name"), report) == (Held(), Report(problems=("expected a text @ $.name",)))
 
 
+def test_who_takes_back_what_they_told_is_not_kept_and_delivered_with_it() -> None:
+    now, report = told(settled(email="john@example.com", people="3"), email=REFUSAL)
+    assert report == Report(saved=("email",))
+    assert now.held("email") == Held(status=Status.DECLINED, turn=1)
+    assert now.held("people").text == "3"
+
+
+@pytest.mark.parametrize("value", ["", " ", "N/A", "unknown", "null", "not provided"])
+def test_a_model_that_fills_in_what_nobody_said_uses_up_no_try_of_the_caller(value: str) -> None:
+    before, _ = told(START, name=REFUSAL)
+    now, report = told(before, name=value, email=value, phone=value, day=value)
+    assert now == before
+    assert [problem.partition(" @ ")[2] for problem in report.problems] == ["$.name", "$.email", "$.phone", "$.day"]
+    assert all("leave the key out" in problem for problem in report.problems)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
@@ -116,7 +132,7 @@ def test_a_number_that_is_none_is_a_problem(value: float) -> None:
     now, report = told(START, people=value)
     assert report.saved == ()
     assert report.problems[0].endswith(" @ $.people")
-    assert now.held("people").status is Status.UNCLEAR
+    assert not now.held("people").known
 
 
 def test_what_cannot_be_read_counts_as_a_try_and_says_what_to_ask() -> None:

@@ -640,7 +640,7 @@ def test_whatever_happens_in_a_flow_the_machine_stays_sound(
         guides = of(Guide, effects)
         assert len(guides) <= 1
         if state.phase is not Phase.LEFT:
-            assert bool(guides) == (guidance(flow, state.dialogue, state.caller) != guided)
+            assert bool(guides) == (guidance(flow, state.dialogue, state.caller, NOW.date()) != guided)
         for guide in guides:
             guided = guide.text
             assert not spoken_on(effects[: effects.index(guide)]), "the model speaks on what is not so any more"

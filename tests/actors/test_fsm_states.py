@@ -53,6 +53,7 @@ from tests.kit.machine import (
     CALLER,
     FAREWELL_TIMER,
     GIVEN,
+    NOW,
     PHONE,
     RESERVE,
     SILENCE_10,
@@ -483,7 +484,7 @@ def test_a_detail_that_the_flow_went_on_without_does_not_end_the_call_later() ->
 
 def test_the_model_is_told_where_it_stands_when_the_call_begins_and_not_again_while_nothing_changes() -> None:
     state, effects = run(call_state.initial(BOOK), CallBegan(), rules=BOOKS)
-    assert [guide.text for guide in of(Guide, effects)] == [guidance(BOOK, state.dialogue, state.caller)]
+    assert [guide.text for guide in of(Guide, effects)] == [guidance(BOOK, state.dialogue, state.caller, NOW.date())]
     quiet = (LinkUp(), *turn(), CallerSaid("u", "hello"), ReplyOver(True), AgentQuiet(), interrupted(Floor.SPEECH))
     _, effects = run(state, *quiet, rules=BOOKS)
     assert of(Guide, effects) == []

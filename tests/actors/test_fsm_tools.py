@@ -382,6 +382,12 @@ def test_an_answer_that_cannot_be_read_is_mended_once_and_then_given_up(answer: 
     assert not state.dialogue.held("phone").known
 
 
+def test_who_wants_to_be_called_on_the_telephone_in_use_need_not_say_its_number() -> None:
+    state = begun(BOOKS, *ASKING, *turn(), saves(phone="this number, please"))
+    held = state.dialogue.held("phone")
+    assert (held.text, held.status, held.tries) == (CALLER, Status.HEARD, 0)
+
+
 @pytest.mark.parametrize("values", [{}, {"colour": "red"}, {"phone": None}, {"intent": "human", "name": "Anna"}])
 def test_an_answer_without_anything_that_was_asked_for_is_the_end_of_it(values: dict[str, object]) -> None:
     before = begun(BOOKS, *ASKING, *MISSED)

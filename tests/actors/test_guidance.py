@@ -80,6 +80,13 @@ def test_bounds_tools_and_outcomes_are_said() -> None:
         assert part not in told("end")
 
 
+def test_the_date_is_said_and_the_year_of_a_day_that_is_a_year_from_it() -> None:
+    flow = attrs.evolve(FLOW, slots={"day": Slot("date", "the day")}, states={"ask": State("Ask.", collects=("day",))})
+    text = guidance(flow, Dialogue("ask", slots={"day": Held("2027-12-03", Status.HEARD)}), today=NOW.date())
+    assert "\nToday is Tuesday, November 24, 2026.\n" in text
+    assert "Read it back as: Friday, December 3, 2027." in text
+
+
 # ---------------------------------------------------------------- the slots
 
 

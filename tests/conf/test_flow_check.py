@@ -172,6 +172,8 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("least = 1", "least = nan", "slots.people.least", "least = nan: a number"),
     ("tries = 2", "tries = 2\nmost = 30", "slots.name.most", "most = 30: only kind = 'number'"),
     ("tries = 2", "tries = 0", "slots.name.tries", "tries = 0: at least 1"),
+    ("tries = 2", 'tries = 2\nhours = "17:00-23:00"', "slots.name.hours", "hours = '17:00-23:00': only kind = 'time'"),
+    ('kind = "person_name"', 'kind = "time"\nhours = "23:00-17:00"', "slots.name.hours", "hours = '23:00-17:00': within one day"),
     ('"people", "sure"', '"people", "sur"', "states.ask.collects", "'sur' is no slot: did you mean 'sure'"),
     ('"name", "phone", "size",', '"name", "phone", "size", "color",', "states.ask.collects", "'color' is no slot: "),
     # states

@@ -3,6 +3,11 @@
 from tests.actors.slots.reading import UNCLEAR, Case
 
 YES_NO: list[Case] = [
+    ("yes_no", "", "That would be lovely.", "yes"),
+    ("yes_no", "", "I'd like that, please", "yes"),
+    ("yes_no", "", "Unfortunately not.", "no"),
+    ("yes_no", "", "that won't be necessary, thanks", "no"),
+    ("yes_no", "", "not this time", "no"),
     ("yes_no", "", "yeah no that's right", "yes"),
     ("yes_no", "", "no that's fine", UNCLEAR),
     ("yes_no", "", "um yes", "yes"),

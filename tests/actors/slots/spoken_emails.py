@@ -3,6 +3,7 @@
 from tests.actors.slots.reading import DECLINED, UNCLEAR, Case
 
 EMAIL: list[Case] = [
+    ("email", "", "A-double-N-A at gmail dot com", "anna@gmail.com"),
     ("email", "", "joe dot bloggs at gmail dot com", "joe.bloggs@gmail.com"),
     ("email", "", "joe.bloggs at gmail.com", "joe.bloggs@gmail.com"),
     ("email", "", "Joe Bloggs at Gmail.com, all one word.", "joebloggs@gmail.com"),

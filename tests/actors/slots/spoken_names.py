@@ -3,6 +3,13 @@
 from tests.actors.slots.reading import DECLINED, UNCLEAR, Case
 
 PERSON_NAME: list[Case] = [
+    ("person_name", "", "J-O-H-N S-M-Y-T-H", "John Smyth"),
+    ("person_name", "", "Johnson, J-O-H N-S-O-N", "Johnson"),
+    ("person_name", "", "T-O-double-M-Y", "Tommy"),
+    ("person_name", "", "A-B-B-O-double-T", "Abbott"),
+    ("person_name", "", "S M Y T H, Smyth", "Smyth"),
+    ("person_name", "", "the T is doubled", UNCLEAR),
+    ("person_name", "", "drop the e", UNCLEAR),
     ("person_name", "", "My name is Will.", "Will"),
     ("person_name", "", "It's Grace.", "Grace"),
     ("person_name", "", "May", "May"),
@@ -214,6 +221,11 @@ SURNAME_FIRST: list[Case] = [
 ]
 
 PERSON_NAME_CORRECTED: list[Case] = [
+    ("person_name", "John Smith", "J-O-H-N S-M-Y-T-H", "John Smyth"),
+    ("person_name", "John Smith", "J O H N S M Y T H", "John Smyth"),
+    ("person_name", "Anna Lee", "last name Jones, not Lee", "Anna Jones"),
+    ("person_name", "Schmit", "the T is doubled", "Schmitt"),
+    ("person_name", "Browne", "drop the e", "Brown"),
     ("person_name", "Jane Smith", "no, it's spelled S M Y T H", "Jane Smyth"),
     ("person_name", "Jane Smith", "Smyth with a Y please", "Jane Smyth"),
     ("person_name", "Jane Smith", "no, Y as in yellow, not I", "Jane Smyth"),

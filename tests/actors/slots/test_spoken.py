@@ -3,7 +3,7 @@
 import pytest
 
 from actors.slots import Context, Declined, Unclear, Understood, understand
-from tests.actors.slots.reading import NOW, UNCLEAR, Case, read
+from tests.actors.slots.reading import NOW, UNCLEAR, Case, outcome, read
 from tests.actors.slots.spoken_answers import ANSWERS
 from tests.actors.slots.spoken_emails import EMAILS
 from tests.actors.slots.spoken_names import NAMES
@@ -102,10 +102,42 @@ def test_courtesy_around_a_value_or_a_correction_changes_nothing(case: Case) -> 
 
 
 @pytest.mark.parametrize("said", ["use the number I am calling from", "this number", "the one I'm calling on, please"])
-def test_who_means_the_telephone_in_use_is_asked_to_say_its_digits(said: str) -> None:
+def test_who_means_the_telephone_in_use_is_asked_to_say_its_digits_if_its_number_is_not_known(said: str) -> None:
     reading = understand("phone", said, Context(NOW))
     assert isinstance(reading, Unclear)
     assert "digit by digit" in reading.why
+    assert understand("phone", said, Context(NOW, caller="+12125550100")) == understand(
+        "phone", "212 555 0100", Context(NOW)
+    )
+    assert isinstance(understand("phone", f"not {said}", Context(NOW, caller="+12125550100")), Unclear)
+
+
+@pytest.mark.parametrize("kind", ["date", "date_time"])
+def test_a_model_that_is_wrong_about_the_year_is_told_so(kind: str) -> None:
+    reading = understand(kind, "2025-12-02" if kind == "date" else "2025-12-02T10:00", Context(NOW))
+    assert isinstance(reading, Unclear)
+    assert "of 2025 is in the past, today is Tuesday, November 24, 2026: ask" in reading.why
+
+
+@pytest.mark.parametrize(
+    ("hours", "said", "means"),
+    [
+        ("17:00-23:00", "eight", "20:00"),
+        ("17:00-23:00", "half past seven", "19:30"),
+        ("17:00-23:00", "quarter to eight", "19:45"),
+        ("17:00-23:00", "10:30", "22:30"),
+        ("17:00-23:00", "eight in the morning", "08:00"),
+        ("17:00-23:00", "noon", "12:00"),
+        ("17:00-23:00", "four", "16:00"),
+        ("07:00-12:00", "seven", "07:00"),
+        ("07:00-22:00", "eight", UNCLEAR),
+        ("", "eight", "08:00"),
+    ],
+)
+def test_an_hour_is_meant_within_the_hours_of_the_desk(hours: str, said: str, means: str) -> None:
+    assert outcome(understand("time", said, Context(NOW, hours=hours))) == means
+    if means != UNCLEAR:
+        assert outcome(understand("time", means, Context(NOW, hours=hours), means)) == means
 
 
 # ---------------------------------------------------------------- what models write where there is no value
