@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from conf import settings as conf
-from transport import log, server_guard, store
+from transport import descriptors, log, server_guard, store
 from transport.garbage import Garbage
 from transport.loop_watch import LoopWatch
 from transport.switchboard import ASKS_WITHIN, MOVE_WITHIN
@@ -26,6 +26,7 @@ try:
     )
     shutdown.needs = settings.server.drain_seconds + MOVE_WITHIN + ASKS_WITHIN
     store.check(settings.store.url)
+    descriptors.provide_for(settings.server.max_calls)
 except (conf.SettingsError, store.StoreDown) as error:
     print(f"triode cannot start: {error}", file=sys.stderr)
     # EX_UNAVAILABLE: whoever supervises the process tries again. EX_CONFIG: it is in vain.

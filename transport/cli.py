@@ -231,6 +231,11 @@ def _with_store(work: Callable[..., Awaitable[int]]) -> int:
     from transport.store import StoreDown, open_store
 
     url = _chosen().store.url
+    file = url.removeprefix("sqlite:///").partition("?")[0]
+    if url.startswith("sqlite:///") and not Path(file).exists():  # a new one would be empty, and "0 calls" not true
+        where = f"store.url = {url!r} is not there, seen from {Path.cwd()}: run this as the server is run"
+        print(f"the store cannot be used: {where}", file=sys.stderr)
+        return BAD_CONFIG
 
     async def run() -> int:
         async with open_store(url) as store:

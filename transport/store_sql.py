@@ -526,6 +526,7 @@ def _make_engine(url: str) -> sa.Engine:
     with engine.begin() as db:
         _tables.create_all(db)
         _add_missing_columns(db)
+        db.exec_driver_sql("PRAGMA user_version = 0")  # nothing else so far is refused by a file that can only be read
     return engine
 
 

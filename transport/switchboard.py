@@ -19,7 +19,7 @@ from actors.framer import Pace
 from actors.guidance import instructions
 from actors.interrupt import BargeIn
 from actors.line_ear import LineEar, LinePort
-from actors.messages import BYTES_PER_MS, Before, CallBegan, SessionConfig, TurnDetection
+from actors.messages import BYTES_PER_MS, Before, CallBegan, Disposition, SessionConfig, TurnDetection
 from actors.notebook import Listener
 from actors.ports import CarrierPort, ErrandPort, ModelPort
 from actors.realtime_link import LinkLimits
@@ -335,7 +335,7 @@ class Switchboard:
         log.info("call_began", before=token.before.value, known=story is not None, calls=self.active)
         if self._moving is not None:  # a stream that another unit sent here, while nobody knew yet that this one goes
             self._move(call)
-        parted = False
+        parted = hung_up = False
 
         def gone(reason: str) -> None:
             nonlocal parted
@@ -348,6 +348,7 @@ class Switchboard:
                 await handler.start(HangUpWatch(gone).run)
                 with trio.move_on_after(self.settings.call.max_seconds + HANDLER_AT_MOST, shield=True):
                     record = await call.run()
+                    hung_up = record.disposition is Disposition.HANG_UP
                     log.info(
                         "call_ended",
                         disposition=record.disposition.value if record.disposition else None,
@@ -361,7 +362,8 @@ class Switchboard:
                         await self.flights.keep(record, recorder)
                 handler.cancel_scope.cancel("the call is over")
         finally:
-            if self.draining and not parted and trio.current_effective_deadline() == -math.inf:
+            cancelled = trio.current_effective_deadline() == -math.inf
+            if self.draining and cancelled and not parted and not hung_up:  # who hangs up is not cut off
                 self._cut_off += 1  # the server did not wait for the drain
             self._calls.pop(started.stream_sid, None)
             self.stream_over(self.active)

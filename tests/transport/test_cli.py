@@ -275,7 +275,12 @@ async def fill(store: Store) -> None:
         await store.settle_delivery(sid, state, due, error, 0.0)
 
 
-def test_an_empty_outbox_prints_nothing(run: Run) -> None:
+async def nothing(_: Store) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+def test_an_empty_outbox_prints_nothing(run: Run, url: str) -> None:
+    with_store(url, nothing)
     assert run("outbox") == Ran(0, "", "")
 
 
@@ -389,6 +394,13 @@ WAITING = (
 )
 
 
+def test_who_forgets_a_number_where_there_is_no_store_is_told_so_and_gets_no_empty_one(run: Run, url: str) -> None:
+    ran = run("forget", "+15551110001")
+    assert (ran.status, ran.out) == (cli.BAD_CONFIG, "")
+    assert url in ran.err
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
 def test_forgetting_a_number_deletes_what_waits_for_the_store_too(
     run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +420,7 @@ def test_forgetting_a_number_deletes_what_waits_for_the_store_too(
 def test_what_cannot_be_forgotten_is_told(run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIODE_STORE_UNWRITTEN", str(tmp_path))
     (tmp_path / "1-a.jsonl").mkdir()
+    with_store(url, nothing)
     ran = run("forget", "+15551110001")
     assert (ran.status, ran.out) == (1, "")
     assert "1-a.jsonl" in ran.err

@@ -169,6 +169,14 @@ async def test_a_store_that_is_away_is_no_wrong_setting_and_the_start_is_worth_a
     assert url in sentence
 
 
+async def test_a_connection_that_a_proxy_keeps_does_not_keep_an_idle_server(tmp_path: Path):
+    async with a_server(tmp_path) as server, await trio.open_tcp_stream("127.0.0.1", server.port) as proxy:
+        await proxy.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await proxy.receive_some()).startswith(b"HTTP/1.1 200")
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.ended() == 0
+
+
 UPGRADE = (
     b"GET %s HTTP/1.1\r\nHost: phone.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -340,6 +340,19 @@ def test_a_start_on_a_full_disk_is_worth_another_try(
     assert raised.type is kind
 
 
+def test_a_file_that_can_only_be_read_refuses_the_start(url: str):
+    def read_only(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA query_only=ON")  # as a file of another user's is
+
+    store_sql.open_engine(url).dispose()
+    sa.event.listen(sa.Engine, "connect", read_only)
+    try:
+        with pytest.raises(StoreDown, match=r"cannot be opened: .*readonly"):
+            store_sql.open_engine(url)
+    finally:
+        sa.event.remove(sa.Engine, "connect", read_only)
+
+
 def test_a_statement_has_failed_before_the_end_of_a_call_stops_waiting_for_it():
     """Else the wait is cut off from outside, and a locked store is neither counted nor logged."""
     assert store_sql.SECONDS < calls_of_actors.WRAP_UP

@@ -132,6 +132,26 @@ async def test_who_opens_a_stream_while_calls_are_moved_is_greeted_and_moved_too
         assert cut == [0]
 
 
+async def test_who_hangs_up_while_the_server_drains_is_not_counted_as_cut_off(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=20.0), through_hypercorn=True) as house:
+        phone = await house.call("CA1")
+        await phone.hear()
+        cut: list[int] = []
+
+        async def drain() -> None:
+            cut.append(await house.app.extensions["triode"].switchboard.drain())
+
+        house.nursery.start_soon(drain)
+        await trio.sleep(1)
+        await phone.stop()
+        await phone.lose()
+        await until(lambda: cut)
+        assert house.store.dispositions["CA1"] is Disposition.HANG_UP
+        assert cut == [0]
+
+
 async def test_a_call_that_was_moved_is_not_counted_as_cut_off_while_something_is_still_being_done_for_the_caller(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ):
