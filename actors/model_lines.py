@@ -101,7 +101,11 @@ class ModelLines:
     @property
     def is_wanted(self) -> bool:
         """Whether the session that is up is of the model that is wanted."""
-        return self.up is None or self.up.name == self._wanted
+        return self.up is None or self.wants(self.up)
+
+    def wants(self, line: ModelLine) -> bool:
+        """Whether `line` is of the model that is wanted."""
+        return line.name == self._wanted
 
     def prepare_due(self) -> float:
         """When another session is to be prepared: as a standby, because this one will be over, or of another model."""

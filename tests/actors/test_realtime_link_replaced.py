@@ -47,6 +47,7 @@ from actors.model_lines import ROLL_OVER_AT_LAST, ROLL_OVER_EARLY
 from actors.ports import ModelGone
 from actors.realtime_link import (
     LOSSES_AT_MOST,
+    LOSSES_WITHIN,
     MUTE_AT_MOST,
 )
 from actors.waiting import FILLER_SHARE
@@ -663,6 +664,18 @@ async def test_another_model_takes_over_in_a_quiet_moment(autojump_clock: MockCl
     second.lose()
     await desk.next(3)
     assert desk.model.names == ["", "gpt-realtime-hard", "gpt-realtime-hard"]
+
+
+async def test_a_flow_that_wants_another_model_in_each_state_has_not_lost_too_many_sessions(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    await desk.up()
+    for state in range(LOSSES_AT_MOST + 2):
+        desk.link.inbox.post(SetModel("" if state % 2 else "gpt-realtime-hard"))
+        await trio.sleep(LOSSES_WITHIN / 10)
+    assert len(desk.model.sessions) == LOSSES_AT_MOST + 3
+    assert not desk.over.is_set()
 
 
 async def test_the_moment_in_which_the_caller_silences_the_agent_is_no_quiet_one(
