@@ -37,6 +37,7 @@ from actors.messages import (
     SetPatience,
     SpeechStarted,
     SpeechStopped,
+    StopTalking,
     Tell,
     ToolCall,
     ToolResult,
@@ -49,9 +50,10 @@ from actors.realtime_link import (
     LOSSES_AT_MOST,
     LOSSES_WITHIN,
     MUTE_AT_MOST,
+    WORDS_WITHIN,
 )
 from actors.waiting import FILLER_SHARE
-from tests.kit.calls import LIMITS, LOUD, QUIET, REPLACING, SAID, ReplacingDesk, ms
+from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, REPLACING, SAID, ReplacingDesk, ms
 from tests.kit.model import FakeModel, Place
 
 
@@ -694,6 +696,26 @@ async def test_the_moment_in_which_the_caller_silences_the_agent_is_no_quiet_one
     assert not first.closed
     first.push(SpeechStopped("u1"), CallerWords("u1", "Stop.", True))
     first.speak("r2", "i2", ms(200))
+    await trio.sleep(2)
+    assert first.closed
+
+
+async def test_the_moment_in_which_it_is_not_known_yet_what_a_caller_said_who_asked_to_wait_is_no_quiet_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery, config=MANUAL)
+    first = await desk.up()
+    desk.link.inbox.post(StopTalking(until_words=True))
+    first.push(SpeechStarted("u1"))
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(1.0)
+    first.push(SpeechStopped("u1"))
+    await trio.sleep(WORDS_WITHIN - 0.1)
+    assert not first.closed
+    first.push(CallerWords("u1", "Here it is.", True))
+    await wait_all_tasks_blocked()
+    assert len(first.said(AskReply)) == 1
+    first.speak("r1", "i1", ms(200))
     await trio.sleep(2)
     assert first.closed
 
