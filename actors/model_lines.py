@@ -134,8 +134,7 @@ class ModelLines:
         """Until it is taken. It is tried until there is one."""
         pauses, tried = iter(SPARE_BACK_OFF), 0
         while self._places:
-            elsewhere = len(self._places) > 1 and self._standby
-            line = self._spare = self._open(self._places[1 if elsewhere else 0])
+            line = self._spare = self._open(self._beside(tried))
             await line.settled.wait()
             self._changed()
             await line.parted.wait()
@@ -152,6 +151,13 @@ class ModelLines:
                 await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * self._jitter(tried))
         self._preparing = False
         self._changed()
+
+    def _beside(self, tried: int) -> int:
+        """Where a session is prepared after so many tries: one that is kept ready elsewhere than the one that is up, others where
+        that is; in the next try at another place, which may have what this one has not."""
+        used = self._places[0] if self.up is None else self.up.place
+        places = sorted(self._places, key=lambda place: (place == used) == self._standby)
+        return places[tried % len(places)]
 
     def _take_spare(self) -> ModelLine | None:
         """What was prepared, if it is of use."""

@@ -632,6 +632,32 @@ async def test_a_spare_that_can_never_be_had_is_not_asked_for_again(
     assert [place for _, place in desk.model.tried] == [0, 1, 0]
 
 
+@pytest.mark.parametrize("standby", [True, False])
+async def test_a_spare_that_cannot_be_had_at_one_place_is_prepared_at_the_other_so_that_a_long_call_is_not_cut(
+    standby: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    good, bad = expiring(3600), Place(refuses=ModelGone("HTTP 503"))
+    desk = ReplacingDesk(nursery, good, good, limits=attrs.evolve(REPLACING, standby=standby))
+    desk.model.places = (good, bad) if standby else (good, good)
+    first = await desk.up()
+    desk.model.places = (good, bad) if standby else (bad, good)
+    await trio.sleep(3600 - EARLY + 10)
+    assert first.closed
+    assert [each.text for each in desk.notebook.record.replaced] == ["its time is nearly over"]
+    assert not desk.over.is_set()
+
+
+async def test_a_session_that_is_kept_ready_is_elsewhere_after_a_planned_change_too(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = standing_by(nursery, Place(), Place())
+    await desk.up()
+    await trio.sleep(1)
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(10)
+    assert [place for _, place in desk.model.tried] == [0, 1, 1, 0], "the first two, the hard one, and one beside that"
+
+
 async def test_a_spare_closes_with_the_call(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     desk = standing_by(nursery)
     await desk.up()
