@@ -51,6 +51,8 @@ class ModelLines:
         self._spare: ModelLine | None = None
         """One that is prepared beside it."""
         self._preparing = False
+        self._refused: set[str] = set()
+        """Models that are refused for good wherever they may be: no session of theirs is prepared any more."""
         self._nursery: trio.Nursery | None = None
 
     # ------------------------------------------------------------ one after the other
@@ -109,7 +111,7 @@ class ModelLines:
 
     def prepare_due(self) -> float:
         """When another session is to be prepared: as a standby, because this one will be over, or of another model."""
-        if self.up is None or self._preparing:
+        if self.up is None or self._preparing or self._wanted in self._refused:
             return math.inf
         if self._standby or not self.is_wanted:
             return -math.inf
@@ -145,8 +147,9 @@ class ModelLines:
                 self._trouble(f"no session could be kept ready: {line.gone}")
                 if line.gone.fatal and len(self._places) > 1:
                     self._places.remove(line.place)
-                elif line.gone.fatal:
-                    return  # the one that is up may still last; nothing is prepared any more
+                elif line.gone.fatal:  # the one that is up may still last
+                    self._refused.add(line.name)
+                    break
                 tried += 1
                 await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * self._jitter(tried))
         self._preparing = False

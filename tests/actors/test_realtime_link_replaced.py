@@ -746,6 +746,22 @@ async def test_the_moment_in_which_it_is_not_known_yet_what_a_caller_said_who_as
     assert first.closed
 
 
+async def test_a_model_that_is_refused_for_good_does_not_keep_the_call_from_all_others(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    await desk.up()
+    desk.model.places = (Place(refuses=ModelGone("model_not_found", fatal=True)),)
+    desk.link.inbox.post(SetModel("gpt-realtime-unknown"))
+    await trio.sleep(60)
+    assert desk.model.names == ["", "gpt-realtime-unknown"]
+    desk.model.places = (Place(),)
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(5)
+    assert desk.model.names == ["", "gpt-realtime-unknown", "gpt-realtime-hard"]
+    assert [session.closed for session in desk.model.sessions][-2:] == [True, False]
+
+
 async def test_a_change_of_mind_about_the_model_changes_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
