@@ -51,6 +51,8 @@ class ModelLines:
         self._spare: ModelLine | None = None
         """One that is prepared beside it."""
         self._preparing = False
+        self._refused: set[str] = set()
+        """Models that are refused for good wherever they may be: no session of theirs is prepared any more."""
         self._nursery: trio.Nursery | None = None
 
     # ------------------------------------------------------------ one after the other
@@ -101,11 +103,15 @@ class ModelLines:
     @property
     def is_wanted(self) -> bool:
         """Whether the session that is up is of the model that is wanted."""
-        return self.up is None or self.up.name == self._wanted
+        return self.up is None or self.wants(self.up)
+
+    def wants(self, line: ModelLine) -> bool:
+        """Whether `line` is of the model that is wanted."""
+        return line.name == self._wanted
 
     def prepare_due(self) -> float:
         """When another session is to be prepared: as a standby, because this one will be over, or of another model."""
-        if self.up is None or self._preparing:
+        if self.up is None or self._preparing or self._wanted in self._refused:
             return math.inf
         if self._standby or not self.is_wanted:
             return -math.inf
@@ -130,8 +136,7 @@ class ModelLines:
         """Until it is taken. It is tried until there is one."""
         pauses, tried = iter(SPARE_BACK_OFF), 0
         while self._places:
-            elsewhere = len(self._places) > 1 and self._standby
-            line = self._spare = self._open(self._places[1 if elsewhere else 0])
+            line = self._spare = self._open(self._beside(tried))
             await line.settled.wait()
             self._changed()
             await line.parted.wait()
@@ -142,12 +147,20 @@ class ModelLines:
                 self._trouble(f"no session could be kept ready: {line.gone}")
                 if line.gone.fatal and len(self._places) > 1:
                     self._places.remove(line.place)
-                elif line.gone.fatal:
-                    return  # the one that is up may still last; nothing is prepared any more
+                elif line.gone.fatal:  # the one that is up may still last
+                    self._refused.add(line.name)
+                    break
                 tried += 1
                 await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * self._jitter(tried))
         self._preparing = False
         self._changed()
+
+    def _beside(self, tried: int) -> int:
+        """Where a session is prepared after so many tries: one that is kept ready elsewhere than the one that is up, others where
+        that is; in the next try at another place, which may have what this one has not."""
+        used = self._places[0] if self.up is None else self.up.place
+        places = sorted(self._places, key=lambda place: (place == used) == self._standby)
+        return places[tried % len(places)]
 
     def _take_spare(self) -> ModelLine | None:
         """What was prepared, if it is of use."""

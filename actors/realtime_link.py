@@ -270,7 +270,7 @@ class RealtimeLink:
             self._lines.over(line, gone)
             if self._wait.up:
                 first = False
-                if not self._let_go(planned=line.planned_end):
+                if not self._let_go(planned=line.planned_end, for_another=not self._lines.wants(line)):
                     break
                 within = self._limits.replace or (self._limits.connect if line.planned_end else 0)
                 until, rounds, tried = trio.current_time() + within, iter(BACK_OFF), 0
@@ -307,8 +307,9 @@ class RealtimeLink:
             line.let_go()
         return gone
 
-    def _let_go(self, *, planned: bool) -> bool:
-        """A session that was up is gone; whether another may take its place. What it leaves is kept for that."""
+    def _let_go(self, *, planned: bool, for_another: bool) -> bool:
+        """A session that was up is gone, perhaps `for_another` model that is wanted; whether one may take its place. What it
+        leaves is kept for that."""
         now, unanswered = trio.current_time(), self._ear.unanswered_since
         going_on, self._go_on_at = self._go_on_at < math.inf, math.inf
         owes = going_on or (unanswered is not None and self._ear.plain)
@@ -330,7 +331,8 @@ class RealtimeLink:
             self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
         self._changed.set()
         self._mute += waited and not planned
-        self._losses.append(now)
+        if not (planned and for_another):  # as often as the flow goes on: it says nothing against the model
+            self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
         return self._mute <= MUTE_AT_MOST and not too_many
 
@@ -904,8 +906,8 @@ class RealtimeLink:
     @property
     def _quiet_from(self) -> float:
         """From when on nobody speaks or waits; infinity if that is not known. Who silences the agent is heard before the model
-        tells of them."""
-        if self._wait.waits or self._desk.caller_speaks:
+        tells of them; who asked to wait and speaks again waits when it is written down."""
+        if self._wait.waits or self._desk.caller_speaks or self._words_due < math.inf:
             return math.inf
         return max(self._speech_until(), self._wait.last_voice + NOTICED_WITHIN)
 

@@ -37,6 +37,7 @@ from actors.messages import (
     SetPatience,
     SpeechStarted,
     SpeechStopped,
+    StopTalking,
     Tell,
     ToolCall,
     ToolResult,
@@ -47,10 +48,12 @@ from actors.model_lines import ROLL_OVER_AT_LAST, ROLL_OVER_EARLY
 from actors.ports import ModelGone
 from actors.realtime_link import (
     LOSSES_AT_MOST,
+    LOSSES_WITHIN,
     MUTE_AT_MOST,
+    WORDS_WITHIN,
 )
 from actors.waiting import FILLER_SHARE
-from tests.kit.calls import LIMITS, LOUD, QUIET, REPLACING, SAID, ReplacingDesk, ms
+from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, REPLACING, SAID, ReplacingDesk, ms
 from tests.kit.model import FakeModel, Place
 
 
@@ -629,6 +632,32 @@ async def test_a_spare_that_can_never_be_had_is_not_asked_for_again(
     assert [place for _, place in desk.model.tried] == [0, 1, 0]
 
 
+@pytest.mark.parametrize("standby", [True, False])
+async def test_a_spare_that_cannot_be_had_at_one_place_is_prepared_at_the_other_so_that_a_long_call_is_not_cut(
+    standby: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    good, bad = expiring(3600), Place(refuses=ModelGone("HTTP 503"))
+    desk = ReplacingDesk(nursery, good, good, limits=attrs.evolve(REPLACING, standby=standby))
+    desk.model.places = (good, bad) if standby else (good, good)
+    first = await desk.up()
+    desk.model.places = (good, bad) if standby else (bad, good)
+    await trio.sleep(3600 - EARLY + 10)
+    assert first.closed
+    assert [each.text for each in desk.notebook.record.replaced] == ["its time is nearly over"]
+    assert not desk.over.is_set()
+
+
+async def test_a_session_that_is_kept_ready_is_elsewhere_after_a_planned_change_too(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = standing_by(nursery, Place(), Place())
+    await desk.up()
+    await trio.sleep(1)
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(10)
+    assert [place for _, place in desk.model.tried] == [0, 1, 1, 0], "the first two, the hard one, and one beside that"
+
+
 async def test_a_spare_closes_with_the_call(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     desk = standing_by(nursery)
     await desk.up()
@@ -665,6 +694,18 @@ async def test_another_model_takes_over_in_a_quiet_moment(autojump_clock: MockCl
     assert desk.model.names == ["", "gpt-realtime-hard", "gpt-realtime-hard"]
 
 
+async def test_a_flow_that_wants_another_model_in_each_state_has_not_lost_too_many_sessions(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    await desk.up()
+    for state in range(LOSSES_AT_MOST + 2):
+        desk.link.inbox.post(SetModel("" if state % 2 else "gpt-realtime-hard"))
+        await trio.sleep(LOSSES_WITHIN / 10)
+    assert len(desk.model.sessions) == LOSSES_AT_MOST + 3
+    assert not desk.over.is_set()
+
+
 async def test_the_moment_in_which_the_caller_silences_the_agent_is_no_quiet_one(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -683,6 +724,42 @@ async def test_the_moment_in_which_the_caller_silences_the_agent_is_no_quiet_one
     first.speak("r2", "i2", ms(200))
     await trio.sleep(2)
     assert first.closed
+
+
+async def test_the_moment_in_which_it_is_not_known_yet_what_a_caller_said_who_asked_to_wait_is_no_quiet_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery, config=MANUAL)
+    first = await desk.up()
+    desk.link.inbox.post(StopTalking(until_words=True))
+    first.push(SpeechStarted("u1"))
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(1.0)
+    first.push(SpeechStopped("u1"))
+    await trio.sleep(WORDS_WITHIN - 0.1)
+    assert not first.closed
+    first.push(CallerWords("u1", "Here it is.", True))
+    await wait_all_tasks_blocked()
+    assert len(first.said(AskReply)) == 1
+    first.speak("r1", "i1", ms(200))
+    await trio.sleep(2)
+    assert first.closed
+
+
+async def test_a_model_that_is_refused_for_good_does_not_keep_the_call_from_all_others(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery)
+    await desk.up()
+    desk.model.places = (Place(refuses=ModelGone("model_not_found", fatal=True)),)
+    desk.link.inbox.post(SetModel("gpt-realtime-unknown"))
+    await trio.sleep(60)
+    assert desk.model.names == ["", "gpt-realtime-unknown"]
+    desk.model.places = (Place(),)
+    desk.link.inbox.post(SetModel("gpt-realtime-hard"))
+    await trio.sleep(5)
+    assert desk.model.names == ["", "gpt-realtime-unknown", "gpt-realtime-hard"]
+    assert [session.closed for session in desk.model.sessions][-2:] == [True, False]
 
 
 async def test_a_change_of_mind_about_the_model_changes_nothing(
