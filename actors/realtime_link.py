@@ -907,7 +907,7 @@ class RealtimeLink:
     def _quiet_from(self) -> float:
         """From when on nobody speaks or waits; infinity if that is not known. Who silences the agent is heard before the model
         tells of them; who asked to wait and speaks again waits when it is written down."""
-        if self._wait.waits or self._desk.caller_speaks or self._words_due < math.inf:
+        if self._wait.waits or self._desk.caller_speaks or self._answer.at < math.inf:
             return math.inf
         return max(self._speech_until(), self._wait.last_voice + NOTICED_WITHIN)
 
