@@ -180,7 +180,7 @@ class Store(Protocol):
         ...
 
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
-        """It may be delivered earlier: the call is over."""
+        """It may be delivered earlier: the call is over. Not if that is tried already: somebody may be at it."""
         ...
 
     async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:

@@ -229,8 +229,7 @@ class RedisStore:
 
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
         """See `store.Store`."""
-        with _bounded():
-            await self._line.ask("ZADD", "triode:deliveries:open", "XX", "LT", float(due), call_sid)
+        await self._run(scripts.HASTEN_DELIVERY, call_sid, float(due))
 
     async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:
         """See `store.Store`."""

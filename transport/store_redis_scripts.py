@@ -101,6 +101,10 @@ if redis.call('HSETNX', 'triode:delivery:' .. ARGV[1], 'state', 'open') == 0 the
 redis.call('HSET', 'triode:delivery:' .. ARGV[1], 'tries', 0, 'error', '', 'at', 0)
 redis.call('ZADD', 'triode:deliveries:open', ARGV[2], ARGV[1])
 """
+HASTEN_DELIVERY = """
+if redis.call('HGET', 'triode:delivery:' .. ARGV[1], 'tries') ~= '0' then return end
+redis.call('ZADD', 'triode:deliveries:open', 'XX', 'LT', ARGV[2], ARGV[1])
+"""
 TAKE_DELIVERIES = """
 local now, leased, limit = unpack(ARGV)
 local ready = redis.call('ZRANGE', 'triode:deliveries:open', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')

@@ -390,7 +390,8 @@ class SqlStore:
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
         """See `store.Store`."""
         mine = (deliveries.c.call_sid == call_sid, deliveries.c.state == "open", deliveries.c.due > due)
-        await self._do(lambda db: db.execute(deliveries.update().where(*mine).values(due=due)))
+        untried = deliveries.update().where(*mine, deliveries.c.tries == 0)
+        await self._do(lambda db: db.execute(untried.values(due=due)))
 
     async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:
         """See `store.Store`."""

@@ -278,6 +278,15 @@ async def test_a_delivery_is_hastened_and_never_put_off(url: str):
         assert await store.next_delivery() == 10.5
 
 
+async def test_what_somebody_is_just_delivering_is_not_hastened(url: str):
+    async with two_stores(url) as (here, there):
+        await here.promise_delivery("CA1", 10.0)
+        await here.take_deliveries(10.0, 60.0, 9)
+        await there.hasten_delivery("CA1", 12.0)
+        assert await there.take_deliveries(13.0, 60.0, 9) == []
+        assert await there.next_delivery() == 70.0
+
+
 async def test_what_is_delivered_or_dead_is_not_hastened_nor_promised_again(url: str):
     async with one_store(url) as store:
         for sid, state in (("CA1", "delivered"), ("CA2", "dead")):

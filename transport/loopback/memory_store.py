@@ -271,7 +271,7 @@ class MemoryStore:
         """See `transport.store.Store`."""
         await self._there()
         row = self.delivery_rows.get(call_sid)
-        if row is not None and row.state == "open" and row.due > due:
+        if row is not None and row.state == "open" and not row.tries and row.due > due:
             self.delivery_rows[call_sid] = attrs.evolve(row, due=due)
 
     async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:
