@@ -62,34 +62,37 @@ class Keypad:
 
     # ------------------------------------------------------------ the menu
 
-    async def menu(self, caller: Caller, why: str = "", tries: int = 0, since: int = 0) -> str:
-        """The choices, and at the first time what is known. `since`: when the caller began to wait for a line (unix s)."""
+    async def menu(self, caller: Caller, why: str = "", tries: int = 0, since: int = 0, *, full: bool = False) -> str:
+        """The choices, and at the first time what is known. `since`: when the caller began to wait for a line (unix s);
+        `full`: there is none for them, and they cannot wait for one."""
         if tries >= TRIES:
-            return await self._human(caller)
+            return await self._human(caller, overflow=full)
         noted = "" if why in {"wrong", "silent", "still"} else self._noted(await self._story(caller))
-        return self.documents.menu(why, tries, since, noted)
+        return self.documents.menu(why, tries, since, noted, full=full)
 
-    async def choice(self, caller: Caller, digit: str, tries: int, since: int = 0) -> str:
+    async def choice(self, caller: Caller, digit: str, tries: int, since: int = 0, *, full: bool = False) -> str:
         """What follows from key `digit`."""
         if digit in {"1", "0"}:  # 0 was the key for a human on the stream
-            return await self._human(caller, overflow=bool(since))
+            return await self._human(caller, overflow=bool(since) or full)
         if digit == "2":
             return self.documents.voicemail()
         if digit in {"3", "*"}:
-            return await self.menu(caller, "", tries, since)
+            return await self.menu(caller, "", tries, since, full=full)
         if digit == "4":
             return await self.next_question(caller)
         if digit == "9":
             return self.documents.goodbye("Thank you for calling. Goodbye.")
         if digit == "5" and since:
             return await self.menu(caller, "still", tries, since)
-        return await self.menu(caller, "wrong", tries + 1, since)
+        # Who waits for a line is not handed on by wrong keys, however many: that would be the end of their turn.
+        return await self.menu(caller, "wrong", tries if since else tries + 1, since, full=full)
 
     # ------------------------------------------------------------ all lines are busy
 
     async def busy(self, caller: Caller) -> str:
         """There is no line for a caller who has just called."""
-        return await self.menu(caller, "busy", since=int(self.clock()) if self.queue_seconds else 0)
+        since = int(self.clock()) if self.queue_seconds else 0
+        return await self.menu(caller, "busy", since=since, full=not since)
 
     async def still_busy(self, caller: Caller, since: int) -> str:
         """There is none yet for one who waits since `since`."""

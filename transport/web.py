@@ -484,7 +484,7 @@ def create_app(
     @signed
     async def menu() -> Response:
         why = request.args.get("why", "")
-        return twiml(await houses[0].keypad.menu(await who(), why if why in WHY else "", tries()))
+        return twiml(await houses[0].keypad.menu(await who(), why if why in WHY else "", tries(), full=full()))
 
     @app.post("/twilio/ivr/choice")
     @signed
@@ -496,7 +496,7 @@ def create_app(
             houses[0].switchboard.wait_no_longer(caller.sid)
         elif since():  # any other key is no reason to lose one's turn
             houses[0].switchboard.wait(caller.sid, since())
-        return twiml(await houses[0].keypad.choice(caller, digit, tries(), since()))
+        return twiml(await houses[0].keypad.choice(caller, digit, tries(), since(), full=full()))
 
     @app.post("/twilio/ivr/answer")
     @signed
@@ -527,6 +527,9 @@ def create_app(
 
     def since() -> int:
         return min(max(request.args.get("since", 0, type=int), 0), int(clock()))
+
+    def full() -> bool:
+        return "full" in request.args
 
     @app.post("/twilio/ivr/recorded")
     @signed

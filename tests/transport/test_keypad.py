@@ -347,6 +347,31 @@ async def test_without_a_queue_all_lines_are_busy_is_the_menu_alone(
         assert "press 4" in answer.said
 
 
+@pytest.mark.parametrize("keys", ["1", "31", "71", "777"], ids=["at once", "again", "wrong first", "only wrong"])
+async def test_without_a_queue_too_who_wants_a_person_is_put_through_to_who_takes_what_is_too_much(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, keys: str
+):
+    own = settings(max_calls=0, queue_seconds=0.0, overflow_number="+15559990000", human_number="")
+    async with house_in_memory(monkeypatch, own) as house:
+        answer = await ask(house.app, "/twilio/voice", form("CA2"))
+        for key in keys:
+            assert "To speak with a person, press 1." in answer.said
+            answer = await press(house, answer, key, CallSid="CA2")
+        _, dial = answer.verbs
+        assert isinstance(dial, Dial)
+        assert dial.number == "+15559990000"
+
+
+async def test_who_waits_for_a_line_is_not_handed_on_by_wrong_keys(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings(max_calls=0)) as house:
+        answer = await ask(house.app, "/twilio/voice", form("CA2"))
+        for key in "7#876":
+            answer = await press(house, answer, key, CallSid="CA2")
+            assert "Stay on the line" in answer.said
+
+
 async def test_a_caller_for_whom_there_is_no_line_can_be_called_back_and_the_backend_is_promised_it(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ):
