@@ -297,9 +297,15 @@ class Records:
         if story := await self.story(call_sid):
             await self.keep_story(call_sid, caller, called, story, over=True)
 
-    async def continue_call(self, call_sid: str, caller: str, called: str, since: float) -> bool:
-        """Whether `caller` was cut off since then in another call; then this one begins with its story."""
+    async def continue_call(
+        self, call_sid: str, caller: str, called: str, since: float, is_up: Callable[[str], Awaitable[bool]]
+    ) -> bool:
+        """Whether `caller` was cut off since then in another call; then this one begins with its story. Not while `is_up` says
+        that the other one goes on: then it is somebody else's, of the same house."""
         try:
+            before = await self._store.unfinished(caller, called, since)
+            if not before or (before != call_sid and await is_up(before)):  # its own: the webhook is only sent again
+                return False
             story = await self._store.take_unfinished(caller, called, since)
             if story is None:
                 return False

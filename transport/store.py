@@ -136,6 +136,10 @@ class Store(Protocol):
         """The story of a call, if there is one."""
         ...
 
+    async def unfinished(self, caller: str, called: str, since: float) -> str:
+        """The call whose story `take_unfinished` would give; empty if there is none."""
+        ...
+
     async def take_unfinished(self, caller: str, called: str, since: float) -> dict[str, Any] | None:
         """The newest story of `caller` with `called`, if it is not over and not older than `since`; it is given once."""
         ...

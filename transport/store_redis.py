@@ -166,6 +166,10 @@ class RedisStore:
             kept = await self._line.ask("HGET", f"triode:story:{call_sid}", "story")
             return None if kept is None else json.loads(kept)
 
+    async def unfinished(self, caller: str, called: str, since: float) -> str:
+        """See `store.Store`."""
+        return await self._run(scripts.UNFINISHED, _both(caller, called), float(since)) or ""
+
     async def take_unfinished(self, caller: str, called: str, since: float) -> dict[str, Any] | None:
         """See `store.Store`."""
         taken = await self._run(scripts.TAKE_UNFINISHED, _both(caller, called), float(since))

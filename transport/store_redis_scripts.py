@@ -49,6 +49,11 @@ if before then redis.call('ZREM', 'triode:stories:' .. before, sid) end
 redis.call('HSET', 'triode:story:' .. sid, 'both', both, 'story', story, 'over', over)
 redis.call('ZADD', 'triode:stories:' .. both, updated, sid)
 """
+UNFINISHED = """
+local newest = redis.call('ZRANGE', 'triode:stories:' .. ARGV[1], 0, 0, 'REV', 'WITHSCORES')
+if #newest == 0 or tonumber(newest[2]) < tonumber(ARGV[2]) then return false end
+return redis.call('HGET', 'triode:story:' .. newest[1], 'over') == '0' and newest[1]
+"""
 TAKE_UNFINISHED = """
 local newest = redis.call('ZRANGE', 'triode:stories:' .. ARGV[1], 0, 0, 'REV', 'WITHSCORES')
 if #newest == 0 or tonumber(newest[2]) < tonumber(ARGV[2]) then return false end

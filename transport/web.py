@@ -274,7 +274,7 @@ def create_app(
                 await house.records.promise_delivery(sid, clock() + settings.call.max_seconds + DELIVERED_WITHIN)
             since = clock() - settings.call.resume_minutes * 60
             if caller.startswith("+") and settings.call.resume_minutes:
-                back = await house.records.continue_call(sid, caller, called, since)
+                back = await house.records.continue_call(sid, caller, called, since, is_up)
                 before = Before.CALLED_BACK if back else before
             noted.set()
 
@@ -285,6 +285,15 @@ def create_app(
             return twiml(await house.keypad.busy(await who()))
         log.info("call_answered", caller=caller, called=called, before=before.value)
         return twiml(documents.stream(tokens.make(sid, before=before, caller=caller, called=called)))
+
+    async def is_up(sid: str) -> bool:
+        """Whether a call of ours goes on, here, elsewhere or in the menu: whose words are in it is still talking. What cannot be
+        known is taken for yes, since nobody is to hear a stranger's story."""
+        house = houses[0]
+        row = await house.records.whole(sid)
+        if row.get("status") in stores.FINAL or row.get("disposition") == Disposition.HANG_UP.value:
+            return False
+        return house.switchboard.has(sid) or await house.transfers.status_of(sid) not in stores.FINAL
 
     @app.post("/twilio/after")
     @signed

@@ -49,6 +49,11 @@ class Desk:
         await self.records.keep_story(sid, CALLER, CALLED, story or STORY, over=over)
 
 
+async def is_over(_: str) -> bool:
+    """Whether a call goes on: none does."""
+    return False
+
+
 def record(disposition: Disposition | None = Disposition.HANG_UP) -> CallRecord:
     turns = [Turn("caller", "i1", 2.5, "Hello.", "Hello.", over=True), Turn("agent", "i2", 3.0, "Yes?", "Yes?")]
     began = datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC)
@@ -121,7 +126,7 @@ async def test_a_story_that_is_closed_is_not_gone_on_with(autojump_clock: MockCl
     await desk.records.close_story("CA1", CALLER, CALLED)
     assert desk.store.stories["CA1"].over
     assert await desk.records.story("CA1") == STORY
-    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0, is_over)
 
 
 async def test_a_call_without_a_story_has_none_to_close(autojump_clock: MockClock) -> None:
@@ -158,9 +163,9 @@ async def test_a_caller_who_calls_back_goes_on_once(autojump_clock: MockClock) -
     desk = Desk()
     await trio.sleep(100)
     await desk.keep()
-    assert not await desk.records.continue_call("CA2", "+14155559999", CALLED, 0.0)
-    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 100.5)
-    assert await desk.records.continue_call("CA2", CALLER, CALLED, 99.5)
+    assert not await desk.records.continue_call("CA2", "+14155559999", CALLED, 0.0, is_over)
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 100.5, is_over)
+    assert await desk.records.continue_call("CA2", CALLER, CALLED, 99.5, is_over)
     assert await desk.records.story("CA2") == STORY
     assert desk.store.stories["CA1"].over
 
@@ -169,7 +174,7 @@ async def test_with_the_store_down_nobody_is_said_to_be_back(autojump_clock: Moc
     desk = Desk()
     await desk.keep()
     desk.store.down = True
-    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0, is_over)
     assert desk.failures("story") == 1
 
 
@@ -209,7 +214,7 @@ async def test_nor_is_it_kept_of_a_call_that_ended_unfinished_and_who_calls_back
     desk.store.down = False
     await trio.sleep(2 * TRY_AGAIN)
     assert await desk.store.story("CA1") == {**STORY, "said": []}
-    assert await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    assert await desk.records.continue_call("CA2", CALLER, CALLED, 0.0, is_over)
     nursery.cancel_scope.cancel("the test is over")
 
 

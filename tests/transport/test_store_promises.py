@@ -52,7 +52,9 @@ async def test_a_story_that_comes_late_takes_the_place_of_older_ones_only(url: s
 async def test_an_unfinished_story_is_given_once_and_stays_readable(url: str):
     async with two_stores(url) as (here, there):
         await here.keep_story("CA1", ANN, US, {"at": "wish"}, over=False, now=1.5)
+        assert [await there.unfinished(ANN, US, since) for since in (1.5, 2.0)] == ["CA1", ""]
         assert await there.take_unfinished(ANN, US, 1.5) == {"at": "wish"}
+        assert await there.unfinished(ANN, US, 1.5) == ""
         assert await here.take_unfinished(ANN, US, 1.5) is None
         assert await here.story("CA1") == {"at": "wish"}
 
