@@ -543,10 +543,12 @@ def create_app(
     @app.post("/twilio/ivr/recorded")
     @signed
     async def recorded() -> Response:
-        await keep_recording("in-progress")
-        form = await request.form
-        if form.get("RecordingSid"):
-            await houses[0].records.close_story(await call_sid(), form.get("From", ""), form.get("To", ""))
+        caller = await who()
+        # Both at once: a caller whom a slow store lets wait for its answers one after the other hears nothing meanwhile.
+        async with trio.open_nursery() as both:
+            both.start_soon(keep_recording, "in-progress")
+            if (await request.form).get("RecordingSid"):
+                both.start_soon(houses[0].records.close_story, caller.sid, caller.number, caller.called)
         return twiml(documents.goodbye("Thank you. Your message has been recorded. Goodbye."))
 
     @app.post("/twilio/ivr/recording")

@@ -200,6 +200,25 @@ async def test_while_the_store_is_down_the_caller_notices_nothing_and_it_is_writ
     assert errand.detail == {"number": "+14155550123"}
 
 
+async def test_a_store_that_does_not_answer_is_asked_for_the_story_and_for_all_that_is_to_be_kept_at_once(
+    house: House, autojump_clock: MockClock
+):
+    await keep(house, NAMED)
+    where = await press(house, await ask(house.app, "/twilio/ivr/menu"), "4")
+    right = await press(house, where, "4155550123")
+    house.store.slow, house.store.down, asked = 2.5, True, trio.current_time()
+    assert (await press(house, right, "1")).kinds == [Say, Hangup]
+    assert trio.current_time() - asked == 5.0
+    told = form(RecordingSid="RE1", RecordingUrl="https://api.twilio.com/RE1", RecordingDuration="5", Digits="#")
+    asked = trio.current_time()
+    assert (await ask(house.app, "/twilio/ivr/recorded", told)).kinds == [Say, Hangup]
+    assert trio.current_time() - asked <= 3.0
+    house.store.slow, house.store.down = 0.0, False
+    await trio.sleep(5)
+    assert [errand.detail for errand in await house.store.errands("CA1")] == [{"number": "+14155550123"}]
+    assert (await kept(house)).over
+
+
 @pytest.mark.parametrize("query", ["", "?question=name", "?question=call-number&tries=x", "?question=%00&check=1"])
 async def test_a_question_that_nobody_asked_is_the_menu_or_asked_again(
     house: House, autojump_clock: MockClock, query: str
