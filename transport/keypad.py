@@ -16,6 +16,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 
 import attrs
+import trio
 
 from actors import details
 from actors.dialogue import Dialogue, Status
@@ -62,34 +63,37 @@ class Keypad:
 
     # ------------------------------------------------------------ the menu
 
-    async def menu(self, caller: Caller, why: str = "", tries: int = 0, since: int = 0) -> str:
-        """The choices, and at the first time what is known. `since`: when the caller began to wait for a line (unix s)."""
+    async def menu(self, caller: Caller, why: str = "", tries: int = 0, since: int = 0, *, full: bool = False) -> str:
+        """The choices, and at the first time what is known. `since`: when the caller began to wait for a line (unix s);
+        `full`: there is none for them, and they cannot wait for one."""
         if tries >= TRIES:
-            return await self._human(caller)
+            return await self._human(caller, overflow=full)
         noted = "" if why in {"wrong", "silent", "still"} else self._noted(await self._story(caller))
-        return self.documents.menu(why, tries, since, noted)
+        return self.documents.menu(why, tries, since, noted, full=full)
 
-    async def choice(self, caller: Caller, digit: str, tries: int, since: int = 0) -> str:
+    async def choice(self, caller: Caller, digit: str, tries: int, since: int = 0, *, full: bool = False) -> str:
         """What follows from key `digit`."""
         if digit in {"1", "0"}:  # 0 was the key for a human on the stream
-            return await self._human(caller, overflow=bool(since))
+            return await self._human(caller, overflow=bool(since) or full)
         if digit == "2":
             return self.documents.voicemail()
         if digit in {"3", "*"}:
-            return await self.menu(caller, "", tries, since)
+            return await self.menu(caller, "", tries, since, full=full)
         if digit == "4":
-            return await self.next_question(caller)
+            return await self.first_question(caller)
         if digit == "9":
             return self.documents.goodbye("Thank you for calling. Goodbye.")
         if digit == "5" and since:
             return await self.menu(caller, "still", tries, since)
-        return await self.menu(caller, "wrong", tries + 1, since)
+        # Who waits for a line is not handed on by wrong keys, however many: that would be the end of their turn.
+        return await self.menu(caller, "wrong", tries if since else tries + 1, since, full=full)
 
     # ------------------------------------------------------------ all lines are busy
 
     async def busy(self, caller: Caller) -> str:
         """There is no line for a caller who has just called."""
-        return await self.menu(caller, "busy", since=int(self.clock()) if self.queue_seconds else 0)
+        since = int(self.clock()) if self.queue_seconds else 0
+        return await self.menu(caller, "busy", since=since, full=not since)
 
     async def still_busy(self, caller: Caller, since: int) -> str:
         """There is none yet for one who waits since `since`."""
@@ -103,15 +107,16 @@ class Keypad:
 
     # ------------------------------------------------------------ to be called back
 
-    async def next_question(self, caller: Caller, after: str = "") -> str:
-        """Asks for the first thing behind question `after` that is not known, or says that all is noted."""
-        story = await self._story(caller)
+    async def first_question(self, caller: Caller) -> str:
+        """Asks for the first thing that is not known."""
+        question = self._next(await self._story(caller))
+        return await self._ask(question, caller)
+
+    def _next(self, story: Story, after: str = "") -> str:
+        """The first question behind `after` whose answer is not known; empty if there is none."""
         questions = [REASON, NUMBER, *self.flow.keypad.collects]
-        for question in questions[questions.index(after) + 1 if after in questions else 0 :]:
-            if self._missing(question, story.dialogue):
-                return await self._ask(question, caller)
-        await self._keep(caller, attrs.evolve(story, over=True))
-        return self.documents.goodbye("Thank you. It is noted, and we will call you back. Goodbye.")
+        rest = questions[questions.index(after) + 1 if after in questions else 0 :]
+        return next((question for question in rest if self._missing(question, story.dialogue)), "")
 
     async def answer(self, caller: Caller, question: str, digits: str, tries: int, check: str) -> str:
         """Keys to `question`; `check`: what was typed before and read back: 1 says that it is right."""
@@ -147,18 +152,24 @@ class Keypad:
         return self.documents.ask(words, question, 0, tries, why=why)
 
     async def _take(self, caller: Caller, question: str, value: str) -> str:
-        """The answer is right: it becomes part of the story, and the next question is asked."""
+        """The answer is right: it becomes part of the story, and the next question is asked, or all is said to be noted."""
         story = await self._story(caller)
         now = story.dialogue
-        if question == NUMBER:
-            await self.records.callback(caller.sid, self._value(question, value))
         if question == REASON:
             now = attrs.evolve(now, wish=value)
         elif slot := self._number_slot if question == NUMBER else question:
             now, _ = details.save(now, self.flow, {slot: value}, self._now())
             now, _ = details.confirm(attrs.evolve(now, turn=now.turn + 1), self.flow, (slot,), correct=True)
-        await self._keep(caller, attrs.evolve(story, dialogue=now))
-        return await self.next_question(caller, after=question)
+        story = attrs.evolve(story, dialogue=now)
+        following = self._next(story, question)
+        # At once and not one after the other: if the store is slow, the caller hears nothing for as long as this takes.
+        async with trio.open_nursery() as both:
+            both.start_soon(self._keep, caller, story if following else attrs.evolve(story, over=True))
+            if question == NUMBER:
+                both.start_soon(self.records.callback, caller.sid, self._value(question, value))
+        if following:
+            return await self._ask(following, caller)
+        return self.documents.goodbye("Thank you. It is noted, and we will call you back. Goodbye.")
 
     # ------------------------------------------------------------ questions
 

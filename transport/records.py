@@ -35,6 +35,9 @@ TRY_AGAIN = 0.5
 """Seconds between tries while it is down, by the one that has waited longest: a process that dies when the store is back has had
 little time for what it could not write."""
 
+OTHERS_CATCH_UP = 2.0
+"""Seconds after the store is back until other processes, too, have written what they could not."""
+
 LAST_TRIES = 5.0
 """Seconds in which a process that ends still hopes for the store."""
 KEEP_WITHIN = 10.0
@@ -168,7 +171,7 @@ class Records:
             while self._later:
                 key, write = next(iter(self._later.items()))
                 try:
-                    await write.make(self._store)
+                    await self._in_time(write).make(self._store)
                 except Unkeepable as error:  # it would hold up all the others for ever
                     self._failed(write.what, error)
                 except StoreDown:
@@ -179,6 +182,14 @@ class Records:
                     del self._later[key]
             if not self._later:
                 self._tell_caught_up()
+
+    def _in_time(self, write: _Write) -> _Write:
+        """A delivery that is hastened late still leaves others the time for what they know of the call: a message that was left
+        with another unit would not be in it."""
+        if write.what != "haste":
+            return write
+        call_sid, due = write.arguments
+        return attrs.evolve(write, arguments=(call_sid, max(due, self._clock() + OTHERS_CATCH_UP)))
 
     async def finish(self, folder: Path | None) -> int:
         """The process ends: what the store does not take now either is left in `folder` for another. How much that is."""
@@ -297,9 +308,15 @@ class Records:
         if story := await self.story(call_sid):
             await self.keep_story(call_sid, caller, called, story, over=True)
 
-    async def continue_call(self, call_sid: str, caller: str, called: str, since: float) -> bool:
-        """Whether `caller` was cut off since then in another call; then this one begins with its story."""
+    async def continue_call(
+        self, call_sid: str, caller: str, called: str, since: float, is_up: Callable[[str], Awaitable[bool]]
+    ) -> bool:
+        """Whether `caller` was cut off since then in another call; then this one begins with its story. Not while `is_up` says
+        that the other one goes on: then it is somebody else's, of the same house."""
         try:
+            before = await self._store.unfinished(caller, called, since)
+            if not before or (before != call_sid and await is_up(before)):  # its own: the webhook is only sent again
+                return False
             story = await self._store.take_unfinished(caller, called, since)
             if story is None:
                 return False

@@ -136,6 +136,10 @@ class Store(Protocol):
         """The story of a call, if there is one."""
         ...
 
+    async def unfinished(self, caller: str, called: str, since: float) -> str:
+        """The call whose story `take_unfinished` would give; empty if there is none."""
+        ...
+
     async def take_unfinished(self, caller: str, called: str, since: float) -> dict[str, Any] | None:
         """The newest story of `caller` with `called`, if it is not over and not older than `since`; it is given once."""
         ...
@@ -180,7 +184,7 @@ class Store(Protocol):
         ...
 
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
-        """It may be delivered earlier: the call is over."""
+        """It may be delivered earlier: the call is over. Not if that is tried already: somebody may be at it."""
         ...
 
     async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:

@@ -166,6 +166,10 @@ class RedisStore:
             kept = await self._line.ask("HGET", f"triode:story:{call_sid}", "story")
             return None if kept is None else json.loads(kept)
 
+    async def unfinished(self, caller: str, called: str, since: float) -> str:
+        """See `store.Store`."""
+        return await self._run(scripts.UNFINISHED, _both(caller, called), float(since)) or ""
+
     async def take_unfinished(self, caller: str, called: str, since: float) -> dict[str, Any] | None:
         """See `store.Store`."""
         taken = await self._run(scripts.TAKE_UNFINISHED, _both(caller, called), float(since))
@@ -229,8 +233,7 @@ class RedisStore:
 
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
         """See `store.Store`."""
-        with _bounded():
-            await self._line.ask("ZADD", "triode:deliveries:open", "XX", "LT", float(due), call_sid)
+        await self._run(scripts.HASTEN_DELIVERY, call_sid, float(due))
 
     async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:
         """See `store.Store`."""

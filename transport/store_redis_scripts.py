@@ -49,6 +49,11 @@ if before then redis.call('ZREM', 'triode:stories:' .. before, sid) end
 redis.call('HSET', 'triode:story:' .. sid, 'both', both, 'story', story, 'over', over)
 redis.call('ZADD', 'triode:stories:' .. both, updated, sid)
 """
+UNFINISHED = """
+local newest = redis.call('ZRANGE', 'triode:stories:' .. ARGV[1], 0, 0, 'REV', 'WITHSCORES')
+if #newest == 0 or tonumber(newest[2]) < tonumber(ARGV[2]) then return false end
+return redis.call('HGET', 'triode:story:' .. newest[1], 'over') == '0' and newest[1]
+"""
 TAKE_UNFINISHED = """
 local newest = redis.call('ZRANGE', 'triode:stories:' .. ARGV[1], 0, 0, 'REV', 'WITHSCORES')
 if #newest == 0 or tonumber(newest[2]) < tonumber(ARGV[2]) then return false end
@@ -100,6 +105,10 @@ PROMISE_DELIVERY = """
 if redis.call('HSETNX', 'triode:delivery:' .. ARGV[1], 'state', 'open') == 0 then return end
 redis.call('HSET', 'triode:delivery:' .. ARGV[1], 'tries', 0, 'error', '', 'at', 0)
 redis.call('ZADD', 'triode:deliveries:open', ARGV[2], ARGV[1])
+"""
+HASTEN_DELIVERY = """
+if redis.call('HGET', 'triode:delivery:' .. ARGV[1], 'tries') ~= '0' then return end
+redis.call('ZADD', 'triode:deliveries:open', 'XX', 'LT', ARGV[2], ARGV[1])
 """
 TAKE_DELIVERIES = """
 local now, leased, limit = unpack(ARGV)

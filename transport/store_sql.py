@@ -295,14 +295,21 @@ class SqlStore:
         found = sa.select(stories.c.story).where(stories.c.call_sid == call_sid)
         return await self._do(lambda db: db.scalar(found), reads=True)
 
+    async def unfinished(self, caller: str, called: str, since: float) -> str:
+        """See `store.Store`."""
+
+        def find(db: sa.Connection) -> str:
+            row = _unfinished(db, caller, called, since)
+            return row.call_sid if row is not None else ""
+
+        return await self._do(find, reads=True)
+
     async def take_unfinished(self, caller: str, called: str, since: float) -> dict[str, Any] | None:
         """See `store.Store`."""
 
         def take(db: sa.Connection) -> dict[str, Any] | None:
-            mine = (stories.c.caller == caller, stories.c.called == called)
-            newest = sa.select(stories).where(*mine).order_by(stories.c.updated.desc()).limit(1)
-            row = db.execute(newest).one_or_none()
-            if row is None or row.over or row.updated < since:
+            row = _unfinished(db, caller, called, since)
+            if row is None:
                 return None
             db.execute(stories.update().where(stories.c.call_sid == row.call_sid).values(over=True))
             return dict(row.story)
@@ -390,7 +397,8 @@ class SqlStore:
     async def hasten_delivery(self, call_sid: str, due: float) -> None:
         """See `store.Store`."""
         mine = (deliveries.c.call_sid == call_sid, deliveries.c.state == "open", deliveries.c.due > due)
-        await self._do(lambda db: db.execute(deliveries.update().where(*mine).values(due=due)))
+        untried = deliveries.update().where(*mine, deliveries.c.tries == 0)
+        await self._do(lambda db: db.execute(untried.values(due=due)))
 
     async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:
         """See `store.Store`."""
@@ -495,6 +503,13 @@ def open_engine(url: str) -> sa.Engine:
         raise (StoreAway if any(passing in why for passing in PASSING) else StoreDown)(
             f"store.url = {url!r} cannot be opened: {why}; it must be a file that can be written"
         ) from error
+
+
+def _unfinished(db: sa.Connection, caller: str, called: str, since: float) -> sa.Row[Any] | None:
+    """The newest story of `caller` with `called`, if it is not over and not older than `since`."""
+    mine = (stories.c.caller == caller, stories.c.called == called)
+    row = db.execute(sa.select(stories).where(*mine).order_by(stories.c.updated.desc()).limit(1)).one_or_none()
+    return row if row is not None and not row.over and row.updated >= since else None
 
 
 def close(store: SqlStore) -> None:

@@ -226,6 +226,10 @@ class Switchboard:
         with structlog.contextvars.bound_contextvars(call_sid=started.call_sid, stream_sid=started.stream_sid):
             await self._connect(media, token)
 
+    def has(self, call_sid: str) -> bool:
+        """Whether call `call_sid` has its stream here."""
+        return any(each.call_sid == call_sid and not each.parted for each in self._calls.values())
+
     def call_over(self, call_sid: str) -> None:
         """The carrier says that the call has ended, whatever its stream says."""
         self._expected.pop(call_sid, None)

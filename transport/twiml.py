@@ -75,13 +75,14 @@ class Documents:
         response.append(connect)
         return str(response)
 
-    def menu(self, why: str = "", tries: int = 0, since: int = 0, noted: str = "") -> str:
+    def menu(self, why: str = "", tries: int = 0, since: int = 0, noted: str = "", *, full: bool = False) -> str:
         """The keypad menu; `why` says what led here, `tries` how often it was heard in vain, `noted` what is known.
 
         `since`: when the caller began to wait for a line (unix seconds), who need not press anything; 0: they do not.
+        `full`: there is no line for them, and none to wait for.
         """
         response = VoiceResponse()
-        waiting = {"since": since} if since else {}
+        waiting = {"since": since} if since else {"full": 1} if full else {}
         gather = Gather(
             input="dtmf",
             num_digits=1,
@@ -89,7 +90,7 @@ class Documents:
             action=self._url("/twilio/ivr/choice", tries=tries, **waiting),
             method="POST",
         )
-        human = self.human_number or (since and self.overflow_number)
+        human = self.human_number or (waiting and self.overflow_number)
         parts = (WHY.get(why, ""), noted, WAIT if since else "", MENU if human else OTHERS)
         gather.say(_sayable(" ".join(part for part in parts if part)))
         response.append(gather)
@@ -97,7 +98,7 @@ class Documents:
         if since:
             response.redirect(self._url("/twilio/ivr/wait", since=since), method="POST")
         else:
-            response.redirect(self._url("/twilio/ivr/menu", why="silent", tries=tries + 1), method="POST")
+            response.redirect(self._url("/twilio/ivr/menu", why="silent", tries=tries + 1, **waiting), method="POST")
         return str(response)
 
     def ask(self, words: str, question: str, digits: int, tries: int, *, why: str = "", check: str = "") -> str:

@@ -166,7 +166,7 @@ class WarmTransfers:
     async def _caller_is_gone(self, key: str) -> bool:
         """Whether the carrier says that the caller has hung up: a human who is joined with them would be alone."""
         with trio.move_on_after(CALLER_ASKED_WITHIN):
-            return await self._status_of(_parts(key)[0]) in FINAL
+            return await self.status_of(_parts(key)[0]) in FINAL
         return False
 
     async def ended(self, key: str, status: str) -> str:
@@ -214,7 +214,7 @@ class WarmTransfers:
     async def _release(self, leg: str) -> None:
         """Who was joined goes with the caller; but who came in just after the caller had left would sit there alone."""
         await trio.sleep(ALONE_AFTER)
-        if await self._status_of(leg) not in {"", *FINAL}:
+        if await self.status_of(leg) not in {"", *FINAL}:
             await self._dismiss(leg)
 
     async def _dismiss(self, leg: str) -> None:
@@ -305,7 +305,7 @@ class WarmTransfers:
         if age >= WAIT_AT_MOST:
             status = "no-answer"
         elif row.reference and age >= DOUBT_AFTER:
-            status = await self._status_of(row.reference)
+            status = await self.status_of(row.reference)
         elif row.status == "begun" and not row.reference and age >= RUNG_WITHIN:
             call = await self.store.call(row.call_sid)
             leg = await self._look_for(str((call or {}).get("called", "")), age)
@@ -318,11 +318,12 @@ class WarmTransfers:
             log.info("transfer_not_taken", outcome=outcome, noticed_after=round(age))
             nursery.start_soon(self.take_back, row.key, outcome)
 
-    async def _status_of(self, leg: str) -> str:
+    async def status_of(self, leg: str) -> str:
+        """What the carrier says of a call: "failed" if it does not know it any more, empty if it cannot be asked."""
         try:
             return await self.rest.call_status(leg) or "failed"
         except (Refused, Unreached, Unsure) as error:
-            log.warning("human_not_asked_for", error=str(error))
+            log.warning("call_not_asked_for", error=str(error))
             return ""
 
     # ------------------------------------------------------------ steps of the store

@@ -274,7 +274,7 @@ def create_app(
                 await house.records.promise_delivery(sid, clock() + settings.call.max_seconds + DELIVERED_WITHIN)
             since = clock() - settings.call.resume_minutes * 60
             if caller.startswith("+") and settings.call.resume_minutes:
-                back = await house.records.continue_call(sid, caller, called, since)
+                back = await house.records.continue_call(sid, caller, called, since, is_up)
                 before = Before.CALLED_BACK if back else before
             noted.set()
 
@@ -285,6 +285,15 @@ def create_app(
             return twiml(await house.keypad.busy(await who()))
         log.info("call_answered", caller=caller, called=called, before=before.value)
         return twiml(documents.stream(tokens.make(sid, before=before, caller=caller, called=called)))
+
+    async def is_up(sid: str) -> bool:
+        """Whether a call of ours goes on, here, elsewhere or in the menu: whose words are in it is still talking. What cannot be
+        known is taken for yes, since nobody is to hear a stranger's story."""
+        house = houses[0]
+        row = await house.records.whole(sid)
+        if row.get("status") in stores.FINAL or row.get("disposition") == Disposition.HANG_UP.value:
+            return False
+        return house.switchboard.has(sid) or await house.transfers.status_of(sid) not in stores.FINAL
 
     @app.post("/twilio/after")
     @signed
@@ -484,7 +493,7 @@ def create_app(
     @signed
     async def menu() -> Response:
         why = request.args.get("why", "")
-        return twiml(await houses[0].keypad.menu(await who(), why if why in WHY else "", tries()))
+        return twiml(await houses[0].keypad.menu(await who(), why if why in WHY else "", tries(), full=full()))
 
     @app.post("/twilio/ivr/choice")
     @signed
@@ -496,7 +505,7 @@ def create_app(
             houses[0].switchboard.wait_no_longer(caller.sid)
         elif since():  # any other key is no reason to lose one's turn
             houses[0].switchboard.wait(caller.sid, since())
-        return twiml(await houses[0].keypad.choice(caller, digit, tries(), since()))
+        return twiml(await houses[0].keypad.choice(caller, digit, tries(), since(), full=full()))
 
     @app.post("/twilio/ivr/answer")
     @signed
@@ -528,13 +537,18 @@ def create_app(
     def since() -> int:
         return min(max(request.args.get("since", 0, type=int), 0), int(clock()))
 
+    def full() -> bool:
+        return "full" in request.args
+
     @app.post("/twilio/ivr/recorded")
     @signed
     async def recorded() -> Response:
-        await keep_recording("in-progress")
-        form = await request.form
-        if form.get("RecordingSid"):
-            await houses[0].records.close_story(await call_sid(), form.get("From", ""), form.get("To", ""))
+        caller = await who()
+        # Both at once: a caller whom a slow store lets wait for its answers one after the other hears nothing meanwhile.
+        async with trio.open_nursery() as both:
+            both.start_soon(keep_recording, "in-progress")
+            if (await request.form).get("RecordingSid"):
+                both.start_soon(houses[0].records.close_story, caller.sid, caller.number, caller.called)
         return twiml(documents.goodbye("Thank you. Your message has been recorded. Goodbye."))
 
     @app.post("/twilio/ivr/recording")

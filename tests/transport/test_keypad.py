@@ -200,6 +200,25 @@ async def test_while_the_store_is_down_the_caller_notices_nothing_and_it_is_writ
     assert errand.detail == {"number": "+14155550123"}
 
 
+async def test_a_store_that_does_not_answer_is_asked_for_the_story_and_for_all_that_is_to_be_kept_at_once(
+    house: House, autojump_clock: MockClock
+):
+    await keep(house, NAMED)
+    where = await press(house, await ask(house.app, "/twilio/ivr/menu"), "4")
+    right = await press(house, where, "4155550123")
+    house.store.slow, house.store.down, asked = 2.5, True, trio.current_time()
+    assert (await press(house, right, "1")).kinds == [Say, Hangup]
+    assert trio.current_time() - asked == 5.0
+    told = form(RecordingSid="RE1", RecordingUrl="https://api.twilio.com/RE1", RecordingDuration="5", Digits="#")
+    asked = trio.current_time()
+    assert (await ask(house.app, "/twilio/ivr/recorded", told)).kinds == [Say, Hangup]
+    assert trio.current_time() - asked <= 3.0
+    house.store.slow, house.store.down = 0.0, False
+    await trio.sleep(5)
+    assert [errand.detail for errand in await house.store.errands("CA1")] == [{"number": "+14155550123"}]
+    assert (await kept(house)).over
+
+
 @pytest.mark.parametrize("query", ["", "?question=name", "?question=call-number&tries=x", "?question=%00&check=1"])
 async def test_a_question_that_nobody_asked_is_the_menu_or_asked_again(
     house: House, autojump_clock: MockClock, query: str
@@ -345,6 +364,31 @@ async def test_without_a_queue_all_lines_are_busy_is_the_menu_alone(
         answer = await ask(house.app, "/twilio/voice", form("CA2"))
         assert "Stay on the line" not in answer.said
         assert "press 4" in answer.said
+
+
+@pytest.mark.parametrize("keys", ["1", "31", "71", "777"], ids=["at once", "again", "wrong first", "only wrong"])
+async def test_without_a_queue_too_who_wants_a_person_is_put_through_to_who_takes_what_is_too_much(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, keys: str
+):
+    own = settings(max_calls=0, queue_seconds=0.0, overflow_number="+15559990000", human_number="")
+    async with house_in_memory(monkeypatch, own) as house:
+        answer = await ask(house.app, "/twilio/voice", form("CA2"))
+        for key in keys:
+            assert "To speak with a person, press 1." in answer.said
+            answer = await press(house, answer, key, CallSid="CA2")
+        _, dial = answer.verbs
+        assert isinstance(dial, Dial)
+        assert dial.number == "+15559990000"
+
+
+async def test_who_waits_for_a_line_is_not_handed_on_by_wrong_keys(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings(max_calls=0)) as house:
+        answer = await ask(house.app, "/twilio/voice", form("CA2"))
+        for key in "7#876":
+            answer = await press(house, answer, key, CallSid="CA2")
+            assert "Stay on the line" in answer.said
 
 
 async def test_a_caller_for_whom_there_is_no_line_can_be_called_back_and_the_backend_is_promised_it(

@@ -20,6 +20,7 @@ from transport.metrics import Metrics
 from transport.records import (
     CLAIM_PATIENCE,
     LATER_AT_MOST,
+    OTHERS_CATCH_UP,
     REMEMBERED,
     STORY_PATIENCE,
     STRANGERS_PATIENCE,
@@ -47,6 +48,11 @@ class Desk:
 
     async def keep(self, sid: str = "CA1", story: dict[str, Any] | None = None, *, over: bool = False) -> None:
         await self.records.keep_story(sid, CALLER, CALLED, story or STORY, over=over)
+
+
+async def is_over(_: str) -> bool:
+    """Whether a call goes on: none does."""
+    return False
 
 
 def record(disposition: Disposition | None = Disposition.HANG_UP) -> CallRecord:
@@ -121,7 +127,7 @@ async def test_a_story_that_is_closed_is_not_gone_on_with(autojump_clock: MockCl
     await desk.records.close_story("CA1", CALLER, CALLED)
     assert desk.store.stories["CA1"].over
     assert await desk.records.story("CA1") == STORY
-    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0, is_over)
 
 
 async def test_a_call_without_a_story_has_none_to_close(autojump_clock: MockClock) -> None:
@@ -158,9 +164,9 @@ async def test_a_caller_who_calls_back_goes_on_once(autojump_clock: MockClock) -
     desk = Desk()
     await trio.sleep(100)
     await desk.keep()
-    assert not await desk.records.continue_call("CA2", "+14155559999", CALLED, 0.0)
-    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 100.5)
-    assert await desk.records.continue_call("CA2", CALLER, CALLED, 99.5)
+    assert not await desk.records.continue_call("CA2", "+14155559999", CALLED, 0.0, is_over)
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 100.5, is_over)
+    assert await desk.records.continue_call("CA2", CALLER, CALLED, 99.5, is_over)
     assert await desk.records.story("CA2") == STORY
     assert desk.store.stories["CA1"].over
 
@@ -169,7 +175,7 @@ async def test_with_the_store_down_nobody_is_said_to_be_back(autojump_clock: Moc
     desk = Desk()
     await desk.keep()
     desk.store.down = True
-    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    assert not await desk.records.continue_call("CA2", CALLER, CALLED, 0.0, is_over)
     assert desk.failures("story") == 1
 
 
@@ -209,7 +215,7 @@ async def test_nor_is_it_kept_of_a_call_that_ended_unfinished_and_who_calls_back
     desk.store.down = False
     await trio.sleep(2 * TRY_AGAIN)
     assert await desk.store.story("CA1") == {**STORY, "said": []}
-    assert await desk.records.continue_call("CA2", CALLER, CALLED, 0.0)
+    assert await desk.records.continue_call("CA2", CALLER, CALLED, 0.0, is_over)
     nursery.cancel_scope.cancel("the test is over")
 
 
@@ -371,7 +377,29 @@ async def test_what_the_store_could_not_take_it_gets_when_it_is_back_in_the_same
     whole = await desk.records.whole("CA1")
     assert (whole["caller"], whole["status"], whole["streams"]) == (CALLER, "completed", 1)
     assert [each["recording_sid"] for each in whole["recordings"]] == ["RE1"]
-    assert await desk.store.next_delivery() == 5.0
+    due = await desk.store.next_delivery()
+    assert due is not None
+    assert 30 <= due <= trio.current_time() + OTHERS_CATCH_UP
+    nursery.cancel_scope.cancel("the test is over")
+
+
+async def test_a_call_is_not_delivered_before_another_process_too_has_written_what_it_knows_of_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    store = MemoryStore()
+    here, there = Desk(store), Desk(store)
+    await here.records.answered("CA1", CALLER, CALLED)
+    await here.records.promise_delivery("CA1", 4000.0)
+    store.down = True
+    await here.records.hasten_delivery("CA1", 5.0)
+    await there.records.callback("CA1", CALLER)
+    nursery.start_soon(here.records.catch_up)
+    await trio.sleep(30)
+    store.down = False
+    nursery.start_soon(there.records.catch_up)
+    await trio.sleep(2 * TRY_AGAIN)
+    assert store.delivery_rows["CA1"].due >= 30 + OTHERS_CATCH_UP
+    assert [errand.name for errand in await store.errands("CA1")] == ["callback"]
     nursery.cancel_scope.cancel("the test is over")
 
 
@@ -511,7 +539,9 @@ async def test_what_the_store_did_not_take_before_the_process_ended_is_written_b
     nursery.start_soon(after.records.catch_up)
     await trio.sleep(TRY_AGAIN + 1)
     assert timeless(await after.store.call("CA1")) == timeless(await always_up.store.call("CA1"))
-    assert await after.store.deliveries() == await always_up.store.deliveries()
+    (late,), (in_time,) = [await desk.store.deliveries() for desk in (after, always_up)]
+    assert attrs.evolve(late, due=50.0) == in_time
+    assert 50.0 <= late.due <= max(50.0, trio.current_time() + OTHERS_CATCH_UP)  # threads take real time
     with trio.fail_after(5):
         while file.exists():  # noqa: ASYNC110 - it is deleted in a thread
             await trio.sleep(0.01)

@@ -52,7 +52,9 @@ async def test_a_story_that_comes_late_takes_the_place_of_older_ones_only(url: s
 async def test_an_unfinished_story_is_given_once_and_stays_readable(url: str):
     async with two_stores(url) as (here, there):
         await here.keep_story("CA1", ANN, US, {"at": "wish"}, over=False, now=1.5)
+        assert [await there.unfinished(ANN, US, since) for since in (1.5, 2.0)] == ["CA1", ""]
         assert await there.take_unfinished(ANN, US, 1.5) == {"at": "wish"}
+        assert await there.unfinished(ANN, US, 1.5) == ""
         assert await here.take_unfinished(ANN, US, 1.5) is None
         assert await here.story("CA1") == {"at": "wish"}
 
@@ -276,6 +278,15 @@ async def test_a_delivery_is_hastened_and_never_put_off(url: str):
         assert await store.next_delivery() == 10.5
         await store.hasten_delivery("CA2", 1.0)  # promised by nobody
         assert await store.next_delivery() == 10.5
+
+
+async def test_what_somebody_is_just_delivering_is_not_hastened(url: str):
+    async with two_stores(url) as (here, there):
+        await here.promise_delivery("CA1", 10.0)
+        await here.take_deliveries(10.0, 60.0, 9)
+        await there.hasten_delivery("CA1", 12.0)
+        assert await there.take_deliveries(13.0, 60.0, 9) == []
+        assert await there.next_delivery() == 70.0
 
 
 async def test_what_is_delivered_or_dead_is_not_hastened_nor_promised_again(url: str):

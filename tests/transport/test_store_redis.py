@@ -30,6 +30,7 @@ USES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "call": lambda store: store.call("CA1"),
     "keep_story": lambda store: store.keep_story("CA1", ANN, US, {}, over=False, now=1.0),
     "story": lambda store: store.story("CA1"),
+    "unfinished": lambda store: store.unfinished(ANN, US, 0.0),
     "take_unfinished": lambda store: store.take_unfinished(ANN, US, 0.0),
     "claim_errand": lambda store: store.claim_errand("CA1/sms", "CA1", "sms", 1.0),
     "settle_errand": lambda store: store.settle_errand("CA1/sms", "done", "SM1", {}),

@@ -93,6 +93,24 @@ async def test_who_hangs_up_in_the_middle_and_calls_back_soon_goes_on(autojump_c
     assert store.stories[call.call_sid].story["dialogue"]["at"] == "email"
 
 
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+async def test_who_calls_from_the_number_of_one_who_is_still_talking_hears_nothing_of_that_call(autojump_clock, where):
+    async with a_world(SETTINGS, model(), workers=2) as world:
+        calls = []
+
+        async def another() -> None:
+            if where == "elsewhere":
+                world.network.next()
+            calls.append(await world.carrier.place_call([AwaitQuiet(), HangUp()]))
+
+        first = await world.call(*talk(), AwaitQuiet(), Do(another), Wait(1), HangUp())
+    (second,) = calls
+    assert second.ended < first.ended
+    assert first_audio(second.streams[0]).startswith(load_prompt("greeting").audio)
+    assert "John" not in json.dumps(world.store.stories[second.call_sid].story)
+    assert world.store.stories[first.call_sid].story["dialogue"]["slots"]["name"]["text"] == "John Smyth"
+
+
 async def test_who_calls_back_late_or_from_another_number_begins_anew(autojump_clock):
     store = MemoryStore()
     async with a_world(SETTINGS, model(), store=store) as world:

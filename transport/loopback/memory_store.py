@@ -201,15 +201,21 @@ class MemoryStore:
         kept = self.stories.get(call_sid)
         return copy.deepcopy(dict(kept.story)) if kept else None
 
-    async def take_unfinished(self, caller: str, called: str, since: float) -> dict[str, Any] | None:
+    async def unfinished(self, caller: str, called: str, since: float) -> str:
         """See `transport.store.Store`."""
         await self._there()
-        mine = [kept for kept in self.stories.values() if (kept.caller, kept.called) == (caller, called)]
-        newest = max(mine, key=lambda kept: kept.updated, default=None)
-        if newest is None or newest.over or newest.updated < since:
+        mine = [sid for sid, kept in self.stories.items() if (kept.caller, kept.called) == (caller, called)]
+        newest = max(mine, key=lambda sid: self.stories[sid].updated, default="")
+        kept = self.stories.get(newest)
+        return newest if kept is not None and not kept.over and kept.updated >= since else ""
+
+    async def take_unfinished(self, caller: str, called: str, since: float) -> dict[str, Any] | None:
+        """See `transport.store.Store`."""
+        newest = await self.unfinished(caller, called, since)
+        if not newest:
             return None
-        newest.over = True
-        return copy.deepcopy(dict(newest.story))
+        self.stories[newest].over = True
+        return copy.deepcopy(dict(self.stories[newest].story))
 
     # ------------------------------------------------------------ errands
 
@@ -273,7 +279,7 @@ class MemoryStore:
         """See `transport.store.Store`."""
         await self._there()
         row = self.delivery_rows.get(call_sid)
-        if row is not None and row.state == "open" and row.due > due:
+        if row is not None and row.state == "open" and not row.tries and row.due > due:
             self.delivery_rows[call_sid] = attrs.evolve(row, due=due)
 
     async def take_deliveries(self, now: float, lease: float, limit: int) -> list[Delivery]:

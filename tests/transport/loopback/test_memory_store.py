@@ -100,6 +100,7 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "call": ("CA1",),
     "keep_story": ("CA1", ANN, US, {"at": "wish"}),
     "story": ("CA1",),
+    "unfinished": (ANN, US, 0.0),
     "take_unfinished": (ANN, US, 0.0),
     "claim_errand": ("CA1/sms", "CA1", "sms", 1.0),
     "settle_errand": ("CA1/sms", "done", "SM1", {}),
