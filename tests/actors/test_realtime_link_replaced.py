@@ -50,8 +50,8 @@ from actors.realtime_link import (
     LOSSES_AT_MOST,
     LOSSES_WITHIN,
     MUTE_AT_MOST,
-    WORDS_WITHIN,
 )
+from actors.turn_answer import WORDS_WITHIN
 from actors.waiting import FILLER_SHARE
 from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, REPLACING, SAID, ReplacingDesk, ms
 from tests.kit.model import FakeModel, Place
