@@ -135,6 +135,8 @@ class Switchboard:
     """Calls that were sent a stream and have not opened it yet, by CallSid: until when a place is kept for each."""
     _waiting: dict[str, tuple[int, float]] = attrs.field(factory=dict)
     """Calls that wait for a line: since when (unix seconds), and until when they must have asked again, or do so no more."""
+    _asking: dict[str, float] = attrs.field(factory=dict)
+    """Calls that are in the menu, leave a message or ring a human: until when the carrier asks what is next for each."""
     _streams: int = 0
     """Streams that are open, also those of which it is not known yet whose they are: any unit may have given them their token."""
     _stream_left: float = -math.inf
@@ -197,6 +199,14 @@ class Switchboard:
         """It does something else."""
         self._waiting.pop(call_sid, None)
 
+    def asks_again(self, call_sid: str, seconds: float) -> None:
+        """Within `seconds` the carrier asks what is next for call `call_sid`, as a rule; 0: it does not."""
+        now = trio.current_time()
+        self._asking = {sid: at for sid, at in self._asking.items() if at > now and sid != call_sid}
+        if seconds:
+            self._asking[call_sid] = now + seconds
+        self._changed.set()
+
     def _ahead_of(self, call_sid: str) -> int:
         """How many callers wait for longer than call `call_sid`, as far as this process knows."""
         now = trio.current_time()
@@ -232,8 +242,8 @@ class Switchboard:
 
     def call_over(self, call_sid: str) -> None:
         """The carrier says that the call has ended, whatever its stream says."""
-        self._expected.pop(call_sid, None)
-        self._waiting.pop(call_sid, None)
+        for those in (self._expected, self._waiting, self._asking):
+            those.pop(call_sid, None)
         self._changed.set()
         self._end_streams(call_sid, "the carrier reports that the call has ended", lost=False)
 
@@ -245,10 +255,10 @@ class Switchboard:
     async def drain(self) -> int:
         """No new calls; those that are up may go on for a while, then their streams are moved. How many could not be."""
         self.draining = True
-        calls = self.active + self._promised()
+        calls = self.active + self._promised() + self._in_menus()
         log.info("drain_began", calls=calls, seconds=self.settings.server.drain_seconds)
         with trio.move_on_after(self.settings.server.drain_seconds):
-            await self._until_empty()
+            await self._until_empty(menus=True)
         self._moving, cut_before = 0, self._cut_off
         if self.active:
             log.info("moving_calls", calls=self.active)
@@ -268,12 +278,20 @@ class Switchboard:
         self._moving = (self._moving or 0) + 1
         call.move_away()
 
-    async def _until_empty(self) -> None:
-        """Until no stream is open, and none is expected that was promised a place."""
-        while self._promised() + self._streams:  # both are asked: who is expected no longer is not to be waited for
+    async def _until_empty(self, *, menus: bool = False) -> None:
+        """Until no stream is open, and none is expected that was promised a place; `menus`: nor anybody in the menu."""
+        # All are asked: who is expected no longer is not to be waited for.
+        while self._promised() + self._streams + (self._in_menus() if menus else 0):
             self._changed = trio.Event()
-            with trio.move_on_at(min(self._expected.values(), default=float("inf"))):
+            due = [*self._expected.values(), *(self._asking.values() if menus else ())]
+            with trio.move_on_at(min(due, default=math.inf)):
                 await self._changed.wait()
+
+    def _in_menus(self) -> int:
+        """Callers who are in the menu, leave a message or ring a human, as far as is known here."""
+        now = trio.current_time()
+        self._asking = {sid: until for sid, until in self._asking.items() if until > now}
+        return len(self._asking)
 
     def _promised(self) -> int:
         """Calls that are still to open their streams."""

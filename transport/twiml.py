@@ -38,6 +38,9 @@ WHY = {
 
 SAY_AT_MOST = 1500
 """Characters of a summary: a minute and a half of speech, and well below what `<Say>` takes."""
+_ASKS_WITHIN = {"<Record": 160.0, "<Gather": 60.0, "<Dial": RING_SECONDS + 15.0, "<Redirect": 10.0}
+"""Seconds within which a document with such a verb leads to another question of the carrier's: the longest words, the longest
+message, a human who does not answer. Who talks with a human may be asked for later; they need nothing more from us."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -50,6 +53,11 @@ def _sayable(words: str) -> str:
 def _room(call_sid: str, *, start: bool) -> Conference:
     """The conference of one call; its name is unique in the account. With either of the two it ends."""
     return Conference(f"triode-{call_sid}", start_conference_on_enter=start, end_conference_on_exit=True, beep="false")
+
+
+def asks_within(document: str) -> float:
+    """Seconds within which the carrier asks what is next for the caller; 0: nothing is, or a stream is opened for them."""
+    return next((seconds for verb, seconds in _ASKS_WITHIN.items() if verb in document), 0.0)
 
 
 @attrs.frozen

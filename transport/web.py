@@ -35,7 +35,7 @@ from transport.signature import SignatureCheck
 from transport.stream_token import StreamTokens
 from transport.switchboard import ConnectModel, Switchboard, connect_openai, plan
 from transport.twilio_rest import open_rest
-from transport.twiml import ACCEPT_KEY, REOPEN_AT_MOST, TRIES, WHY, Documents
+from transport.twiml import ACCEPT_KEY, REOPEN_AT_MOST, TRIES, WHY, Documents, asks_within
 from transport.warm_transfer import WarmTransfers, key_of
 
 FORM_AT_MOST = 64 * 1024
@@ -53,6 +53,7 @@ log = structlog.get_logger("triode.web")
 View = Callable[[], Awaitable[Response]]
 Listener = Callable[[str, str, dict[str, Any]], None]
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 @attrs.frozen
@@ -67,6 +68,19 @@ class House:
     keypad: Keypad
     nursery: trio.Nursery
     """For what a webhook begins and does not wait for. It ends with the house."""
+
+
+async def together(first: Awaitable[T], second: Awaitable[S]) -> tuple[T, S]:
+    """The answers to two questions that are asked at once."""
+    answers: dict[int, Any] = {}
+
+    async def ask(number: int, question: Awaitable[Any]) -> None:
+        answers[number] = await question
+
+    async with trio.open_nursery() as both:
+        both.start_soon(ask, 1, first)
+        both.start_soon(ask, 2, second)
+    return answers[1], answers[2]
 
 
 @attrs.frozen
@@ -238,7 +252,11 @@ def create_app(
                 log.warning("unsigned_request", path=path[:200])
                 return Response("The request is not signed by Twilio.", 403, content_type="text/plain")
             with structlog.contextvars.bound_contextvars(call_sid=form.get("CallSid", "")):
-                return await view()
+                answer = await view()
+                if answer.mimetype == "text/xml" and form.get("Direction") != "outbound-api":
+                    seconds = asks_within(await answer.get_data(as_text=True))
+                    houses[0].switchboard.asks_again(form.get("CallSid", ""), seconds)
+                return answer
 
         return check
 
@@ -301,7 +319,8 @@ def create_app(
         sid, house = await call_sid(), houses[0]
         if (await request.form).get("CallStatus", "") in stores.FINAL:
             return twiml(documents.goodbye())
-        decided = await house.records.disposition(sid)
+        # At once and not one after the other: if the store hangs, the caller hears nothing for as long as this takes.
+        decided, in_trouble = await together(house.records.disposition(sid), house.keypad.menu(await who(), "trouble"))
         log.info("stream_left", disposition=decided.value if decided else None)
         if decided is Disposition.HANG_UP:
             return twiml(documents.goodbye())
@@ -311,7 +330,6 @@ def create_app(
             return await begin_warm(sid)
         if decided is Disposition.VOICEMAIL:
             return twiml(documents.voicemail())
-        in_trouble = await house.keypad.menu(await who(), "trouble")
         if decided is Disposition.IVR:
             return twiml(in_trouble)
         # Nobody decided: the stream was cut, or moved on purpose. It is opened again, but not for ever.

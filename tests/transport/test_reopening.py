@@ -10,6 +10,7 @@ from tests.transport.test_web import ask, form
 from tests.transport.wire_kit import PUBLIC, house_in_memory, settings_for
 from transport.loopback.twiml_reader import Connect, Gather, Redirect
 from transport.records import CLAIM_PATIENCE
+from transport.store import StoreDown
 from transport.twiml import REOPEN_AT_MOST
 
 
@@ -71,6 +72,20 @@ async def test_a_caller_who_was_moved_to_a_server_that_is_full_may_wait_for_a_li
         await ask(house.app, "/twilio/status", form("CA2", CallStatus="completed"))
         assert (await ask(house.app, "/twilio/voice", form("CA3"))).kinds[0] is Gather  # the line is theirs
         assert (await ask(house.app, wait.url.removeprefix(PUBLIC), form("CA1"))).kinds == [Connect]
+
+
+async def test_a_store_that_hangs_is_asked_at_once_for_all_that_is_to_be_known_of_who_left_a_stream(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async def hang(*_: object) -> None:
+        await trio.sleep(2.5)
+        raise StoreDown("it did not answer")
+
+    async with house_in_memory(monkeypatch) as house:
+        house.store.take_disposition = house.store.story = house.store.reopen = hang
+        began = trio.current_time()
+        assert (await ask(house.app, "/twilio/after", form("CA1"))).kinds[0] is Gather
+        assert trio.current_time() - began == pytest.approx(5.0, abs=0.1)
 
 
 async def test_a_store_that_hangs_delays_no_first_word(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock):

@@ -199,3 +199,69 @@ async def test_a_drain_waits_quietly_while_a_call_is_up_and_another_ones_stream_
             await trio.sleep(OPENS_WITHIN + 1)
             trio.lowlevel.remove_instrument(patience)
         assert not waits.cancelled_caught
+
+
+async def drained(house, began: float) -> float:
+    """Seconds from `began` until the server has drained."""
+    await house.app.extensions["triode"].switchboard.drain()
+    return trio.current_time() - began
+
+
+MENUS = {
+    "menu": ("/twilio/ivr/menu", {}),
+    "voicemail": ("/twilio/ivr/choice", {"Digits": "2"}),
+    "to a human": ("/twilio/ivr/choice", {"Digits": "1"}),
+    "to be called back": ("/twilio/ivr/choice", {"Digits": "4"}),
+}
+THEN = {
+    "says goodbye": ("/twilio/ivr/choice", {"Digits": "9"}),
+    "hangs up": ("/twilio/status", {"CallStatus": "completed"}),
+}
+
+
+@pytest.mark.parametrize("then", THEN)
+@pytest.mark.parametrize("where", MENUS)
+async def test_a_drain_waits_for_a_caller_who_is_in_the_menu_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, where: str, then: str
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=240.0)) as house:
+        took: list[float] = []
+        path, more = MENUS[where]
+        await ask(house.app, path, form("CA1", **more))
+
+        async def drain() -> None:
+            took.append(await drained(house, trio.current_time()))
+
+        house.nursery.start_soon(drain)
+        await trio.sleep(20)
+        assert took == []
+        path, more = THEN[then]
+        await ask(house.app, path, form("CA1", **more))
+        await until(lambda: took)
+        assert took == [pytest.approx(20.0, abs=0.5)]
+
+
+@pytest.mark.parametrize("where", MENUS)
+async def test_a_drain_does_not_wait_for_ever_for_a_caller_of_whom_another_unit_hears(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, where: str
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=240.0)) as house:
+        path, more = MENUS[where]
+        await ask(house.app, path, form("CA1", **more))
+        assert 30 <= await drained(house, trio.current_time()) <= 180
+
+
+async def test_who_is_in_the_menu_is_waited_for_no_longer_than_calls_may_go_on(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=5.0)) as house:
+        await ask(house.app, "/twilio/ivr/menu", form("CA1"))
+        assert await drained(house, trio.current_time()) == pytest.approx(5.0, abs=0.1)
+
+
+async def test_a_drain_does_not_wait_for_the_humans_own_call(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=240.0)) as house:
+        await ask(house.app, "/twilio/warm/brief?call=CA1&n=0", form("CA2", Direction="outbound-api"))
+        assert await drained(house, trio.current_time()) < 1
