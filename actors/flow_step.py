@@ -150,7 +150,7 @@ class FlowStep:
         for name, slot in self.flow.slots.items():
             held = one.slots.get(name, dialogue.MISSING)
             shown = held.text if held.known else ""
-            if shown and slot.kind in {"date_time", "date", "time"}:
+            if shown and slot.kind in {"date_time", "date", "past_date", "time"}:
                 shown = read_back(slot.kind, shown, self.now.date())
             text = text.replace(f"{{{name}}}", shown)
         return text

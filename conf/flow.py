@@ -17,7 +17,20 @@ import attrs
 
 from conf.errors import ONLY_IN_PYTHON
 
-SLOT_KINDS = ("person_name", "email", "phone", "date_time", "date", "time", "number", "yes_no", "choice", "text")
+SLOT_KINDS = (
+    "person_name",
+    "email",
+    "phone",
+    "date_time",
+    "date",
+    "past_date",
+    "time",
+    "number",
+    "yes_no",
+    "choice",
+    "text",
+)
+"""A `date` is from today on, as of an appointment; a `past_date` has been, and is said with its year, as a date of birth."""
 LANGUAGES = ("en",)
 """Languages in which values of slots are understood."""
 CONFIRMED_KINDS = frozenset(SLOT_KINDS) - {"yes_no", "choice", "text"}

@@ -14,6 +14,7 @@ from actors.slots.frame import unframed
 from actors.slots.language import Language
 from actors.slots.languages import language_of
 from actors.slots.number import number_of, understand_number
+from actors.slots.past_date import spoken_past_date, understand_past_date
 from actors.slots.person_name import spoken_name, understand_name
 from actors.slots.phone import spoken_phone, understand_phone
 from actors.slots.reading import KINDS, Context, Declined, Puzzled, Reading, SlotValue, Unclear, Understood
@@ -158,6 +159,8 @@ def _understood(kind: str, said: str, context: Context, before: str, language: L
             return understand_choice(said, context.choices, language)
         case "text":
             return Understood(said, said, said)
+        case "past_date":
+            return understand_past_date(said, before, context.now.date(), context.region, language)
         case _:
             return understand_when(kind, said, before, context, language)
 
@@ -168,7 +171,7 @@ def typed(kind: str, text: str) -> SlotValue:
     match kind:
         case "date_time":
             return datetime.datetime.fromisoformat(text)
-        case "date":
+        case "date" | "past_date":
             return datetime.date.fromisoformat(text)
         case "time":
             return datetime.time.fromisoformat(text)
@@ -190,7 +193,7 @@ def read_back(kind: str, text: str, today: datetime.date | None = None) -> str:
     if isinstance(value, datetime.datetime):
         return f"{spoken_day_with_year(value.date(), today)} at {spoken_time(value.time())}"
     if isinstance(value, datetime.date):
-        return spoken_day_with_year(value, today)
+        return spoken_past_date(value) if kind == "past_date" else spoken_day_with_year(value, today)
     if isinstance(value, datetime.time):
         return spoken_time(value)
     match kind:

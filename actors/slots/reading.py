@@ -12,6 +12,7 @@ KINDS: tuple[str, ...] = (
     "phone",
     "date_time",
     "date",
+    "past_date",
     "time",
     "number",
     "yes_no",

@@ -113,12 +113,12 @@ def _exact(part: Part, month: Part | None, almanac: Almanac) -> datetime.date:
         case "in_days":
             return moved(today, count_of(found["count"] or found["count2"]), found["unit"] or found["unit2"])
         case "iso_date":
-            return _date(int(found["year"]), int(found["month"]), int(found["day"]))
+            return date_of(int(found["year"]), int(found["month"]), int(found["day"]))
         case "numbers":
             return _numbers(part, almanac)
         case "next_month_day":
             first = today.replace(day=1) + relativedelta(months=1)
-            return _date(first.year, first.month, int(found["day"] or found["day2"]))
+            return date_of(first.year, first.month, int(found["day"] or found["day2"]))
         case "of_month":
             if month is not None:
                 return _next_date(almanac, months[month.found["month"].rstrip(".")], int(found["day"]))
@@ -148,21 +148,27 @@ def moved(day: datetime.date, count: int, unit: str) -> datetime.date:
     return _after(day, count * _DAYS[unit])
 
 
-def _date(year: int, month: int, day: int) -> datetime.date:
+def date_of(year: int, month: int, day: int) -> datetime.date:
+    """Raises Puzzled if there is none."""
     try:
         return datetime.date(year, month, day)
     except ValueError:
         raise Puzzled("there is no such date: ask for the day and the month again") from None
 
 
+def month_first(region: str, separator: str) -> bool:
+    """Whether the month stands before the day in figures; with dots never."""
+    return region in _MONTH_FIRST and separator != "."
+
+
 def _numbers(part: Part, almanac: Almanac) -> datetime.date:
     """ "5/12" is May 12 where the month is said first, else December 5; with dots the day is always first."""
     first, second = int(part.found["first"]), int(part.found["second"])
-    month_first = almanac.region in _MONTH_FIRST and part.found["sep"] != "."
-    month, day = (first, second) if month_first else (second, first)
+    begins_with_month = month_first(almanac.region, part.found["sep"])
+    month, day = (first, second) if begins_with_month else (second, first)
     if month > 12 >= day:
         raise Puzzled(
-            f"{part.found[0]} is no date with the {'month' if month_first else 'day'} first: ask for the month by name"
+            f"{part.found[0]} is no date with the {'month' if begins_with_month else 'day'} first: ask for the month by name"
         )
     return _in_year(almanac, month, day, part.found["year"])
 
@@ -171,17 +177,17 @@ def _in_year(almanac: Almanac, month: int, day: int, year: str | None) -> dateti
     if year is None:
         return _next_date(almanac, month, day)
     digits = year.replace(" ", "")
-    return _date(int(digits) if len(digits) == 4 else 2000 + int(digits), month, day)
+    return date_of(int(digits) if len(digits) == 4 else 2000 + int(digits), month, day)
 
 
 def _next_date(almanac: Almanac, month: int, day: int) -> datetime.date:
     """The next such date, today included."""
     today = almanac.today
     leap = (month, day) == (2, 29)
-    this = None if leap and not _is_leap(today.year) else _date(today.year, month, day)
+    this = None if leap and not _is_leap(today.year) else date_of(today.year, month, day)
     if this is not None and (this >= today or (today - this).days <= _STALE):
         return this
-    return _date(today.year + 1, month, day)
+    return date_of(today.year + 1, month, day)
 
 
 def _is_leap(year: int) -> bool:
