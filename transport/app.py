@@ -7,6 +7,7 @@ from conf import settings as conf
 from transport import descriptors, log, server_guard, store
 from transport.garbage import Garbage
 from transport.loop_watch import LoopWatch
+from transport.open_store import check
 from transport.switchboard import ASKS_WITHIN, MOVE_WITHIN
 from transport.web import create_app
 
@@ -25,7 +26,7 @@ try:
         left=shutdown.leave,
     )
     shutdown.needs = settings.server.drain_seconds + MOVE_WITHIN + ASKS_WITHIN
-    store.check(settings.store.url)
+    check(settings.store.url)
     descriptors.provide_for(settings.server.max_calls)
 except (conf.SettingsError, store.StoreDown) as error:
     print(f"triode cannot start: {error}", file=sys.stderr)

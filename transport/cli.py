@@ -228,7 +228,8 @@ def _with_store(work: Callable[..., Awaitable[int]]) -> int:
     """Runs `work` with the store of the settings; secrets are not needed for that."""
     import trio
 
-    from transport.store import StoreDown, open_store
+    from transport.open_store import open_store
+    from transport.store import StoreDown
 
     url = _chosen().store.url
     file = url.removeprefix("sqlite:///").partition("?")[0]

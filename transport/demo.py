@@ -29,7 +29,7 @@ from transport.loopback.network import RealNetwork
 from transport.loopback.recording import write_stereo
 from transport.loopback.rest import LoopbackRest
 from transport.loopback.twiml_reader import Hangup
-from transport.store import open_store
+from transport.open_store import open_store
 from transport.web import create_app
 
 AT_MOST = 240.0

@@ -1,17 +1,15 @@
-"""The store: what must outlive a call, behind one set of promises, kept in SQL (`store_sql.py`) or Redis (`store_redis.py`).
+"""The store: what must outlive a call, behind one set of promises, kept in SQL (`store_sql.py`) or Redis (`store_redis.py`);
+`open_store.py` opens the one that is set.
 
 Every method raises StoreDown when the store cannot be used; callers decide what that means, and none of them is in the audio
 path. Times are unix seconds unless they are datetimes.
 """
 
-import contextlib
 import datetime
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
-import trio
 
 from actors.messages import Disposition
 from actors.notebook import CallRecord
@@ -214,36 +212,3 @@ class Store(Protocol):
     async def forget_number(self, number: str) -> int:
         """Everything of the calls of `number`; how many. That it opted out is kept: it asked for that."""
         ...
-
-
-def check(url: str) -> None:
-    """Opens the store at `url` and closes it again, before there is a server. Raises StoreDown (StoreAway: it may come back)."""
-
-    async def once() -> None:
-        async with open_store(url):
-            pass
-
-    trio.run(once)
-
-
-def open_store(url: str) -> AbstractAsyncContextManager[Store]:
-    """The store at `url`: sqlite:///path, or redis://host[:port][/db]. Raises StoreDown on entering."""
-    if url.startswith("sqlite:///"):
-        return _open_sql(url)
-    if url.startswith(("redis://", "rediss://")):
-        from transport.store_redis import open_redis  # its library, only for those who need it
-
-        return open_redis(url)
-    raise StoreDown(f"store.url = {url!r} cannot be opened: allowed are sqlite:///path/to/file.db and redis://host")
-
-
-@contextlib.asynccontextmanager
-async def _open_sql(url: str) -> AsyncIterator[Store]:
-    from transport import store_sql
-
-    opening = trio.CapacityLimiter(1)
-    store = store_sql.SqlStore(await trio.to_thread.run_sync(store_sql.open_engine, url, limiter=opening))
-    try:
-        yield store
-    finally:
-        store_sql.close(store)

@@ -21,6 +21,7 @@ from actors.messages import Before, Disposition
 from conf.flow_file import load_flow
 from conf.prompts import load_prompts
 from conf.settings import Settings
+from transport import open_store as opening
 from transport import store as stores
 from transport.courier import SETTLE, Courier
 from transport.errand_desk import ErrandDesk
@@ -122,10 +123,9 @@ def create_app(
 ) -> QuartTrio:
     """The application for `settings`. Raises SettingsError for a bad flow or prompt. `drain_begins` returns when a shutdown
     begins; `drained` is told how many calls are cut when that is over. `outside` takes the place of the network for Twilio's API
-    and the backend,
-    `open_store` that of `stores.open_store`; `loop_watch` watches the loop and `garbage` keeps Python's collector out of its way,
-    in a process that is all ours; `clock` tells unix time. What the store has not taken at the end is kept in folder `unwritten`,
-    and `left` is told how much that is."""
+    and the backend, `open_store` that of the function which opens the store; `loop_watch` watches the loop and `garbage` keeps
+    Python's collector out of its way, in a process that is all ours; `clock` tells unix time. What the store has not taken at
+    the end is kept in folder `unwritten`, and `left` is told how much that is."""
     app = QuartTrio("triode")
     app.config["MAX_CONTENT_LENGTH"] = FORM_AT_MOST
     prompts = load_prompts(settings.audio.prompts)
@@ -142,7 +142,7 @@ def create_app(
         lambda: houses[0].switchboard.waiting if houses else 0,
     )
     connect = connect_model or connect_openai(settings, clock)
-    opener = open_store or stores.open_store
+    opener = open_store or opening.open_store
 
     # ---------------------------------------------------------------- the house
 

@@ -25,7 +25,8 @@ import trio
 from actors.mailbox import MailboxStats
 from actors.messages import Disposition
 from actors.notebook import CallRecord, Interruption, Trouble, Turn
-from transport.store import Store, open_store
+from transport.open_store import open_store
+from transport.store import Store
 
 BEGAN = datetime.datetime(2026, 3, 1, 12, 0, 0)  # UTC: no keeper keeps a time zone
 ENDED = datetime.datetime(2026, 3, 1, 12, 0, 42, 500_000)
@@ -156,7 +157,7 @@ async def in_another_process(url: str, lines: str) -> None:
     """Runs `lines` with `store` in a process of its own; they fail like any test."""
     body = "\n".join(f"        {line}" for line in lines.strip().splitlines())
     program = (
-        "import trio\nfrom actors.messages import Disposition\nfrom transport.store import open_store\n"
+        "import trio\nfrom actors.messages import Disposition\nfrom transport.open_store import open_store\n"
         f"async def main():\n    async with open_store({url!r}) as store:\n{body}\ntrio.run(main)\n"
     )
     with trio.fail_after(30):

@@ -15,7 +15,8 @@ from conf import settings
 from conf.flow_file import FOLDER, load_flow
 from conf.prompts import WORDS, load_prompt, read_words
 from transport import cli
-from transport.store import Delivery, Store, open_store
+from transport.open_store import open_store
+from transport.store import Delivery, Store
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))

@@ -22,7 +22,7 @@ from transport.loopback.carrier import CarriedCall, LoopbackCarrier
 from transport.loopback.model import LoopbackModel
 from transport.loopback.network import RealNetwork
 from transport.loopback.rest import LoopbackRest
-from transport.store import open_store
+from transport.open_store import open_store
 
 SECRET = "crm-secret"
 CALLER, CALLED = "+14155550123", "+14155550100"

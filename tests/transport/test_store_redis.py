@@ -13,7 +13,8 @@ from actors.messages import Disposition
 from tests.transport.store_kit import ANN, US, RedisServer, a_record, free_port, need_redis, one_store, two_stores
 from transport import store_redis
 from transport.loopback.front import Front
-from transport.store import Store, StoreAway, StoreDown, open_store
+from transport.open_store import open_store
+from transport.store import Store, StoreAway, StoreDown
 
 pytest_plugins = ["tests.transport.store_kit"]
 

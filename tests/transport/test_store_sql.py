@@ -21,8 +21,9 @@ from actors.messages import Disposition
 from tests.transport.store_kit import ANN, US, a_record, one_store
 from transport import store_sql
 from transport.metrics import Metrics
+from transport.open_store import open_store
 from transport.records import REMEMBERED, Records
-from transport.store import Store, StoreAway, StoreDown, Unkeepable, open_store
+from transport.store import Store, StoreAway, StoreDown, Unkeepable
 
 
 @pytest.fixture

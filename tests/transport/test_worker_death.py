@@ -25,7 +25,7 @@ from transport.loopback.session_log import SessionLog
 from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamLog
 from transport.loopback.twiml_reader import Hangup
-from transport.store import open_store
+from transport.open_store import open_store
 
 YES, EMAIL = "Yes.", "j at x dot org."
 LONG = murmur_of("And now I need your e-mail address, spelled slowly and by the letter.")

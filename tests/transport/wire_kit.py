@@ -343,7 +343,7 @@ async def house_in_memory(
     async def open_store(url: str) -> AsyncIterator[MemoryStore]:
         yield store
 
-    monkeypatch.setattr("transport.store.open_store", open_store)
+    monkeypatch.setattr("transport.open_store.open_store", open_store)
     settings = settings or settings_for()
     app = create_app(settings, connect_model=model, drain_begins=drain_begins, clock=clock)
     async with lifespan(app), trio.open_nursery() as nursery:
