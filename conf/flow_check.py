@@ -3,6 +3,7 @@
 Each is one sentence that names the place in the file and ends with a hint.
 """
 
+import collections
 import difflib
 import math
 import re
@@ -115,6 +116,11 @@ def _of_slots(flow: Flow) -> Iterator[str]:
             yield f"{name!r} cannot name a slot @ {place}: use letters, digits and underscores, not intent or confidence"
         if slot.kind == "choice" and len(slot.choices) < 2:
             yield f'a choice needs at least two choices @ {place}.choices: write choices.NAME = ["other word", …]'
+        meant = collections.Counter(
+            word for choice, others in slot.choices.items() for word in {text.casefold() for text in (choice, *others)}
+        )
+        for word in (word for word, times in meant.items() if times > 1):
+            yield f"{word!r} stands for two choices @ {place}.choices: nobody could tell which one is meant"
         if slot.kind != "choice" and slot.choices:
             yield f"only kind = 'choice' has choices @ {place}.choices: take them out, or change the kind"
         if slot.least is not None and slot.most is not None and slot.least > slot.most:
@@ -158,6 +164,8 @@ def _of_the_keypad(flow: Flow) -> Iterator[str]:
 def _of_states(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
     for name, state in flow.states.items():
         place = f"states.{name}"
+        for slot in sorted({slot for slot in state.collects if state.collects.count(slot) > 1}):
+            yield f"{slot!r} is named twice @ {place}.collects: once is enough"
         for slot in state.collects:
             if slot not in flow.slots:
                 yield f"{slot!r} is no slot @ {place}.collects: {_hint(slot, flow.slots)}"

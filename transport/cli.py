@@ -167,7 +167,7 @@ def _check_flow(arguments: argparse.Namespace) -> int:
         found = [str(error)]
     for problem in found:
         print(f"{path}: {problem}")
-    print(f"{path}: {len(found)} mistakes" if found else f"{path}: good")
+    print(f"{path}: {len(found)} mistake{'s' if len(found) > 1 else ''}" if found else f"{path}: good")
     return 1 if found else 0
 
 

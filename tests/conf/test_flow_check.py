@@ -167,6 +167,8 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ("reply_seconds = 5", 'reply_seconds = 5\nregion = "UK"', "region", "region = 'UK': two capital letters"),
     # slots
     ("choices.large = []", "", "slots.size.choices", "at least two choices: choices.NAME"),
+    ("choices.large = []", 'choices.large = ["Little"]', "slots.size.choices", "'little' stands for two choices: nobody"),
+    ('collects = ["name", ', 'collects = ["name", "name", ', "states.ask.collects", "'name' is named twice: once is enough"),
     ('label = "how many"', 'label = "x"\nchoices.a = []', "slots.people.choices", "only kind = 'choice': take them out"),
     ("least = 1", "least = 10", "slots.people.least", "least is above most: no number"),
     ("least = 1", "least = nan", "slots.people.least", "least = nan: a number"),

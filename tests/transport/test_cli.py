@@ -109,7 +109,7 @@ def test_the_mistakes_of_a_flow_are_told_one_a_line_with_the_file(run: Run, wron
     assert mistakes
     assert all(line.startswith(f"{wrong}: ") for line in ran.lines)
     assert any("nowhere" in line and "states.begin" in line for line in mistakes)
-    assert last == f"{wrong}: {len(mistakes)} mistakes"
+    assert last == f"{wrong}: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
 
 
 @pytest.mark.parametrize(
