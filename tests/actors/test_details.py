@@ -428,4 +428,4 @@ def test_what_was_once_understood_is_understood_as_itself(name: str, first: str,
 
 
 def test_this_file_knows_every_kind_that_is_read_by_itself() -> None:
-    assert set(SLOT_KINDS) - {slot.kind for slot in SLOTS.values()} == {"date", "time"}
+    assert set(SLOT_KINDS) - {slot.kind for slot in SLOTS.values()} == {"date", "past_date", "time"}
