@@ -22,10 +22,11 @@ from actors.messages import Before, Disposition
 from tests.transport import wire_kit
 from tests.transport.wire_kit import PUBLIC, House, house_in_memory, settings_for, sid, signature
 from transport.loopback.twiml_reader import Connect, Dial, Gather, Hangup, Record, Redirect, Say, Verb, read
+from transport.routes_calls import STORE_PATIENCE
 from transport.store import FINAL, StoreDown
 from transport.stream_token import BadToken, StreamTokens
 from transport.twiml import MENU, REOPEN_AT_MOST, TRIES, WHY
-from transport.web import FORM_AT_MOST, STORE_PATIENCE, create_app
+from transport.web import FORM_AT_MOST, create_app
 
 Form = Mapping[str, str]
 NONE: Form = {}

@@ -21,7 +21,7 @@ from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamFaults
 from transport.loopback.world import a_world
 from transport.records import TRY_AGAIN
-from transport.web import DELIVERED_WITHIN
+from transport.routes_calls import DELIVERED_WITHIN
 
 SETTINGS = default_settings("appointment")
 BOOK = Call("save_details", json.dumps({"intent": "book"}))
