@@ -410,7 +410,7 @@ def _checked(field: "attrs.Attribute[Any]", value: Any, key: str, from_text: boo
     """`value` as the field's type, within its bounds; SettingsError says what is allowed."""
     kind = cast("type[Any]", type(field.default))
     try:
-        if from_text and kind is not str:
+        if from_text:  # a file of variables may leave the end of its line there
             value = kind(value.strip())
         elif kind is float and type(value) is int:
             value = float(value)

@@ -201,7 +201,8 @@ async def _serve_until_told(
     async def by_signal() -> None:
         async for number in received:
             if number == signal.SIGINT and began.is_set():
-                raise KeyboardInterrupt
+                log.warning("stopped_at_once")
+                nursery.cancel_scope.cancel("a second SIGINT")
             began.set()
 
     async def by_trigger(trigger: Callable[[], Awaitable[None]]) -> None:

@@ -417,3 +417,11 @@ def test_the_shipped_file_has_only_known_keys_and_their_defaults():
 def test_settings_cannot_be_changed():
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Settings().server.max_calls = 3
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", " "])
+@pytest.mark.parametrize("key", GOOD)
+def test_the_end_of_a_line_is_no_part_of_a_variables_value(key: str, end: str):
+    section, name = key.split(".")
+    settings = from_document({}, {f"TRIODE_{section}_{name}".upper(): f"{GOOD[key]}{end}"}, "triode.toml")
+    assert getattr(getattr(settings, section), name) == GOOD[key]
