@@ -333,7 +333,8 @@ def _summary(result: dict[str, Any]) -> None:
             print(f"transfer    {leg['to']} heard: {' '.join(leg['heard'])}")
             print(f"            {'joined with the caller' if leg['joined'] else 'not joined'}")
         print(f"CRM         {len(result['deliveries'])} delivery, signed and accepted")
-        frames, dropped = result["frames"], sum(result["drops"].values())
+        frames, drops = result["frames"], result["drops"]
+        dropped = sum(number for name, number in drops.items() if name != "story")  # of stories only the newest counts
         print(f"frames      {frames['in']} in, {frames['out']} out, {dropped} dropped")
         print(f"recording   {result['recording']} (caller left, agent as heard right)")
         print(f"record      {result['store']}")

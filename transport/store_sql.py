@@ -491,7 +491,8 @@ class SqlStore:
         except (ValueError, OverflowError) as error:
             raise Unkeepable(f"{type(error).__name__}: {error}") from error
         except (exc.SQLAlchemyError, sqlite3.Error, trio.TooSlowError) as error:
-            raise StoreDown(f"{type(error).__name__}: {error}") from error
+            told = str(error).partition("\n(Background on this error")[0]
+            raise StoreDown(": ".join(part for part in (type(error).__name__, told) if part)) from error
 
 
 def open_engine(url: str) -> sa.Engine:
