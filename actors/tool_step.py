@@ -54,7 +54,7 @@ class ToolStep(FlowStep):
     # ------------------------------------------------------------ tools
 
     def tools(self, state: State, event: ToolsCalled) -> Result:
-        """Every call of the reply gets its answer; the first that ends the conversation decides."""
+        """Every call of the reply gets its answer; the first that ends the conversation decides, a human before a goodbye."""
         before, was_talking = state.dialogue, state.phase is Phase.TALKING
         answers: list[Answer] = []
         due: list[Due] = []
@@ -76,7 +76,8 @@ class ToolStep(FlowStep):
         saved = before.turn if now.slots != before.slots or now.wish != before.wish else state.saved_turn
         state = attrs.evolve(state, dialogue=now, bad_calls=bad, saved_turn=saved, replied_turn=before.turn)
         state, effects = self.moved(state, tuple(due), asked=was_talking, since=before)
-        chosen = next((answer for answer in answers if answer.leads_to is not None), None)
+        endings = [answer for answer in answers if answer.leads_to is not None]
+        chosen = min(endings, key=lambda answer: answer.leads_to is Disposition.HANG_UP, default=None)
         results = tuple((c.call_id, answer.result) for c, answer in zip(event.calls, answers, strict=True))
         errands = [answer.errand for answer in answers if answer.errand is not None]
         if was_talking and state.phase is Phase.FAREWELL:  # the flow itself decided to leave, on what was saved
