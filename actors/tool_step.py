@@ -131,7 +131,12 @@ class ToolStep(FlowStep):
                 return self.batch(self.noted(state, event), number, Batch(results, rest))
         if event.key in state.late:
             state = attrs.evolve(self.noted(state, event), late=state.late - {event.key})
-            told = TellModel(f"[{event.name}, which took longer: {_late_outcome(event)}]")
+            outcome = f"{event.name}, which took longer: {_late_outcome(event)}"
+            if state.going is Disposition.HANG_UP and event.name == "sms" and event.outcome != "done":
+                # They are being let go with a promise that does not hold: let them hear that before.
+                told = TellModel(f"[{outcome}. Say that, in one short sentence. Call no tool.]", once=True)
+                return attrs.evolve(state, last_words_asked=True), (told, AskModel())
+            told = TellModel(f"[{outcome}]")
             return state, (told, AskModel()) if state.phase is Phase.TALKING else (told,)
         if event.key.startswith("tool."):
             return self.noted(state, event), ()
