@@ -5,6 +5,7 @@ sent. Who finds it claimed already, after a resumption elsewhere, reports what c
 """
 
 import datetime
+import math
 from collections.abc import Iterable, Mapping
 from typing import cast
 
@@ -27,6 +28,12 @@ ERRANDS_AT_MOST = 64
 """Errands of one call; what comes after is not done."""
 TRIES = 3
 """Times that a tool with an effect may be tried with the same arguments, as long as it failed."""
+RESULT_AT_MOST = 16_000
+"""Characters of a tool's result. The model reads it anew with each turn, and a message that is too long ends its session,
+and the next one, which is told the same."""
+ERROR_AT_MOST = 500
+"""Characters of what a tool raised."""
+TOO_LONG = "the result is too long, this is its beginning"
 NOT_SEEN = "it was begun before, and what came of it was not seen"
 BEFORE = "it was carried out before, and not again"
 
@@ -54,7 +61,7 @@ class Errands:
 
     async def run(self, flow: Outbox[ErrandDone]) -> None:
         """Until cancelled."""
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
             while True:
                 errand = await self.inbox.receive()
                 self._taken += 1
@@ -62,7 +69,7 @@ class Errands:
                     self._done(ErrandDone(errand.key, errand.name, "failed", {"reason": "too many in one call"}), flow)
                     continue
                 self._under_way += 1
-                nursery.start_soon(self._carry_out, errand, flow)
+                self._nursery.start_soon(self._carry_out, errand, flow)
 
     async def idle(self) -> None:
         """Until nothing is under way or waiting."""
@@ -114,16 +121,37 @@ class Errands:
         return outcome
 
     async def _run(self, errand: RunPython) -> Came:
+        """What came of it within its time. One that cannot be cancelled then (it waits for a thread) is not waited for."""
+        came: list[Came] = []
+        over, working = trio.Event(), trio.CancelScope()
+
+        async def work() -> None:
+            with working:
+                came.append(await self._result(errand))
+            over.set()
+
+        self._nursery.start_soon(work)
+        try:
+            with trio.move_on_after(errand.tool.seconds):
+                await over.wait()
+        finally:
+            working.cancel("its time is over")
+        return came[0] if came else ("unknown", {"reason": f"it took over {errand.tool.seconds:g} s"})
+
+    async def _result(self, errand: RunPython) -> Came:
         """The flow's own code: what it raises is its failure, not the call's."""
-        outcome, detail = "unknown", cast("dict[str, object]", {"reason": f"it took over {errand.tool.seconds:g} s"})
-        with trio.move_on_after(errand.tool.seconds):
-            try:
-                result = await errand.tool.run(**errand.arguments)
-                outcome, detail = "done", _as_mapping(result)
-            except Exception as error:  # a flow's tool may raise anything; it is told, recorded, and the call goes on
-                self._notebook.trouble("tool", f"{errand.name}: {type(error).__name__}: {error}")
-                outcome, detail = "failed", {"reason": f"{type(error).__name__}: {error}"}
-        return outcome, detail
+        try:
+            detail = _as_mapping(await errand.tool.run(**errand.arguments))
+            text = str(detail)
+        except Exception as error:  # a flow's tool may raise anything; it is told, recorded, and the call goes on
+            why = _readable(f"{type(error).__name__}: {error}")[:ERROR_AT_MOST]
+            self._notebook.trouble("tool", f"{errand.name}: {why}")
+            return "failed", {"reason": why}
+        if len(text) > RESULT_AT_MOST:
+            told = f"a result of {len(text)} characters, of which {RESULT_AT_MOST} are told"
+            self._notebook.trouble("tool", f"{errand.name}: {told}")
+            return "done", {"reason": TOO_LONG, "beginning": text[:RESULT_AT_MOST]}
+        return "done", detail
 
     def _done(self, done: ErrandDone, flow: Outbox[ErrandDone]) -> None:
         self._notebook.errand(done.name, done.outcome, str(done.detail.get("reason", "")))
@@ -147,12 +175,21 @@ def _as_mapping(result: object) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    if value is None or isinstance(value, str | bool | int | float):
+    if isinstance(value, str):
+        return _readable(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in cast("Mapping[object, object]", value).items()}
+        return {_readable(str(key)): _plain(inner) for key, inner in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(inner) for inner in cast("Iterable[object]", value)]
     if attrs.has(type(value)):
         return _plain(attrs.asdict(cast("attrs.AttrsInstance", value), recurse=False))
-    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else _readable(str(value))
+
+
+def _readable(text: str) -> str:
+    """Without the halves of characters that a text may have in Python, and nowhere else: a text that was cut in an emoji."""
+    return text.encode("utf-8", "replace").decode()

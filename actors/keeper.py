@@ -13,16 +13,17 @@ SETTLE = 0.3
 
 
 class StateKeeper:
-    """Writes the newest story; while a write is under way further changes become one. `tell` is told that there is one.
+    """Writes the newest story; while a write is under way further changes become one.
 
-    The mailbox holds a single note, since only the newest story counts: an older one is dropped, and counted.
+    Mailbox in: `inbox`, true for a change that cannot wait for others. It holds a single note, since only the newest story
+    counts: an older one is dropped, and counted.
     Ended by `last`, which writes the story as it ended: nothing older is written after that.
     """
 
     def __init__(
         self, call_sid: str, numbers: tuple[str, str], records: RecordPort, story: Callable[[], Story]
     ) -> None:
-        self.inbox: Mailbox[None] = Mailbox("story", 1, WhenFull.DROP_OLDEST)
+        self.inbox: Mailbox[bool | None] = Mailbox("story", 1, WhenFull.DROP_OLDEST)
         self._call_sid = call_sid
         self._numbers = numbers
         self._records = records
@@ -34,8 +35,10 @@ class StateKeeper:
         kept: Story | None = None
         with self._scope:
             while True:
-                await self.inbox.receive()
-                await trio.sleep(SETTLE)
+                urgent = await self.inbox.receive()
+                with trio.move_on_after(SETTLE):
+                    while not urgent:
+                        urgent = await self.inbox.receive()
                 self.inbox.take_all()
                 story = self._story()
                 if story != kept:

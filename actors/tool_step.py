@@ -54,7 +54,7 @@ class ToolStep(FlowStep):
     # ------------------------------------------------------------ tools
 
     def tools(self, state: State, event: ToolsCalled) -> Result:
-        """Every call of the reply gets its answer; the first that ends the conversation decides."""
+        """Every call of the reply gets its answer; the first that ends the conversation decides, a human before a goodbye."""
         before, was_talking = state.dialogue, state.phase is Phase.TALKING
         answers: list[Answer] = []
         due: list[Due] = []
@@ -76,7 +76,8 @@ class ToolStep(FlowStep):
         saved = before.turn if now.slots != before.slots or now.wish != before.wish else state.saved_turn
         state = attrs.evolve(state, dialogue=now, bad_calls=bad, saved_turn=saved, replied_turn=before.turn)
         state, effects = self.moved(state, tuple(due), asked=was_talking, since=before)
-        chosen = next((answer for answer in answers if answer.leads_to is not None), None)
+        endings = [answer for answer in answers if answer.leads_to is not None]
+        chosen = min(endings, key=lambda answer: answer.leads_to is Disposition.HANG_UP, default=None)
         results = tuple((c.call_id, answer.result) for c, answer in zip(event.calls, answers, strict=True))
         errands = [answer.errand for answer in answers if answer.errand is not None]
         if was_talking and state.phase is Phase.FAREWELL:  # the flow itself decided to leave, on what was saved
@@ -130,7 +131,12 @@ class ToolStep(FlowStep):
                 return self.batch(self.noted(state, event), number, Batch(results, rest))
         if event.key in state.late:
             state = attrs.evolve(self.noted(state, event), late=state.late - {event.key})
-            told = TellModel(f"[{event.name}, which took longer: {_late_outcome(event)}]")
+            outcome = f"{event.name}, which took longer: {_late_outcome(event)}"
+            if state.going is Disposition.HANG_UP and event.name == "sms" and event.outcome != "done":
+                # They are being let go with a promise that does not hold: let them hear that before.
+                told = TellModel(f"[{outcome}. Say that, in one short sentence. Call no tool.]", once=True)
+                return attrs.evolve(state, last_words_asked=True), (told, AskModel())
+            told = TellModel(f"[{outcome}]")
             return state, (told, AskModel()) if state.phase is Phase.TALKING else (told,)
         if event.key.startswith("tool."):
             return self.noted(state, event), ()

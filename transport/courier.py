@@ -5,6 +5,7 @@ when the call ends. So whatever dies in between, it is delivered once somebody r
 (its answer can be lost); `X-Triode-Delivery` tells it so.
 """
 
+import contextlib
 import datetime
 import difflib
 import hashlib
@@ -25,6 +26,8 @@ from transport.twilio_rest import Refused, Unreached, Unsure
 
 SECONDS = 10.0
 """For one try."""
+ANSWER_AT_MOST = 64 * 1024
+"""Bytes of an answer that are read."""
 LEASE = 60.0
 """Seconds that a delivery belongs to who took it; a courier that dies gives it back so."""
 AT_ONCE = 4
@@ -137,7 +140,7 @@ class Courier:
                 later = self._clock() + LOOK_AGAIN
                 await self._store.settle_delivery(delivery.call_sid, "open", later, "", self._clock())
                 return
-            error = "nothing is known of this call" if call is None else await self._post(delivery, payload(call))
+            error = "nothing is known of this call" if call is None else await self._told(delivery, call)
             if not error:
                 self._unwritten[delivery.call_sid] = delivery
                 await self._settle(delivery, "delivered", 0.0, "")
@@ -150,6 +153,15 @@ class Courier:
             # was, somebody else tries again, and the backend knows it by its id.
             self._metrics.store_failures.labels("delivery").inc()
             log.error("store_failed", what="delivery", error=str(down)[:300])
+
+    async def _told(self, delivery: Delivery, call: Mapping[str, Any]) -> str:
+        """What went wrong; empty if nothing did. A call that cannot be put into words is as one that was not taken: it must not
+        end the process, and the next one that starts, with all the calls that are up."""
+        try:
+            return await self._post(delivery, payload(call))
+        except Exception as bug:
+            log.exception("delivery_bug", call_sid=delivery.call_sid)
+            return type(bug).__name__
 
     async def _settle(self, delivery: Delivery, state: str, due: float, error: str) -> None:
         await self._store.settle_delivery(delivery.call_sid, state, due, error, self._clock())
@@ -169,10 +181,21 @@ class Courier:
         }
         try:
             with trio.fail_after(SECONDS):
-                answer = await self._client.post(self._url, content=body, headers=headers)
+                async with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
+                    await _leave_read(answer)
         except (httpx2.HTTPError, httpx2.InvalidURL, trio.TooSlowError) as error:
             return f"{type(error).__name__}: {error}"
         return "" if answer.is_success else f"HTTP {answer.status_code}"
+
+
+async def _leave_read(answer: httpx2.Response) -> None:
+    """Its words are of no interest, but a connection from which all was read serves again; one that sends on and on does not."""
+    read = 0
+    async with contextlib.aclosing(answer.aiter_bytes()) as pieces:
+        async for piece in pieces:
+            read += len(piece)
+            if read > ANSWER_AT_MOST:
+                return
 
 
 def signature(secret: str, at: int, body: bytes) -> str:

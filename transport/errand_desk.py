@@ -36,6 +36,8 @@ REMEMBERED = 5000
 """Errands that this process remembers by itself, for when the store fails."""
 
 Came = tuple[str, Mapping[str, object]]
+Sent = tuple[str, str, dict[str, object]]
+"""Outcome, message SID, details."""
 log = structlog.get_logger("triode.errands")
 
 
@@ -69,19 +71,19 @@ class ErrandDesk:
             return "failed", {
                 "reason": "there is no number to send it to" if not to else "there is no number to send from"
             }
-        if await self._opted_out(to):
-            return "opted_out", {}
         earlier = await self.claim(call_sid, key, "sms")
         if earlier is not None:
             return _of_row(earlier)
         outcome, reference, detail = await self._text(to, sender, text, f"{call_sid}/{key}")
         await self.settle(call_sid, key, outcome, reference, detail)
         self._metrics.errands.labels("sms", outcome).inc()
-        log.info("sms", outcome=outcome, to=to, message_sid=reference, **detail)
+        level = log.info if outcome in {"done", "opted_out"} else log.warning
+        level("sms", outcome=outcome, to=to, message_sid=reference, **detail)
         return outcome, detail
 
-    async def _text(self, to: str, sender: str, text: str, errand: str) -> tuple[str, str, dict[str, object]]:
-        """Outcome, message SID, details."""
+    async def _text(self, to: str, sender: str, text: str, errand: str) -> Sent:
+        if await self._opted_out(to):
+            return "opted_out", "", {}
         reason = ""
         # News of the message name the errand, since they may come before the answer that tells its SID.
         callback = f"{self._callback}?{urlencode({'errand': errand})}"
@@ -104,15 +106,17 @@ class ErrandDesk:
                 await trio.sleep(pause)
         return "failed", "", {"reason": reason}
 
-    async def _look_for(
-        self, to: str, text: str, errand: str, asked: float, error: str
-    ) -> tuple[str, str, dict[str, object]]:
+    async def _look_for(self, to: str, text: str, errand: str, asked: float, error: str) -> Sent:
         """The answer was lost. There is no idempotency key for messages: it is looked up, and never sent again.
 
-        What was made before we asked, or is known as another errand's, is another message of the same words.
+        What was made before we asked, or is known as another errand's, is another message of the same words. Who has had news of
+        it already need not look.
         """
         await trio.sleep(LOOK_AFTER)
         try:
+            row = await self._known(errand, errand.partition("/")[0], "sms")
+            if row.status == "done":
+                return "done", row.reference, {}
             since = trio.current_time() - asked + CLOCKS_DIFFER
             for sid in await self._rest.find_messages(to, text, since):
                 known = await self._store.errand_by_reference(sid)

@@ -1,5 +1,6 @@
 """Errands: done at most once, a few at a time, and what came of each reaches the flow and the record."""
 
+import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -10,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.errands import AT_ONCE, BEFORE, ERRAND_AT_MOST, ERRANDS_AT_MOST, QUEUE, TRIES, Errands
+from actors.errands import (
+    AT_ONCE,
+    BEFORE,
+    ERRAND_AT_MOST,
+    ERRANDS_AT_MOST,
+    ERROR_AT_MOST,
+    QUEUE,
+    RESULT_AT_MOST,
+    TRIES,
+    Errands,
+)
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import Disposition, ErrandDone, RunPython, SendText
 from actors.tool_desk import Desk
@@ -132,6 +143,41 @@ async def test_a_tool_that_raises_has_failed_and_the_call_goes_on(
     assert sorted(office.shelf.settled) == [("p1", "failed"), ("p2", "done")]
 
 
+def _rows(number: int) -> dict[str, object]:
+    return {"rows": ["a table for two"] * number}
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"price": math.nan, "left": math.inf}, {"price": None, "left": None}),
+        ({"note": "cut in an emoji: \ud83d", "\ud83d": 1}, {"note": "cut in an emoji: ?", "?": 1}),
+        (_rows(500), _rows(500)),
+    ],
+)
+async def test_a_result_is_told_such_that_everybody_can_read_it(
+    result: object, told: dict[str, object], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office = Office(nursery)
+    await office.post(tool(Worker(result)))
+    (done,) = office.flow.take_all()
+    assert (done.outcome, done.detail) == ("done", told)
+    json.dumps(done.detail, ensure_ascii=False, allow_nan=False).encode()
+
+
+async def test_of_a_result_that_is_longer_than_a_model_can_read_the_beginning_is_told(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    office = Office(nursery)
+    await office.post(tool(Worker(_rows(100_000))), tool(Worker(raises=ValueError("x" * 100_000)), "p2"))
+    done, failed = sorted(office.flow.take_all(), key=lambda each: each.key)
+    assert (done.outcome, failed.outcome) == ("done", "failed")
+    assert str(done.detail["beginning"]).startswith("{'rows': ['a table for two', ")
+    assert len(str(done.detail)) < RESULT_AT_MOST + 100
+    assert len(str(failed.detail)) < ERROR_AT_MOST + 100
+    assert "1900010 characters" in office.notebook.record.errors[0].text
+
+
 # ---------------------------------------------------------------- at most once
 
 
@@ -241,6 +287,24 @@ async def test_a_tool_that_takes_too_long_is_stopped_and_nobody_knows_what_came_
     await trio.sleep(0.2)
     assert office.done() == [("p1", "unknown")]
     assert office.shelf.settled == [("p1", "unknown")]
+
+
+async def test_a_tool_that_cannot_be_stopped_in_time_is_not_waited_for(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    async def in_a_thread() -> None:
+        with trio.CancelScope(shield=True):  # as `trio.to_thread.run_sync` waits for what blocks
+            await trio.sleep(60)
+
+    office = Office(nursery)
+    await office.post(tool(in_a_thread, seconds=8))
+    nursery.start_soon(office.watch_idle)
+    await trio.sleep(8.5)
+    assert office.flow.take_all() == [ErrandDone("p1", "tool", "unknown", {"reason": "it took over 8 s"})]
+    assert office.shelf.settled == [("p1", "unknown")]
+    assert office.idle_at == 8
+    await trio.sleep(60)
+    assert office.done() == []
 
 
 @pytest.mark.parametrize("takes", [10.0, 1000.0])

@@ -385,11 +385,12 @@ def test_a_silent_farewell_asks_for_last_words(tool: str) -> None:
     assert FAREWELL_TIMER in effects
 
 
-def test_the_first_tool_that_ends_the_talk_wins_over_the_others() -> None:
+@pytest.mark.parametrize("ends", [("transfer_to_human", "end_call"), ("end_call", "transfer_to_human")])
+def test_of_tools_that_end_the_talk_a_human_wins_over_a_goodbye(ends: tuple[str, str]) -> None:
     calls = (
         a_tool_call("look_up", "c1", topic="hours"),
-        a_tool_call("transfer_to_human", "c2"),
-        a_tool_call("end_call", "c3"),
+        a_tool_call(ends[0], "c2"),
+        a_tool_call(ends[1], "c3"),
     )
     state, effects = run(TALKING, ToolsCalled(calls, spoke=True))
     assert state.going is Disposition.DIAL

@@ -234,10 +234,23 @@ def test_a_goodbye_in_the_same_reply_as_a_message_does_not_wait_for_it(spoke: bo
     assert [result.call_id for result in answer.results] == ["c1", "c2"]
     assert answer.results[0].output["ok"] is True
     assert not [timer for timer in of(SetTimer, effects) if timer.name.startswith("errands")]
-    state, effects = run(state, done("c1", "failed"))
+    state, effects = run(state, done("c1"))
     assert spoken_on(effects) == 0  # the last words are being said
     assert state.phase is Phase.FAREWELL
     assert run(state, done("c1", "failed"))[1] == []
+
+
+@pytest.mark.parametrize("outcome", ["failed", "opted_out", "unknown"])
+def test_who_is_let_go_with_the_promise_of_a_message_hears_before_that_it_does_not_come(outcome: str) -> None:
+    calls = (texts("c1"), a_tool_call("end_call", "c2"))
+    state, _ = run(TALKING, CallBegan(caller=CALLER), ToolsCalled(calls, spoke=True))
+    state, effects = run(state, done("c1", outcome))
+    assert spoken_on(effects) == 1
+    assert "Say that, in one short sentence" in str(effects)
+    state, effects = run(state, AgentQuiet())
+    assert effects == []  # it is not said yet
+    state, effects = run(state, ReplyOver(True), AgentQuiet())
+    assert [leave.disposition for leave in of(Leave, effects)] == [Disposition.HANG_UP]
 
 
 def test_a_tool_whose_outcome_comes_in_the_farewell_is_answered_without_asking_the_model_to_speak() -> None:

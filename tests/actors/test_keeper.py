@@ -58,6 +58,20 @@ async def test_what_changes_in_quick_succession_is_kept_once(autojump_clock: Moc
     assert desk.kept == [4]
 
 
+async def test_what_cannot_wait_is_kept_at_once_also_if_others_wait(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    desk.step()
+    await trio.sleep(SETTLE / 3)
+    desk.turn += 1
+    desk.keeper.inbox.post(True)
+    await trio.sleep(SETTLE / 100)
+    assert desk.kept == [2]
+    await trio.sleep(2 * SETTLE)
+    assert desk.kept == [2]
+
+
 async def test_a_story_that_has_come_out_the_same_is_not_kept_again(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -315,6 +315,52 @@ async def test_a_backend_that_cannot_be_reached_is_told_by_its_error(
         nursery.cancel_scope.cancel("the test is over")
 
 
+class _Endless(httpx2.AsyncByteStream):
+    """An answer that never comes to its end."""
+
+    sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            self.sent += 64 * 1024
+            yield bytes(64 * 1024)
+            await trio.sleep(0.001)
+
+
+async def test_of_an_answer_without_end_little_is_read(autojump_clock: MockClock) -> None:
+    answer = _Endless()
+
+    async def handle(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=answer)
+
+    store, metrics = MemoryStore(), Metrics(lambda: 0)
+    async with (
+        httpx2.AsyncClient(transport=httpx2.MockTransport(handle)) as client,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(Courier(store, client, URL, SECRET, metrics, now).run)
+        await store.answered("CA1", "", "")
+        await store.promise_delivery("CA1", now())
+        await trio.sleep(SWEEP + 1)
+        assert store.delivery_rows["CA1"].state == "delivered"
+        assert answer.sent < 1024 * 1024
+        nursery.cancel_scope.cancel("the test is over")
+
+
+async def test_a_call_that_cannot_be_put_into_words_is_one_that_was_not_taken_and_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore()
+    async with a_desk(store=store) as desk:
+        await store.claim_errand("CA1/1", "CA1", "order", now())
+        await store.settle_errand("CA1/1", "done", "", {"result": 10**5000})
+        await desk.due("CA1", "CA2")
+        await trio.sleep(HOUR)
+        assert desk.ids == ["CA2"]
+        assert store.delivery_rows["CA1"].error == "ValueError"
+        assert desk.states["CA1"] == "open"
+
+
 # ---------------------------------------------------------------- two couriers, and one that dies
 
 

@@ -255,6 +255,8 @@ async def test_who_opted_out_is_remembered_and_never_texted_again(autojump_clock
         asked = len(d.world.rest.requests)
         assert (await d.send("again.1"))[0] == "opted_out"
         assert (await elsewhere.send("again.2", call="CA2"))[0] == "opted_out"
+        assert d.store.errand_rows["CA2/again.2"].status == "opted_out", "the backend is told why there was no message"
+        assert elsewhere.counted("opted_out") == 1
         assert len(d.world.rest.requests) == asked
         assert elsewhere.world.rest.requests == []
         assert (await d.send(to=BOB, key="again.3"))[0] == "done"
@@ -423,6 +425,22 @@ async def test_what_became_of_a_message_is_known_though_its_answer_came_after_th
             await d.desk.message_status(message.sid, "delivered", "", f"CA1/{KEY}")
         assert d.row.status == "done"
         assert d.row.detail.get("delivery") == "delivered"
+
+
+async def test_a_message_whose_answers_are_all_lost_was_sent_if_there_is_news_of_it(autojump_clock: MockClock) -> None:
+    async with a_desk(RestFaults(slow=12)) as d:  # longer than is waited, also for the list of messages
+        came: list[tuple[str, Any]] = []
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                came.append(await d.send())
+
+            nursery.start_soon(send)
+            await trio.sleep(3)
+            (message,) = d.world.rest.messages
+            await d.desk.message_status(message.sid, "sent", "", f"CA1/{KEY}")
+        assert came == [("done", {})]
+        assert (d.row.status, d.row.reference) == ("done", message.sid)
 
 
 async def test_news_of_a_message_whose_answer_was_lost_tell_that_it_was_sent(autojump_clock: MockClock) -> None:

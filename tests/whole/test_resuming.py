@@ -16,7 +16,7 @@ from transport.loopback.memory_store import MemoryStore
 from transport.loopback.model import LoopbackModel
 from transport.loopback.rest import RestFaults
 from transport.loopback.scenario import default_settings, murmur_of
-from transport.loopback.script import Call, Reply, Script
+from transport.loopback.script import Call, Prompted, Reply, Script
 from transport.loopback.speech import murmur
 from transport.loopback.stream import StreamFaults
 from transport.loopback.world import a_world
@@ -244,3 +244,28 @@ async def test_a_stream_that_is_lost_and_never_heard_of_again_is_one_record_and_
         assert delivery.body["slots"]["name"] == {"value": "John Smyth", "status": "confirmed"}
         await trio.sleep(SETTINGS.call.max_seconds + DELIVERED_WITHIN)
         assert len(world.backend.deliveries) == len(world.store.of(call.call_sid)) == 1
+
+
+async def test_a_text_whose_server_dies_over_it_is_not_sent_again_by_the_one_that_goes_on(autojump_clock):
+    asked = trio.Event()
+    text = Call("send_sms", json.dumps({"text": "12 Harbour Street"}))
+
+    def asks_until_it_knows(prompted: Prompted) -> Reply:
+        asked.set()
+        return Reply((murmur_of("It is on its way."),)) if prompted.tool_results else Reply((text,), delay_ms=250)
+
+    asker = LoopbackModel(brain=asks_until_it_knows, api_key=SETTINGS.secrets.openai_api_key)
+    async with a_world(SETTINGS, asker, rest_faults=RestFaults(slow=3), workers=2) as world:
+
+        async def die() -> None:
+            await asked.wait()
+            await trio.sleep(0.3)
+            assert len(world.rest.messages) == 1
+            await world.kill()
+
+        where = Speak(murmur("Text me where you are."), "Text me where you are.")
+        call = await world.call(AwaitQuiet(), where, Do(die), AwaitQuiet(), AwaitQuiet(), HangUp())
+    assert len(call.streams) == 2
+    assert len(world.rest.messages) == 1
+    (delivery,) = world.backend.deliveries
+    assert [errand["status"] for errand in delivery.body["errands"]] == ["done"]
