@@ -63,6 +63,8 @@ MESSAGE_AT_MOST = 300
 TOO_LONG = f"it has more than {ARGUMENTS_AT_MOST} characters"
 TOKENS_AT_MOST = 10_000_000
 """Of one reply; what claims more, or less than none, is no count."""
+LASTS_AT_MOST = 3600.0
+"""Seconds that a session lasts at most; it says when it ends by its own clock, and ours may be minutes behind."""
 
 BETA_NAMES = {
     "response.audio.delta": "response.output_audio.delta",
@@ -282,7 +284,7 @@ class EventReader:
         expires = session.get("expires_at")
         left = expires - self._wall_clock() if isinstance(expires, int | float) else 0.0
         # What has expired before it began says more of the clocks than of the session.
-        return SessionCreated(_text(session, "id"), left if left > 0 else None)
+        return SessionCreated(_text(session, "id"), min(left, LASTS_AT_MOST) if left > 0 else None)
 
 
 # ---------------------------------------------------------------- reading, in pieces

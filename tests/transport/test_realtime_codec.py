@@ -520,6 +520,12 @@ def test_a_session_that_is_over_before_it_begins_has_no_end_that_is_known(expire
     assert read(event) == [say.SessionCreated("s", None)]
 
 
+@pytest.mark.parametrize("behind", [1, 300, 7200])
+def test_a_session_lasts_an_hour_at_most_however_far_behind_our_clock_is(behind: int) -> None:
+    event = {"type": "session.created", "session": {"id": "s", "expires_at": int(NOW) + 3600 + behind}}
+    assert read(event) == [say.SessionCreated("s", 3600.0)]
+
+
 def harmless(reader: EventReader, text: str) -> None:
     try:
         event = reader.read(text)
