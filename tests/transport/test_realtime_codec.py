@@ -428,6 +428,24 @@ def test_how_a_reply_ended_is_told_with_its_reason(
 
 
 @pytest.mark.parametrize(
+    ("says", "seconds"),
+    [
+        ("Limit 40000, Used 39000, Requested 2400. Please try again in 2.1s. Visit https://example.com", 2.1),
+        ("Please try again in 644ms.", 0.644),
+        ("Please try again in 20s.", 20.0),
+        ("Please try again in 1m26.4s.", 0.0),
+        ("Please try again in a moment.", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_when_a_busy_model_may_be_asked_again_is_read_from_what_it_says(says: str, seconds: float) -> None:
+    details = {"error": {"type": "tokens", "code": "rate_limit_exceeded", "message": says}}
+    (ended,) = read(reply_done(status="failed", status_details=details))
+    assert isinstance(ended, ReplyEnded)
+    assert ended.again_in == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
     ("codes", "kind", "weight"),
     [
         ("invalid_api_key beta_api_shape_disabled missing_model invalid_model model_not_found", "", Gravity.FATAL),
