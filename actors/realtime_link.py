@@ -713,6 +713,7 @@ class RealtimeLink:
             if not self._wait.waits:
                 self._wait_begins()
             self._go_on_at = math.inf
+            self._no_retry()
             if self._desk.began(event.reply):
                 self._answer.begun()
             else:
@@ -855,6 +856,19 @@ class RealtimeLink:
             self._desk.insist()
             self._handover.turn_over(trio.current_time())
             self.inbox.post(AskReply())
+        elif trouble.gravity in {Gravity.RETRY, Gravity.BUSY} and self._desk.failed():
+            self._on_no_reply(trouble, nursery)
+
+    def _on_no_reply(self, trouble: ModelTrouble, nursery: trio.Nursery) -> None:
+        """What was asked for will not even begin: that is as good as a reply that failed."""
+        ended = ReplyEnded("", ReplyStatus.FAILED, reason=f"{trouble.code}: {trouble.text}", gravity=trouble.gravity)
+        made = Made(asked=True, due=True)
+        then = self._second_try.ended(ended, made, self._pauses(ended), caller_speaks=self._desk.caller_speaks).then
+        if isinstance(then, Elsewhere):
+            self._wait.owed = True
+            raise ModelGone(then.why)
+        if then is not None:
+            self._try_again(nursery, then)
 
     async def _ask_all_the_same(self) -> None:
         """What collided with a reply of which nothing was told. At once it would be refused again, as fast as one can ask."""

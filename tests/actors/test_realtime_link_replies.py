@@ -259,6 +259,37 @@ async def test_a_busy_model_that_names_a_time_is_asked_again_then_if_a_caller_ca
     assert len(session.said(AskReply)) == 1
 
 
+@pytest.mark.parametrize("gravity", [Gravity.RETRY, Gravity.BUSY])
+async def test_a_model_that_only_complains_when_it_is_asked_is_asked_again(
+    gravity: Gravity, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    await session.told(AskReply)
+    session.push(ModelTrouble("server_error", "The server had an error.", gravity))
+    await trio.sleep(1)
+    assert len(session.said(AskReply)) == 2
+    session.speak("r1", "i1", ms(200))
+    session.push(SpeechStarted("u2"), SpeechStopped("u2"))
+    await trio.sleep(1)
+    assert len(session.said(AskReply)) == 3, "and for the next turn"
+
+
+async def test_a_reply_that_begins_all_the_same_is_not_asked_for_twice(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    await session.told(AskReply)
+    session.push(ModelTrouble("server_error", "The server had an error.", Gravity.RETRY))
+    await trio.sleep(0.1)
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(5)
+    assert len(session.said(AskReply)) == 1
+
+
 async def test_who_speaks_before_a_busy_model_is_asked_again_is_answered_once(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
