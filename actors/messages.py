@@ -276,6 +276,8 @@ class ReplyEnded:
     reason: str = ""
     gravity: Gravity = Gravity.BENIGN
     tokens: int = 0
+    again_in: float = 0.0
+    """Seconds after which one that is too busy says that it may be asked again; 0: it does not say."""
 
 
 @attrs.frozen

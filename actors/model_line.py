@@ -63,6 +63,11 @@ class ModelLine:
         """Whether the session can be used."""
         return self._session is not None
 
+    @property
+    def over(self) -> bool:
+        """Whether it is of no use any more."""
+        return self.settled.is_set() and not self.ready
+
     async def run(self) -> None:
         """From the opening until it is gone, or let go. Raises nothing of the model's: see `gone`."""
         try:
@@ -87,6 +92,8 @@ class ModelLine:
                     await self._spared(session)
                 if self.taken:
                     await trio.sleep_forever()
+                self._session = None  # too old: nobody is to take it while it closes
+                self.parted.set()
         if opening.cancelled_caught:
             raise ModelGone(f"no connection within {self.connect:g} s")
 

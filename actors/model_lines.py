@@ -165,7 +165,7 @@ class ModelLines:
     def _take_spare(self) -> ModelLine | None:
         """What was prepared, if it is of use."""
         spare, self._spare = self._spare, None
-        if spare is None or spare.gone is not None:
+        if spare is None or spare.over:
             return None
         if spare.name != self._wanted:
             spare.let_go()

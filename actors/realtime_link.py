@@ -72,7 +72,7 @@ from actors.ports import ModelGone, ModelPort, ModelSession
 from actors.rehearing import Rehearing
 from actors.reply_desk import ReplyDesk
 from actors.reply_length import ReplyLength
-from actors.second_try import BUSY_SECONDS, RETRY_SECONDS, Again, Elsewhere, Made, SecondTry
+from actors.second_try import RETRY_SECONDS, Again, Elsewhere, Made, SecondTry, busy_pauses
 from actors.turn_answer import TurnAnswer
 from actors.waiting import HEARD_LATE, NOTICED_WITHIN, CallerWait, Rung
 
@@ -713,6 +713,7 @@ class RealtimeLink:
             if not self._wait.waits:
                 self._wait_begins()
             self._go_on_at = math.inf
+            self._no_retry()
             if self._desk.began(event.reply):
                 self._answer.begun()
             else:
@@ -782,9 +783,7 @@ class RealtimeLink:
         muted, spoke = self._desk.ended(event.reply, event.status)
         said, cut_short = self._length.ended(event.reply)
         made = Made(asked, due, muted, spoke, cut_short)
-        outcome = self._second_try.ended(
-            event, made, self._pauses(event.gravity), caller_speaks=self._desk.caller_speaks
-        )
+        outcome = self._second_try.ended(event, made, self._pauses(event), caller_speaks=self._desk.caller_speaks)
         failed = event.status is ReplyStatus.FAILED
         if not (failed and isinstance(outcome.then, Elsewhere)):  # else the next session goes on with it
             self._handover.reply_over(event.reply, whole=event.status is ReplyStatus.COMPLETED)
@@ -816,11 +815,11 @@ class RealtimeLink:
             self._flow.post(ReplyOver(spoke and not muted))
         self._changed.set()
 
-    def _pauses(self, gravity: Gravity) -> Sequence[float]:
+    def _pauses(self, event: ReplyEnded) -> Sequence[float]:
         """Seconds before each try after one that failed so."""
-        if gravity is Gravity.BUSY and len(self._lines.places) == 1:
-            return [seconds * self._jitter(tried) for tried, seconds in enumerate(BUSY_SECONDS)]
-        return [RETRY_SECONDS] if gravity in {Gravity.RETRY, Gravity.BUSY} else []
+        if event.gravity is Gravity.BUSY and len(self._lines.places) == 1:
+            return busy_pauses(event.again_in, self._jitter)
+        return [RETRY_SECONDS] if event.gravity in {Gravity.RETRY, Gravity.BUSY} else []
 
     def _try_again(self, nursery: trio.Nursery, again: Again) -> None:
         """Asks once more; until that reply is over, none is. The caller's wait goes on."""
@@ -857,6 +856,19 @@ class RealtimeLink:
             self._desk.insist()
             self._handover.turn_over(trio.current_time())
             self.inbox.post(AskReply())
+        elif trouble.gravity in {Gravity.RETRY, Gravity.BUSY} and self._desk.failed():
+            self._on_no_reply(trouble, nursery)
+
+    def _on_no_reply(self, trouble: ModelTrouble, nursery: trio.Nursery) -> None:
+        """What was asked for will not even begin: that is as good as a reply that failed."""
+        ended = ReplyEnded("", ReplyStatus.FAILED, reason=f"{trouble.code}: {trouble.text}", gravity=trouble.gravity)
+        made = Made(asked=True, due=True)
+        then = self._second_try.ended(ended, made, self._pauses(ended), caller_speaks=self._desk.caller_speaks).then
+        if isinstance(then, Elsewhere):
+            self._wait.owed = True
+            raise ModelGone(then.why)
+        if then is not None:
+            self._try_again(nursery, then)
 
     async def _ask_all_the_same(self) -> None:
         """What collided with a reply of which nothing was told. At once it would be refused again, as fast as one can ask."""

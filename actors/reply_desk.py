@@ -116,6 +116,13 @@ class ReplyDesk:
         self._asked = self._hushed = False
         self._untold = not self._active
 
+    def failed(self) -> bool:
+        """What was asked for will not begin; whether somebody still wants it."""
+        wanted = self._asked and not self._hushed
+        self._hushed = self._hushed and not self._asked
+        self._asked = False
+        return wanted
+
     @property
     def untold(self) -> bool:
         """Whether what was asked for collided with a reply of which nothing is known."""

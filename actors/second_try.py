@@ -4,7 +4,7 @@ A model fails for a moment, is too busy, breaks off in the middle of a word, or 
 all the while, so a reply is never just gone; and no session is asked for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -16,6 +16,10 @@ RETRY_SECONDS = 0.4
 """Pause before a reply that failed for a passing reason is asked for again, once."""
 BUSY_SECONDS = (0.4, 1.2, 3.0)
 """The same before each further try, with jitter, for which the only model there is is too busy."""
+HEEDED_AT_MOST = 6.0
+"""Seconds after which it wants to be asked again that a caller can wait; what it names is better than what we guess."""
+HEEDED_LATE = 0.2
+"""Seconds later, with jitter: many calls are told the same."""
 
 
 @attrs.frozen
@@ -62,6 +66,13 @@ class Outcome:
 
 
 OVER = Outcome()
+
+
+def busy_pauses(again_in: float, jitter: Callable[[int], float]) -> list[float]:
+    """Seconds before each further try, if the only model there is is too busy; `again_in`: what it names, 0 if nothing."""
+    if 0 < again_in <= HEEDED_AT_MOST:
+        return [again_in + HEEDED_LATE * jitter(tried) for tried in range(len(BUSY_SECONDS))]
+    return [seconds * jitter(tried) for tried, seconds in enumerate(BUSY_SECONDS)]
 
 
 @attrs.define

@@ -7,6 +7,7 @@ text. Strict in writing: exactly the documented shapes. Source: OpenAI, Realtime
 import base64
 import binascii
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -63,6 +64,8 @@ MESSAGE_AT_MOST = 300
 TOO_LONG = f"it has more than {ARGUMENTS_AT_MOST} characters"
 TOKENS_AT_MOST = 10_000_000
 """Of one reply; what claims more, or less than none, is no count."""
+LASTS_AT_MOST = 3600.0
+"""Seconds that a session lasts at most; it says when it ends by its own clock, and ours may be minutes behind."""
 
 BETA_NAMES = {
     "response.audio.delta": "response.output_audio.delta",
@@ -261,19 +264,20 @@ class EventReader:
         except ValueError:
             status = ReplyStatus.COMPLETED
         details = response.get("status_details")
-        code, reason = "", ""
+        code, reason, again_in = "", "", 0.0
         if isinstance(details, str):
             code = reason = details
         elif isinstance(details, dict):
             error = _object(cast("dict[str, Any]", details), "error")
             code = _text(error, "code") or _text(error, "type")
             reason = _text(cast("dict[str, Any]", details), "reason") or f"{code} {_text(error, 'message')}".strip()
+            again_in = _again_in(_text(error, "message"))
         told = _object(response, "usage").get("total_tokens")
         tokens = told if isinstance(told, int) and 0 <= told <= TOKENS_AT_MOST else 0
         grave = gravity(code) if status is ReplyStatus.FAILED else Gravity.BENIGN
         if status is ReplyStatus.FAILED and grave is Gravity.BENIGN:
             grave = Gravity.RETRY  # the caller hears nothing, whatever the code: once more, then give up
-        return ReplyEnded(reply, status, calls, reason[:MESSAGE_AT_MOST], grave, tokens)
+        return ReplyEnded(reply, status, calls, reason[:MESSAGE_AT_MOST], grave, tokens, again_in)
 
     # ------------------------------------------------------------ the session
 
@@ -282,7 +286,16 @@ class EventReader:
         expires = session.get("expires_at")
         left = expires - self._wall_clock() if isinstance(expires, int | float) else 0.0
         # What has expired before it began says more of the clocks than of the session.
-        return SessionCreated(_text(session, "id"), left if left > 0 else None)
+        return SessionCreated(_text(session, "id"), min(left, LASTS_AT_MOST) if left > 0 else None)
+
+
+_AGAIN_IN = re.compile(r"try again in (\d{1,6}(?:\.\d{1,6})?)(ms|s)\b", re.ASCII)
+
+
+def _again_in(message: str) -> float:
+    """The seconds that "Please try again in 1.5s." names, or 644ms; 0 if it names none, or minutes."""
+    found = _AGAIN_IN.search(message)
+    return 0.0 if found is None else float(found[1]) / (1000 if found[2] == "ms" else 1)
 
 
 # ---------------------------------------------------------------- reading, in pieces

@@ -623,6 +623,19 @@ async def test_a_spare_that_is_lost_or_old_is_replaced_and_the_call_does_not_not
     assert desk.model.sessions[3].texts == ["Hello.", "Hi, I am Anna."]
 
 
+async def test_an_old_spare_that_is_being_closed_is_taken_by_nobody(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = standing_by(nursery, attrs.evolve(expiring(3600), closes_after=1.0))
+    first = await desk.up()
+    await trio.sleep(1800.5)
+    assert [session.closed for session in desk.model.sessions] == [False, True, False]
+    first.lose()
+    await trio.sleep(0.1)
+    assert [session.texts for session in desk.model.sessions[1:3]] == [[], ["Hello.", "Hi, I am Anna."]]
+    assert [each.text for each in desk.notebook.record.errors] == ["gone"]
+
+
 async def test_a_spare_that_can_never_be_had_is_not_asked_for_again(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -47,7 +47,7 @@ from actors.messages import (
     ToolsCalled,
     Truncate,
 )
-from actors.second_try import BUSY_SECONDS, RETRY_SECONDS
+from actors.second_try import BUSY_SECONDS, HEEDED_LATE, RETRY_SECONDS
 from actors.turn_answer import WORDS_WITHIN
 from tests.kit.calls import LIMITS, MANUAL, REPLACING, SESSION, LinkDesk, a_tool_call, ms
 from tests.kit.model import FakeSession, Place, agreed_to
@@ -242,6 +242,52 @@ async def test_a_model_that_is_too_busy_is_asked_again_for_some_seconds_unless_t
     assert len(desk.model.sessions) == 2
     assert len(session.said(AskReply)) == (len(BUSY_SECONDS) if places == 1 else 1)
     assert 1 in desk.fillers() or places > 1, "the caller does not wait in silence"
+
+
+@pytest.mark.parametrize(("again_in", "heeded"), [(2.1, True), (20.0, False)])
+async def test_a_busy_model_that_names_a_time_is_asked_again_then_if_a_caller_can_wait_so_long(
+    again_in: float, heeded: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    ended = failed("r1", Gravity.BUSY)
+    session.push(ReplyBegan("r1"), ReplyEnded("r1", ended.status, (), ended.reason, ended.gravity, again_in=again_in))
+    await trio.sleep(again_in if heeded else 0.1)
+    assert session.said(AskReply) == []
+    await trio.sleep(1.5 * (HEEDED_LATE if heeded else BUSY_SECONDS[0]))
+    assert len(session.said(AskReply)) == 1
+
+
+@pytest.mark.parametrize("gravity", [Gravity.RETRY, Gravity.BUSY])
+async def test_a_model_that_only_complains_when_it_is_asked_is_asked_again(
+    gravity: Gravity, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    await session.told(AskReply)
+    session.push(ModelTrouble("server_error", "The server had an error.", gravity))
+    await trio.sleep(1)
+    assert len(session.said(AskReply)) == 2
+    session.speak("r1", "i1", ms(200))
+    session.push(SpeechStarted("u2"), SpeechStopped("u2"))
+    await trio.sleep(1)
+    assert len(session.said(AskReply)) == 3, "and for the next turn"
+
+
+async def test_a_reply_that_begins_all_the_same_is_not_asked_for_twice(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    await session.told(AskReply)
+    session.push(ModelTrouble("server_error", "The server had an error.", Gravity.RETRY))
+    await trio.sleep(0.1)
+    session.speak("r1", "i1", ms(200))
+    await trio.sleep(5)
+    assert len(session.said(AskReply)) == 1
 
 
 async def test_who_speaks_before_a_busy_model_is_asked_again_is_answered_once(

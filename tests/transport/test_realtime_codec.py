@@ -428,6 +428,24 @@ def test_how_a_reply_ended_is_told_with_its_reason(
 
 
 @pytest.mark.parametrize(
+    ("says", "seconds"),
+    [
+        ("Limit 40000, Used 39000, Requested 2400. Please try again in 2.1s. Visit https://example.com", 2.1),
+        ("Please try again in 644ms.", 0.644),
+        ("Please try again in 20s.", 20.0),
+        ("Please try again in 1m26.4s.", 0.0),
+        ("Please try again in a moment.", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_when_a_busy_model_may_be_asked_again_is_read_from_what_it_says(says: str, seconds: float) -> None:
+    details = {"error": {"type": "tokens", "code": "rate_limit_exceeded", "message": says}}
+    (ended,) = read(reply_done(status="failed", status_details=details))
+    assert isinstance(ended, ReplyEnded)
+    assert ended.again_in == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
     ("codes", "kind", "weight"),
     [
         ("invalid_api_key beta_api_shape_disabled missing_model invalid_model model_not_found", "", Gravity.FATAL),
@@ -518,6 +536,12 @@ def test_a_number_of_tokens_that_is_none_is_not_counted(tokens: object) -> None:
 def test_a_session_that_is_over_before_it_begins_has_no_end_that_is_known(expires_at: float) -> None:
     event = {"type": "session.created", "session": {"id": "s", "expires_at": expires_at}}
     assert read(event) == [say.SessionCreated("s", None)]
+
+
+@pytest.mark.parametrize("behind", [1, 300, 7200])
+def test_a_session_lasts_an_hour_at_most_however_far_behind_our_clock_is(behind: int) -> None:
+    event = {"type": "session.created", "session": {"id": "s", "expires_at": int(NOW) + 3600 + behind}}
+    assert read(event) == [say.SessionCreated("s", 3600.0)]
 
 
 def harmless(reader: EventReader, text: str) -> None:
