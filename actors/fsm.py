@@ -240,7 +240,7 @@ class _Step(ToolStep):
         """Whether the caller asks to wait, or is back. What was said in an earlier turn, or while they speak on, is neither."""
         turn = state.dialogue.turn
         if event.item in state.items and (event.item != state.items[-1] or state.done_turn != turn):
-            return state, ()
+            return self.dictates(state, event.text)[0], ()  # but what they dictate now begins with it
         if self.flow.hold_seconds and asks_to_wait(event.text, self.flow.language):
             waits = attrs.evolve(state, held_turn=turn, reply_owed=False)
             return waits, (Listen(Floor.WAIT), TellModel(ASKED_TO_WAIT), *self.silences(waits))

@@ -379,6 +379,12 @@ def test_who_breaks_off_in_the_middle_of_a_number_is_waited_for_until_they_have_
     assert len(of(AwaitRest, said(*utterances))) == times
 
 
+def test_the_end_of_a_number_whose_beginning_is_written_down_late_is_not_taken_for_half_of_one() -> None:
+    state, _ = run(begun(DICTATED), *turn("u1"), *turn("u2"), CallerSaid("u1", "It is 4 1 5 5 5 5."), rules=DICTATED)
+    _, effects = run(state, CallerSaid("u2", "0 1 2 3."), rules=DICTATED)
+    assert of(AwaitRest, effects) == []
+
+
 def test_who_says_a_few_digits_of_a_number_that_is_known_is_not_waited_for() -> None:
     heard = ToolsCalled((a_tool_call("save_details", phone="415 555 0123"),), False)
     state = begun(DICTATED, *turn("u1"), heard)
