@@ -240,7 +240,8 @@ class _Step(ToolStep):
         """Whether the caller asks to wait, or is back. What was said in an earlier turn, or while they speak on, is neither."""
         turn = state.dialogue.turn
         if event.item in state.items and (event.item != state.items[-1] or state.done_turn != turn):
-            return self.dictates(state, event.text)[0], ()  # but what they dictate now begins with it
+            begun, rest = self.dictates(state, event.text)
+            return begun if rest else state, ()  # what they dictate now begins with it
         if self.flow.hold_seconds and asks_to_wait(event.text, self.flow.language):
             waits = attrs.evolve(state, held_turn=turn, reply_owed=False)
             return waits, (Listen(Floor.WAIT), TellModel(ASKED_TO_WAIT), *self.silences(waits))
@@ -254,9 +255,15 @@ class _Step(ToolStep):
         """Whether the caller breaks off in the middle of a value that is asked for: then they look for the rest of it."""
         said = f"{state.dictated} {text}".strip()[-DICTATED_AT_MOST:]
         collects = [n for n in self.flow.states[state.dialogue.at].collects if not state.dialogue.held(n).known]
-        kinds = {self.flow.slots[name].kind for name in collects}
-        unfinished = any(breaks_off(kind, said, self.flow.language, self.flow.region) for kind in kinds)
-        return attrs.evolve(state, dictated=said if unfinished else ""), ((AwaitRest(),) if unfinished else ())
+        unfinished = False
+        for kind in {self.flow.slots[name].kind for name in collects}:
+            spelled = (
+                f"{state.said_before} {said}" if kind == "person_name" else said
+            )  # they said it, and were asked to
+            unfinished = unfinished or breaks_off(kind, spelled, self.flow.language, self.flow.region)
+        if unfinished:
+            return attrs.evolve(state, dictated=said), (AwaitRest(),)
+        return attrs.evolve(state, dictated="", said_before=text[-DICTATED_AT_MOST:]), ()
 
     def still_held(self, state: State, event: CallerSaid) -> Result:
         """There were no words in the turn of a caller who asked to wait: they do so still."""

@@ -357,10 +357,24 @@ final = true
 )
 
 
-def said(*utterances: str) -> list[call_state.Effect]:
-    """What comes of utterances of turns, one after the other, in a state that asks for a number."""
+SPELLED = with_states(
+    """
+[slots.name]
+kind = "person_name"
+label = "their name"
+spell = true
+[states.talk]
+goal = "Get a name."
+collects = ["name"]
+final = true
+"""
+)
+
+
+def said(*utterances: str, rules: Rules = DICTATED) -> list[call_state.Effect]:
+    """What comes of utterances of turns, one after the other, in a state that asks for a number (or what `rules` say)."""
     events = [(*turn(f"u{n}"), CallerSaid(f"u{n}", words)) for n, words in enumerate(utterances)]
-    return run(begun(DICTATED), *(event for each in events for event in each), rules=DICTATED)[1]
+    return run(begun(rules), *(event for each in events for event in each), rules=rules)[1]
 
 
 @pytest.mark.parametrize(
@@ -383,6 +397,10 @@ def test_the_end_of_a_number_whose_beginning_is_written_down_late_is_not_taken_f
     state, _ = run(begun(DICTATED), *turn("u1"), *turn("u2"), CallerSaid("u1", "It is 4 1 5 5 5 5."), rules=DICTATED)
     _, effects = run(state, CallerSaid("u2", "0 1 2 3."), rules=DICTATED)
     assert of(AwaitRest, effects) == []
+
+
+def test_who_was_asked_to_spell_the_name_they_said_is_waited_for_in_the_middle_of_it() -> None:
+    assert len(of(AwaitRest, said("Anna Schneider.", "S C H N", "E I D E R", rules=SPELLED))) == 1
 
 
 def test_who_says_a_few_digits_of_a_number_that_is_known_is_not_waited_for() -> None:
