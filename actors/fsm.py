@@ -262,14 +262,15 @@ class _Step(ToolStep):
             )  # they said it, and were asked to
             unfinished = unfinished or breaks_off(kind, spelled, self.flow.language, self.flow.region)
         if unfinished:
-            return attrs.evolve(state, dictated=said), (AwaitRest(),)
+            return attrs.evolve(state, dictated=said, dictated_turn=state.dialogue.turn), (AwaitRest(),)
         return attrs.evolve(state, dictated="", said_before=text[-DICTATED_AT_MOST:]), ()
 
     def still_held(self, state: State, event: CallerSaid) -> Result:
-        """There were no words in the turn of a caller who asked to wait: they do so still."""
+        """There were no words in the turn of a caller who asked to wait, or broke off while dictating: they do so still."""
         last = bool(state.items) and event.item == state.items[-1] and state.done_turn == state.dialogue.turn
         if not (state.held_turn and last):
-            return state, ()
+            cough = last and state.dictated and state.dictated_turn == state.dialogue.turn - 1
+            return state, (AwaitRest(),) if cough else ()
         waits = attrs.evolve(state, held_turn=state.dialogue.turn, reply_owed=False)
         return waits, tuple(self.silences(waits))
 

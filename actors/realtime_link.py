@@ -766,8 +766,7 @@ class RealtimeLink:
         if self._answer.written(event.item, said=said):
             self.inbox.post(AnswerTurn())
         if not said:
-            if self._answer.until_words:  # they are still away
-                self._flow.post(CallerSaid(event.item, ""))
+            self._flow.post(CallerSaid(event.item, ""))  # they may be away still, or look for what they dictate
             return
         self._flow.post(CallerSaid(event.item, event.text, event.confidence))
         self._second_try.words()

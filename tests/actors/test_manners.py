@@ -399,6 +399,13 @@ def test_the_end_of_a_number_whose_beginning_is_written_down_late_is_not_taken_f
     assert of(AwaitRest, effects) == []
 
 
+@pytest.mark.parametrize(("utterances", "times"), [(("It is 4 1 5.", "", "", ""), 2), (("I would rather not.", ""), 0)])
+def test_a_cough_does_not_end_the_time_of_a_caller_who_looks_for_the_rest_and_a_noisy_line_does(
+    utterances: tuple[str, ...], times: int
+) -> None:
+    assert len(of(AwaitRest, said(*utterances))) == times
+
+
 def test_who_was_asked_to_spell_the_name_they_said_is_waited_for_in_the_middle_of_it() -> None:
     assert len(of(AwaitRest, said("Anna Schneider.", "S C H N", "E I D E R", rules=SPELLED))) == 1
 
