@@ -38,7 +38,7 @@ def breaks_off(kind: str, said: str, language: str, region: str) -> bool:
         if kind == "phone":
             return _too_short(_last_digits(said, known), region)
         if kind == "email":
-            return _address_breaks_off(address_pieces(said, known))
+            return _address_breaks_off(address_pieces(said, known), known)
         return kind == "person_name" and _spells_part(pieces_of(tokens_of(said), known))
     except Puzzled:
         return False
@@ -91,13 +91,17 @@ def _may_become_one(digits: str, region: str) -> bool:
     return any(is_valid(each, region) for each in longer)
 
 
-def _address_breaks_off(pieces: list[Piece]) -> bool:
-    """It ends with "at" or "dot", or it is spelled, or has a dot in it, and there is no "at" yet."""
+def _address_breaks_off(pieces: list[Piece], language: Language) -> bool:
+    """It ends with "at" or "dot", or it is spelled, or has a dot in it, and there is no "at" yet. Not if it ends as addresses
+    do ("dot com"): then it is what they were asked for that comes behind the "at"."""
     before, spelled = _spelled_last(pieces, {"letter", "digits"})
     if before and before[-1].kind == "symbol" and not spelled:
         return len(before) > 1
-    said = {piece.text for piece in before}
-    return "@" not in said and (len(spelled) >= LEAST or bool({".", "_"} & said))
+    said = [piece.text for piece in before]
+    ending = said[-2:] if not spelled else [*said[-1:], spelled]
+    if "@" in said or (ending[:1] == ["."] and ending[-1].casefold() in language.endings):
+        return False
+    return len(spelled) >= LEAST or bool({".", "_"} & set(said))
 
 
 def _spells_part(pieces: list[Piece]) -> bool:
