@@ -80,6 +80,7 @@ from actors.messages import (
     TimerRang,
     ToolsCalled,
 )
+from actors.slots import Understood, understand
 from actors.slots.unfinished import breaks_off
 from actors.story import from_plain, known
 from actors.tool_step import ToolStep
@@ -256,7 +257,7 @@ class _Step(ToolStep):
         said = f"{state.dictated} {text}".strip()[-DICTATED_AT_MOST:]
         collects = [n for n in self.flow.states[state.dialogue.at].collects if not state.dialogue.held(n).known]
         unfinished = False
-        for kind in {self.flow.slots[name].kind for name in collects}:
+        for kind in {self.flow.slots[name].kind for name in collects if not self.mends(state, name, text)}:
             spelled = (
                 f"{state.said_before} {said}" if kind == "person_name" else said
             )  # they said it, and were asked to
@@ -264,6 +265,14 @@ class _Step(ToolStep):
         if unfinished:
             return attrs.evolve(state, dictated=said, dictated_turn=state.dialogue.turn), (AwaitRest(),)
         return attrs.evolve(state, dictated="", said_before=text[-DICTATED_AT_MOST:]), ()
+
+    def mends(self, state: State, name: str, text: str) -> bool:
+        """Whether `text` puts some digits of a number right that was told before: then they are all that is said."""
+        slot, held = self.flow.slots[name], state.dialogue.held(name)
+        if slot.kind != "phone" or not held.text:
+            return False
+        how = details.context(slot, self.flow, self.now)
+        return isinstance(understand(slot.kind, text, how, held.text), Understood)
 
     def still_held(self, state: State, event: CallerSaid) -> Result:
         """There were no words in the turn of a caller who asked to wait, or broke off while dictating: they do so still."""

@@ -417,5 +417,14 @@ def test_who_says_a_few_digits_of_a_number_that_is_known_is_not_waited_for() -> 
     assert of(AwaitRest, effects) == []
 
 
+@pytest.mark.parametrize(("words", "times"), [("The last four are 0199.", 0), ("It is 4 1 5.", 1)])
+def test_who_puts_some_digits_of_a_wrong_number_right_has_said_all(words: str, times: int) -> None:
+    heard = ToolsCalled((a_tool_call("save_details", phone="415 555 2671"),), False)
+    wrong = ToolsCalled((a_tool_call("confirm_details", slots=["phone"], correct=False),), False)
+    state = begun(DICTATED, *turn("u1"), heard, *turn("u2"), wrong)
+    _, effects = run(state, *turn("u3"), CallerSaid("u3", words), rules=DICTATED)
+    assert len(of(AwaitRest, effects)) == times
+
+
 def test_the_first_half_of_a_number_is_not_added_to_what_is_said_of_something_else_later() -> None:
     assert len(of(AwaitRest, said("It is 4 1 5.", "No, hang on.", "5 5 5"))) == 2
