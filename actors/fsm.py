@@ -47,7 +47,7 @@ from actors.call_state import (
     TellKeys,
     TellModel,
 )
-from actors.dialogue import Dialogue, Outcome, Pressed
+from actors.dialogue import Dialogue, Outcome, Pressed, Status
 from actors.farewell import LAST_WORDS, MOVING, at_farewell, go, left, lost, moved, moving, stay
 from actors.flow_step import floor_here, timer_name, timers
 from actors.guidance import guidance
@@ -255,21 +255,22 @@ class _Step(ToolStep):
     def dictates(self, state: State, text: str) -> Result:
         """Whether the caller breaks off in the middle of a value that is asked for: then they look for the rest of it."""
         said = f"{state.dictated} {text}".strip()[-DICTATED_AT_MOST:]
-        collects = [n for n in self.flow.states[state.dialogue.at].collects if not state.dialogue.held(n).known]
+        collects = self.flow.states[state.dialogue.at].collects
+        asked = [n for n in collects if state.dialogue.held(n).status in {Status.MISSING, Status.UNCLEAR}]
         unfinished = False
-        for kind in {self.flow.slots[name].kind for name in collects if not self.mends(state, name, text)}:
-            spelled = (
-                f"{state.said_before} {said}" if kind == "person_name" else said
-            )  # they said it, and were asked to
-            unfinished = unfinished or breaks_off(kind, spelled, self.flow.language, self.flow.region)
+        if state.dictated or not any(self.is_whole(state, name, text) for name in asked):
+            for kind in {self.flow.slots[name].kind for name in asked}:
+                # A name is said first, and spelled when they are asked to.
+                spelled = f"{state.said_before} {said}" if kind == "person_name" else said
+                unfinished = unfinished or breaks_off(kind, spelled, self.flow.language, self.flow.region)
         if unfinished:
             return attrs.evolve(state, dictated=said, dictated_turn=state.dialogue.turn), (AwaitRest(),)
         return attrs.evolve(state, dictated="", said_before=text[-DICTATED_AT_MOST:]), ()
 
-    def mends(self, state: State, name: str, text: str) -> bool:
-        """Whether `text` puts some digits of a number right that was told before: then they are all that is said."""
+    def is_whole(self, state: State, name: str, text: str) -> bool:
+        """Whether `text` puts some digits of a number right that was told before, or is a day, an hour, how many: all of it."""
         slot, held = self.flow.slots[name], state.dialogue.held(name)
-        if slot.kind != "phone" or not held.text:
+        if slot.kind in {"person_name", "email", "text"} or (slot.kind == "phone" and not held.text):
             return False
         how = details.context(slot, self.flow, self.now)
         return isinstance(understand(slot.kind, text, how, held.text), Understood)

@@ -417,6 +417,42 @@ def test_who_says_a_few_digits_of_a_number_that_is_known_is_not_waited_for() -> 
     assert of(AwaitRest, effects) == []
 
 
+TABLE = with_states(
+    """
+[slots.phone]
+kind = "phone"
+label = "their number"
+[slots.people]
+kind = "number"
+label = "how many they are"
+most = 20
+[slots.day]
+kind = "date_time"
+label = "when they come"
+[states.talk]
+goal = "Book a table."
+collects = ["people", "day", "phone"]
+final = true
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("utterances", "times"), [(("Twelve.",), 0), (("Tuesday at 10 30.",), 0), (("It's 415 55.", "12", "3 4."), 2)]
+)
+def test_who_says_how_many_or_when_where_a_number_is_asked_for_too_is_not_waited_for(
+    utterances: tuple[str, ...], times: int
+) -> None:
+    assert len(of(AwaitRest, said(*utterances, rules=TABLE))) == times
+
+
+def test_who_does_not_want_to_give_a_number_is_not_waited_for() -> None:
+    declined = ToolsCalled((a_tool_call("save_details", phone="I'd rather not say"),), False)
+    state = begun(DICTATED, *turn("u1"), declined)
+    _, effects = run(state, *turn("u2"), CallerSaid("u2", "It's number 42."), rules=DICTATED)
+    assert of(AwaitRest, effects) == []
+
+
 @pytest.mark.parametrize(("words", "times"), [("The last four are 0199.", 0), ("It is 4 1 5.", 1)])
 def test_who_puts_some_digits_of_a_wrong_number_right_has_said_all(words: str, times: int) -> None:
     heard = ToolsCalled((a_tool_call("save_details", phone="415 555 2671"),), False)
