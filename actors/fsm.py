@@ -228,7 +228,12 @@ class _Step(ToolStep):
             after, more = self.held(after, event)
             return after, (*effects, *more)
         if isinstance(event, ReplyOver):
-            replied = attrs.evolve(state, replied_turn=state.dialogue.turn, answered_turn=state.dialogue.turn)
+            turn = state.dialogue.turn
+            put_off = (
+                state.dictated and state.dictated_turn == turn and not event.spoke
+            )  # they are still to be answered
+            answered = state.answered_turn if put_off else turn
+            replied = attrs.evolve(state, replied_turn=turn, answered_turn=answered)
             after, effects = self.extract_if_missed(replied)
             return after, (*self.silences(after), *effects)
         if isinstance(event, Extracted):

@@ -406,6 +406,14 @@ def test_a_cough_does_not_end_the_time_of_a_caller_who_looks_for_the_rest_and_a_
     assert len(of(AwaitRest, said(*utterances))) == times
 
 
+def test_who_looks_for_the_rest_is_not_moved_to_another_server_before_they_are_answered() -> None:
+    state, _ = run(
+        begun(DICTATED), *turn("u1"), CallerSaid("u1", "It is 4 1 5."), ReplyOver(spoke=False), rules=DICTATED
+    )
+    assert state.in_exchange
+    assert not run(state, ReplyOver(spoke=True), rules=DICTATED)[0].in_exchange
+
+
 def test_who_was_asked_to_spell_the_name_they_said_is_waited_for_in_the_middle_of_it() -> None:
     assert len(of(AwaitRest, said("Anna Schneider.", "S C H N", "E I D E R", rules=SPELLED))) == 1
 
