@@ -189,6 +189,10 @@ class State:
     """The turn in which the caller asked to wait, until they say something else; 0: they did not."""
     dictated: str = ""
     """What the caller has dictated so far of a value, if they broke off in the middle of it."""
+    dictated_turn: int = 0
+    """The turn in which they did so last."""
+    said_before: str = ""
+    """What they said last before that: the name that they are asked to spell."""
     unsaved: tuple[str, ...] = ()
     """Slots that the caller's words seem to hold and nobody has saved."""
     replied_turn: int = 0

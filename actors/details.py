@@ -115,12 +115,19 @@ def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -
         return held, reading.why
     if not isinstance(reading, Understood):
         status = held.status if held.known else Status.UNCLEAR
-        return attrs.evolve(held, status=status, tries=held.tries + 1), reading.why
+        again = not _goes_on(held.failed, text)
+        return attrs.evolve(held, status=status, tries=held.tries + again, failed=text), reading.why
     if reading.text == held.text and held.known:
         return _captured(held, reading.text), ""
     status = Status.HEARD if slot.confirmed_by_caller else Status.CONFIRMED
-    fresh = attrs.evolve(held, text=reading.text, status=status, turn=turn, model=None, transcript=None)
+    fresh = attrs.evolve(held, text=reading.text, status=status, turn=turn, model=None, transcript=None, failed="")
     return _captured(fresh, reading.text), ""
+
+
+def _goes_on(failed: str, text: str) -> bool:
+    """Whether `text` is more of what could not be read before: the caller only stopped in between, and it is the same try."""
+    before, after = ("".join(filter(str.isalnum, each)).casefold() for each in (failed, text))
+    return bool(before) and after != before and after.startswith(before)
 
 
 def _captured(held: Held, text: str) -> Held:

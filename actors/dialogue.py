@@ -48,6 +48,8 @@ class Held:
     """How sure the model said it was, 0 to 1."""
     transcript: float | None = None
     """How sure the transcriber was of the words, 0 to 1."""
+    failed: str = ""
+    """What could not be read at the last try, as it was said: only for this stream."""
 
     @property
     def known(self) -> bool:

@@ -47,7 +47,7 @@ from actors.call_state import (
     TellKeys,
     TellModel,
 )
-from actors.dialogue import Dialogue, Outcome, Pressed
+from actors.dialogue import Dialogue, Outcome, Pressed, Status
 from actors.farewell import LAST_WORDS, MOVING, at_farewell, go, left, lost, moved, moving, stay
 from actors.flow_step import floor_here, timer_name, timers
 from actors.guidance import guidance
@@ -80,6 +80,7 @@ from actors.messages import (
     TimerRang,
     ToolsCalled,
 )
+from actors.slots import Understood, understand
 from actors.slots.unfinished import breaks_off
 from actors.story import from_plain, known
 from actors.tool_step import ToolStep
@@ -227,7 +228,12 @@ class _Step(ToolStep):
             after, more = self.held(after, event)
             return after, (*effects, *more)
         if isinstance(event, ReplyOver):
-            replied = attrs.evolve(state, replied_turn=state.dialogue.turn, answered_turn=state.dialogue.turn)
+            turn = state.dialogue.turn
+            put_off = (
+                state.dictated and state.dictated_turn == turn and not event.spoke
+            )  # they are still to be answered
+            answered = state.answered_turn if put_off else turn
+            replied = attrs.evolve(state, replied_turn=turn, answered_turn=answered)
             after, effects = self.extract_if_missed(replied)
             return after, (*self.silences(after), *effects)
         if isinstance(event, Extracted):
@@ -240,7 +246,8 @@ class _Step(ToolStep):
         """Whether the caller asks to wait, or is back. What was said in an earlier turn, or while they speak on, is neither."""
         turn = state.dialogue.turn
         if event.item in state.items and (event.item != state.items[-1] or state.done_turn != turn):
-            return state, ()
+            begun, rest = self.dictates(state, event.text)
+            return begun if rest else state, ()  # what they dictate now begins with it
         if self.flow.hold_seconds and asks_to_wait(event.text, self.flow.language):
             waits = attrs.evolve(state, held_turn=turn, reply_owed=False)
             return waits, (Listen(Floor.WAIT), TellModel(ASKED_TO_WAIT), *self.silences(waits))
@@ -253,16 +260,32 @@ class _Step(ToolStep):
     def dictates(self, state: State, text: str) -> Result:
         """Whether the caller breaks off in the middle of a value that is asked for: then they look for the rest of it."""
         said = f"{state.dictated} {text}".strip()[-DICTATED_AT_MOST:]
-        collects = [n for n in self.flow.states[state.dialogue.at].collects if not state.dialogue.held(n).known]
-        kinds = {self.flow.slots[name].kind for name in collects}
-        unfinished = any(breaks_off(kind, said, self.flow.language, self.flow.region) for kind in kinds)
-        return attrs.evolve(state, dictated=said if unfinished else ""), ((AwaitRest(),) if unfinished else ())
+        collects = self.flow.states[state.dialogue.at].collects
+        asked = [n for n in collects if state.dialogue.held(n).status in {Status.MISSING, Status.UNCLEAR}]
+        unfinished = False
+        if state.dictated or not any(self.is_whole(state, name, text) for name in asked):
+            for kind in {self.flow.slots[name].kind for name in asked}:
+                # A name is said first, and spelled when they are asked to.
+                spelled = f"{state.said_before} {said}" if kind == "person_name" else said
+                unfinished = unfinished or breaks_off(kind, spelled, self.flow.language, self.flow.region)
+        if unfinished:
+            return attrs.evolve(state, dictated=said, dictated_turn=state.dialogue.turn), (AwaitRest(),)
+        return attrs.evolve(state, dictated="", said_before=text[-DICTATED_AT_MOST:]), ()
+
+    def is_whole(self, state: State, name: str, text: str) -> bool:
+        """Whether `text` puts some digits of a number right that was told before, or is a day, an hour, how many: all of it."""
+        slot, held = self.flow.slots[name], state.dialogue.held(name)
+        if slot.kind in {"person_name", "email", "text"} or (slot.kind == "phone" and not held.text):
+            return False
+        how = details.context(slot, self.flow, self.now)
+        return isinstance(understand(slot.kind, text, how, held.text), Understood)
 
     def still_held(self, state: State, event: CallerSaid) -> Result:
-        """There were no words in the turn of a caller who asked to wait: they do so still."""
+        """There were no words in the turn of a caller who asked to wait, or broke off while dictating: they do so still."""
         last = bool(state.items) and event.item == state.items[-1] and state.done_turn == state.dialogue.turn
         if not (state.held_turn and last):
-            return state, ()
+            cough = last and state.dictated and state.dictated_turn == state.dialogue.turn - 1
+            return state, (AwaitRest(),) if cough else ()
         waits = attrs.evolve(state, held_turn=state.dialogue.turn, reply_owed=False)
         return waits, tuple(self.silences(waits))
 

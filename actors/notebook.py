@@ -186,6 +186,11 @@ class Notebook:
         if self._latency.began is None:
             self._latency.began = self.now()
 
+    def answer_put_off(self) -> None:
+        """The reply that began is taken back: another one will be the answer."""
+        self._latency.began = self._latency.first_audio = None
+        self.say("answer_put_off")
+
     def first_audio(self) -> None:
         """Audio of a reply is here; only the first after a caller's turn counts."""
         if self._latency.first_audio is None:

@@ -461,7 +461,8 @@ class RealtimeLink:
             return self._truncations(message)
         if isinstance(message, StopTalking):
             self._no_retry()
-            self._answer.not_wanted(until_words=message.until_words)
+            if self._answer.not_wanted(until_words=message.until_words):
+                self._wait.owed = False
             return [CancelReply(reply) for reply in self._desk.hush()]
         if isinstance(message, AwaitRest):
             return self._await_rest()
@@ -508,7 +509,7 @@ class RealtimeLink:
             return []
         if self._desk.caller_speaks or self._wait.tools_out:
             return []
-        self._notebook.say("answer_put_off")
+        self._notebook.answer_put_off()
         if self._answer.is_heard:
             self._watcher.post(FloorTaken(Floor.REST))
         self._answer.put_off()
@@ -766,8 +767,7 @@ class RealtimeLink:
         if self._answer.written(event.item, said=said):
             self.inbox.post(AnswerTurn())
         if not said:
-            if self._answer.until_words:  # they are still away
-                self._flow.post(CallerSaid(event.item, ""))
+            self._flow.post(CallerSaid(event.item, ""))  # they may be away still, or look for what they dictate
             return
         self._flow.post(CallerSaid(event.item, event.text, event.confidence))
         self._second_try.words()

@@ -7,6 +7,7 @@ from typing import cast, get_origin
 
 import attrs
 import cattrs
+from cattrs.gen import make_dict_unstructure_fn, override
 
 from actors.dialogue import Dialogue, Held, Status
 from actors.slots import typed
@@ -41,6 +42,10 @@ class Story:
 
 _converter = cattrs.Converter(omit_if_default=True)
 _converter.register_unstructure_hook_func(lambda kind: get_origin(kind) is frozenset, sorted)  # JSON knows no sets
+_converter.register_unstructure_hook(
+    Held,
+    make_dict_unstructure_fn(Held, _converter, _cattrs_omit_if_default=True, failed=override(omit=True)),
+)
 
 
 def to_plain(story: Story) -> dict[str, object]:

@@ -36,9 +36,11 @@ class TurnAnswer:
     _heard_from: float = math.inf
     """When the answer to it began to be heard."""
 
-    def not_wanted(self, *, until_words: bool) -> None:
-        """Nobody wants to hear it any more; `until_words`: because the caller asked to wait."""
+    def not_wanted(self, *, until_words: bool) -> bool:
+        """Nobody wants to hear it any more; `until_words`: because the caller asked to wait. Whether it had been put off."""
+        put_off = self._put_off
         self.until_words, self._put_off, self.at = until_words, False, math.inf
+        return put_off
 
     def turn_begins(self) -> bool:
         """The caller speaks. True: it is the rest of what they broke off."""

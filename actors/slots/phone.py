@@ -72,10 +72,10 @@ def _segments(tokens: Sequence[Token], language: Language) -> list[tuple[str, st
 
 def _mended(held: str, more: str, region: str) -> str:
     """`held` with its end replaced by `more`, so that a number comes out; or `more`, if it is one."""
-    if _valid(more, region):
+    if is_valid(more, region):
         return more
     numbers = {held[:-cut] + more for cut in range(1, len(more) + 1) if cut <= len(held)}
-    fitting = sorted(number for number in numbers if _valid(number, region))
+    fitting = sorted(number for number in numbers if is_valid(number, region))
     if len(fitting) == 1:
         return fitting[0]
     raise Puzzled("the caller corrected some digits and it is not clear which: ask for the whole number again")
@@ -88,7 +88,8 @@ def _parsed(digits: str, region: str) -> phonenumbers.PhoneNumber | None:
         return None
 
 
-def _valid(digits: str, region: str) -> bool:
+def is_valid(digits: str, region: str) -> bool:
+    """Whether there is such a number."""
     number = _parsed(digits, region)
     return number is not None and phonenumbers.is_valid_number(number)
 

@@ -10,11 +10,22 @@ from actors.slots.email import address_pieces
 from actors.slots.language import Language
 from actors.slots.languages import is_known, language_of
 from actors.slots.letters import Piece, pieces_of
+from actors.slots.phone import is_valid
 from actors.slots.reading import Puzzled
 from actors.slots.tokens import tokens_of
 
 LEAST = 2
-"""Digits or letters from which on something is being dictated."""
+"""Digits (or a plus) or letters from which on something is being dictated."""
+MISSING_AT_MOST = 8
+"""Digits that may be missing of a number that is as long as some are and begins like a longer one."""
+FILLED_WITH = "015"
+_NO_NUMBER_YET = frozenset(
+    {
+        phonenumbers.NumberParseException.NOT_A_NUMBER,
+        phonenumbers.NumberParseException.TOO_SHORT_AFTER_IDD,
+        phonenumbers.NumberParseException.TOO_SHORT_NSN,
+    }
+)
 
 
 def breaks_off(kind: str, said: str, language: str, region: str) -> bool:
@@ -27,7 +38,7 @@ def breaks_off(kind: str, said: str, language: str, region: str) -> bool:
         if kind == "phone":
             return _too_short(_last_digits(said, known), region)
         if kind == "email":
-            return _address_breaks_off(address_pieces(said, known))
+            return _address_breaks_off(address_pieces(said, known), known)
         return kind == "person_name" and _spells_part(pieces_of(tokens_of(said), known))
     except Puzzled:
         return False
@@ -35,11 +46,13 @@ def breaks_off(kind: str, said: str, language: str, region: str) -> bool:
 
 def _last_digits(said: str, language: Language) -> str:
     """The digits with which it ends, with a leading plus; what was said before them, but for words that lead to digits, is
-    something else."""
+    something else. No digits if they are an extension's: who says that has said the number."""
     tokens, digits, place = tokens_of(said), "", 0
     while place < len(tokens):
         plus, lead = language.plus.at(tokens, place), language.phone_leads.at(tokens, place)
         lead = lead or language.fillers.at(tokens, place)
+        if digits and language.extension.at(tokens, place) is not None:
+            return ""
         if plus is not None and not digits:
             digits, place = "+", plus[1]
         elif (found := digits_at(tokens, place, language)) is not None:
@@ -53,22 +66,42 @@ def _last_digits(said: str, language: Language) -> str:
 
 
 def _too_short(digits: str, region: str) -> bool:
-    if len(digits.strip("+")) < LEAST:
+    if len(digits) < LEAST:
         return False
     try:
         number = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException as error:
-        return error.error_type == phonenumbers.NumberParseException.TOO_SHORT_NSN
-    return phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.TOO_SHORT
+        return error.error_type in _NO_NUMBER_YET
+    length = phonenumbers.is_possible_number_with_reason(number)
+    if length == phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
+        return _begins_with_a_code(digits, region)  # nobody says that of a number within their town
+    if length == phonenumbers.ValidationResult.IS_POSSIBLE:
+        return not phonenumbers.is_valid_number(number) and _may_become_one(digits, region)
+    return length == phonenumbers.ValidationResult.TOO_SHORT
 
 
-def _address_breaks_off(pieces: list[Piece]) -> bool:
-    """It ends with "at" or "dot", or it is spelled, or has a dot in it, and there is no "at" yet."""
+def _begins_with_a_code(digits: str, region: str) -> bool:
+    trunk = phonenumbers.ndd_prefix_for_region(region, True)
+    return digits.startswith("+") or bool(trunk and digits.startswith(trunk))
+
+
+def _may_become_one(digits: str, region: str) -> bool:
+    """Where numbers differ in length, the first half of one is as long as another."""
+    longer = (digits + fill * more for more in range(1, MISSING_AT_MOST + 1) for fill in FILLED_WITH)
+    return any(is_valid(each, region) for each in longer)
+
+
+def _address_breaks_off(pieces: list[Piece], language: Language) -> bool:
+    """It ends with "at" or "dot", or it is spelled, or has a dot in it, and there is no "at" yet. Not if it ends as addresses
+    do ("dot com"): then it is what they were asked for that comes behind the "at"."""
     before, spelled = _spelled_last(pieces, {"letter", "digits"})
     if before and before[-1].kind == "symbol" and not spelled:
         return len(before) > 1
-    said = {piece.text for piece in before}
-    return "@" not in said and (len(spelled) >= LEAST or bool({".", "_"} & said))
+    said = [piece.text for piece in before]
+    ending = said[-2:] if not spelled else [*said[-1:], spelled]
+    if "@" in said or (ending[:1] == ["."] and ending[-1].casefold() in language.endings):
+        return False
+    return len(spelled) >= LEAST or bool({".", "_"} & set(said))
 
 
 def _spells_part(pieces: list[Piece]) -> bool:

@@ -146,11 +146,29 @@ def test_what_cannot_be_read_counts_as_a_try_and_says_what_to_ask() -> None:
     assert (now.held("phone").status, now.held("phone").tries) == (Status.HEARD, 3)  # until it is confirmed
 
 
+@pytest.mark.parametrize(
+    ("captures", "tries"),
+    [
+        (("415", "415 555", "415-555-01"), 1),
+        (("415", "415", "415"), 3),
+        (("415 555", "416 555 01", "415 555"), 3),
+        (("", "415 555", "415 555 01"), 2),
+    ],
+)
+def test_who_says_more_of_what_was_only_half_a_value_is_at_the_same_try(captures: tuple[str, ...], tries: int) -> None:
+    now = START
+    for text in captures:
+        now, report = told(later(now), phone=text or "banana")
+        assert report.problems
+    assert now.held("phone").tries == tries
+    assert told(later(now), phone="415 555 2671")[0].held("phone").failed == ""
+
+
 @pytest.mark.parametrize("settle", [False, True])
 def test_what_cannot_be_read_leaves_what_is_known_as_it_was(settle: bool) -> None:
     now = settled(phone="2125550123") if settle else told(START, phone="2125550123")[0]
     after, _ = told(later(now), phone="banana")
-    assert after.held("phone") == attrs.evolve(now.held("phone"), tries=1)
+    assert after.held("phone") == attrs.evolve(now.held("phone"), tries=1, failed="banana")
 
 
 def test_out_of_bounds_is_not_understood() -> None:

@@ -357,10 +357,24 @@ final = true
 )
 
 
-def said(*utterances: str) -> list[call_state.Effect]:
-    """What comes of utterances of turns, one after the other, in a state that asks for a number."""
+SPELLED = with_states(
+    """
+[slots.name]
+kind = "person_name"
+label = "their name"
+spell = true
+[states.talk]
+goal = "Get a name."
+collects = ["name"]
+final = true
+"""
+)
+
+
+def said(*utterances: str, rules: Rules = DICTATED) -> list[call_state.Effect]:
+    """What comes of utterances of turns, one after the other, in a state that asks for a number (or what `rules` say)."""
     events = [(*turn(f"u{n}"), CallerSaid(f"u{n}", words)) for n, words in enumerate(utterances)]
-    return run(begun(DICTATED), *(event for each in events for event in each), rules=DICTATED)[1]
+    return run(begun(rules), *(event for each in events for event in each), rules=rules)[1]
 
 
 @pytest.mark.parametrize(
@@ -379,11 +393,81 @@ def test_who_breaks_off_in_the_middle_of_a_number_is_waited_for_until_they_have_
     assert len(of(AwaitRest, said(*utterances))) == times
 
 
+def test_the_end_of_a_number_whose_beginning_is_written_down_late_is_not_taken_for_half_of_one() -> None:
+    state, _ = run(begun(DICTATED), *turn("u1"), *turn("u2"), CallerSaid("u1", "It is 4 1 5 5 5 5."), rules=DICTATED)
+    _, effects = run(state, CallerSaid("u2", "0 1 2 3."), rules=DICTATED)
+    assert of(AwaitRest, effects) == []
+
+
+@pytest.mark.parametrize(("utterances", "times"), [(("It is 4 1 5.", "", "", ""), 2), (("I would rather not.", ""), 0)])
+def test_a_cough_does_not_end_the_time_of_a_caller_who_looks_for_the_rest_and_a_noisy_line_does(
+    utterances: tuple[str, ...], times: int
+) -> None:
+    assert len(of(AwaitRest, said(*utterances))) == times
+
+
+def test_who_looks_for_the_rest_is_not_moved_to_another_server_before_they_are_answered() -> None:
+    state, _ = run(
+        begun(DICTATED), *turn("u1"), CallerSaid("u1", "It is 4 1 5."), ReplyOver(spoke=False), rules=DICTATED
+    )
+    assert state.in_exchange
+    assert not run(state, ReplyOver(spoke=True), rules=DICTATED)[0].in_exchange
+
+
+def test_who_was_asked_to_spell_the_name_they_said_is_waited_for_in_the_middle_of_it() -> None:
+    assert len(of(AwaitRest, said("Anna Schneider.", "S C H N", "E I D E R", rules=SPELLED))) == 1
+
+
 def test_who_says_a_few_digits_of_a_number_that_is_known_is_not_waited_for() -> None:
     heard = ToolsCalled((a_tool_call("save_details", phone="415 555 0123"),), False)
     state = begun(DICTATED, *turn("u1"), heard)
     _, effects = run(state, *turn("u2"), CallerSaid("u2", "The last four are 0199."), rules=DICTATED)
     assert of(AwaitRest, effects) == []
+
+
+TABLE = with_states(
+    """
+[slots.phone]
+kind = "phone"
+label = "their number"
+[slots.people]
+kind = "number"
+label = "how many they are"
+most = 20
+[slots.day]
+kind = "date_time"
+label = "when they come"
+[states.talk]
+goal = "Book a table."
+collects = ["people", "day", "phone"]
+final = true
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("utterances", "times"), [(("Twelve.",), 0), (("Tuesday at 10 30.",), 0), (("It's 415 55.", "12", "3 4."), 2)]
+)
+def test_who_says_how_many_or_when_where_a_number_is_asked_for_too_is_not_waited_for(
+    utterances: tuple[str, ...], times: int
+) -> None:
+    assert len(of(AwaitRest, said(*utterances, rules=TABLE))) == times
+
+
+def test_who_does_not_want_to_give_a_number_is_not_waited_for() -> None:
+    declined = ToolsCalled((a_tool_call("save_details", phone="I'd rather not say"),), False)
+    state = begun(DICTATED, *turn("u1"), declined)
+    _, effects = run(state, *turn("u2"), CallerSaid("u2", "It's number 42."), rules=DICTATED)
+    assert of(AwaitRest, effects) == []
+
+
+@pytest.mark.parametrize(("words", "times"), [("The last four are 0199.", 0), ("It is 4 1 5.", 1)])
+def test_who_puts_some_digits_of_a_wrong_number_right_has_said_all(words: str, times: int) -> None:
+    heard = ToolsCalled((a_tool_call("save_details", phone="415 555 2671"),), False)
+    wrong = ToolsCalled((a_tool_call("confirm_details", slots=["phone"], correct=False),), False)
+    state = begun(DICTATED, *turn("u1"), heard, *turn("u2"), wrong)
+    _, effects = run(state, *turn("u3"), CallerSaid("u3", words), rules=DICTATED)
+    assert len(of(AwaitRest, effects)) == times
 
 
 def test_the_first_half_of_a_number_is_not_added_to_what_is_said_of_something_else_later() -> None:

@@ -127,6 +127,21 @@ def test_only_the_first_reply_and_the_first_audio_after_a_turn_count() -> None:
     }
 
 
+def test_the_time_for_which_an_answer_was_put_off_is_not_that_of_its_first_audio() -> None:
+    clock = Clock()
+    book = a_clocked_notebook(clock)
+    book.caller_stopped("u1")
+    book.reply_began()
+    clock.at += 0.4
+    book.answer_put_off()
+    clock.at += 1.1
+    book.reply_began()
+    clock.at += 0.2
+    book.first_audio()
+    latency = book.item_began("a1").latency_ms
+    assert (latency["model"], latency["first_audio"], latency["total"]) == (1500, 200, 2200)
+
+
 def test_speech_that_answers_nobody_has_no_latency() -> None:
     book = a_clocked_notebook(Clock())
     assert book.item_began("prompt_greeting_1").latency_ms == {}

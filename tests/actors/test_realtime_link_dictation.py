@@ -96,8 +96,10 @@ async def test_a_key_ends_the_wait_for_the_rest(autojump_clock: MockClock, nurse
     desk, session, _ = await broken_off(nursery)
     desk.link.inbox.post(AwaitRest())
     desk.link.inbox.post(StopTalking())
-    await trio.sleep(2)
+    session.push(ReplyEnded("r1", ReplyStatus.CANCELLED))
+    await trio.sleep(LIMITS.silence)
     assert len(session.said(AskReply)) == 1
+    assert desk.fillers() == [], "who types would be told to wait"
 
 
 async def test_a_session_that_takes_over_meanwhile_is_asked_once(

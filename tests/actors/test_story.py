@@ -95,6 +95,11 @@ def test_what_is_kept_of_a_call_that_has_hardly_begun_is_small() -> None:
     assert through_json(Story("booking", Dialogue("hello"))) == {"flow": "booking", "dialogue": {"at": "hello"}}
 
 
+def test_words_that_could_not_be_read_are_not_kept_with_a_slot() -> None:
+    story = Story("booking", Dialogue("hello", {"phone": Held(status=Status.UNCLEAR, tries=1, failed="a rash")}))
+    assert "a rash" not in json.dumps(through_json(story))
+
+
 REFUSED = {
     "of another flow": {"flow": "other", "dialogue": {"at": "hello"}},
     "in a state that there is no more": {"flow": "booking", "dialogue": {"at": "gone"}},

@@ -14,6 +14,7 @@ UNFINISHED = {
         "415 and then, um",
         "plus one four one five",
         "+1 415 555 01",
+        "plus one",
     ),
     "email": (
         "Anna dot",
@@ -38,12 +39,16 @@ SAID = {
         "I live at 42 Elm Street.",
         "No.",
         "zero",
+        "415 555 0123, extension 42",
         "",
     ),
     "email": (
         "anna dot lee at gmail dot com",
         "a.lee@example.com",
         "A N N A at gmail",
+        "It's gmail dot com.",
+        "dot com",
+        "harbour practice dot C O M",
         "I don't have one.",
         "Can I use my work e-mail?",
         "No e-mail, sorry.",
@@ -64,6 +69,33 @@ def test_who_breaks_off_has_more_to_say(kind: str, said: str):
 @pytest.mark.parametrize(("kind", "said"), [(kind, said) for kind, all_ in SAID.items() for said in all_])
 def test_who_has_said_all_or_something_else_is_not_waited_for(kind: str, said: str):
     assert not breaks_off(kind, said, "en-US", "US")
+
+
+@pytest.mark.parametrize(
+    ("region", "said", "unfinished"),
+    [
+        ("GB", "oh seven nine one one", True),
+        ("GB", "07911 123", True),
+        ("GB", "07911 123 456", False),
+        ("GB", "020 7946", True),
+        ("GB", "plus four four", True),
+        ("GB", "+44 7911", True),
+        ("GB", "0845 46 47", False),
+        ("DE", "0 3 0", True),
+        ("DE", "030 456", False),
+        ("DE", "0151", True),
+        ("DE", "0151 234", True),
+        ("DE", "123456789012345", False),
+        ("AU", "0412 345", True),
+        ("AU", "13 11 14", False),
+        ("FR", "06 12 34 56", True),
+        ("IN", "+91 98765", True),
+    ],
+)
+def test_half_a_number_is_told_from_a_short_one_where_numbers_differ_in_length(
+    region: str, said: str, unfinished: bool
+):
+    assert breaks_off("phone", said, "en", region) is unfinished
 
 
 def test_nobody_is_waited_for_in_a_language_that_is_not_known():
