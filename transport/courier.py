@@ -137,8 +137,8 @@ class Courier:
         try:
             call = await self._store.call(delivery.call_sid)
             if call is not None and _under_way(call, self._clock()):
-                later = self._clock() + LOOK_AGAIN
-                await self._store.settle_delivery(delivery.call_sid, "open", later, "", self._clock())
+                later, tries = self._clock() + LOOK_AGAIN, delivery.tries - 1  # that was none
+                await self._store.settle_delivery(delivery.call_sid, "open", later, "", self._clock(), tries)
                 return
             error = "nothing is known of this call" if call is None else await self._told(delivery, call)
             if not error:

@@ -193,8 +193,10 @@ class Store(Protocol):
         """When the next one is due."""
         ...
 
-    async def settle_delivery(self, call_sid: str, state: str, due: float, error: str, now: float) -> None:
-        """What came of a try: delivered, dead, or open again until `due`."""
+    async def settle_delivery(
+        self, call_sid: str, state: str, due: float, error: str, now: float, tries: int | None = None
+    ) -> None:
+        """What came of a try: delivered, dead, or open again until `due`; `tries`: how many there were, if this was none."""
         ...
 
     async def deliveries(self, state: str = "") -> list[Delivery]:

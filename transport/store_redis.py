@@ -246,9 +246,13 @@ class RedisStore:
             first = await self._line.ask("ZRANGE", "triode:deliveries:open", 0, 0, "WITHSCORES")
             return float(first[0][1]) if first else None
 
-    async def settle_delivery(self, call_sid: str, state: str, due: float, error: str, now: float) -> None:
+    async def settle_delivery(
+        self, call_sid: str, state: str, due: float, error: str, now: float, tries: int | None = None
+    ) -> None:
         """See `store.Store`."""
-        await self._run(scripts.MOVE_DELIVERY, call_sid, "", state, float(due), "error", error, "at", float(now))
+        counted = () if tries is None else ("tries", tries)
+        told = ("error", error, "at", float(now), *counted)
+        await self._run(scripts.MOVE_DELIVERY, call_sid, "", state, float(due), *told)
 
     async def deliveries(self, state: str = "") -> list[Delivery]:
         """See `store.Store`. One that moves from state to state meanwhile is there once."""

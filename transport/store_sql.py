@@ -419,9 +419,12 @@ class SqlStore:
         soonest = sa.select(sa.func.min(deliveries.c.due)).where(deliveries.c.state == "open")
         return await self._do(lambda db: db.scalar(soonest), reads=True)
 
-    async def settle_delivery(self, call_sid: str, state: str, due: float, error: str, now: float) -> None:
+    async def settle_delivery(
+        self, call_sid: str, state: str, due: float, error: str, now: float, tries: int | None = None
+    ) -> None:
         """See `store.Store`."""
         values = {"state": state, "due": due, "error": error, "at": now}
+        values |= {} if tries is None else {"tries": tries}
         mine = deliveries.update().where(deliveries.c.call_sid == call_sid)
         await self._do(lambda db: db.execute(mine.values(values)))
 

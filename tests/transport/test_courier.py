@@ -659,6 +659,7 @@ async def test_a_delivery_waits_for_errands_that_are_still_under_way(autojump_cl
         desk.courier.hurry()
         await trio.sleep(8)
         assert desk.backend.deliveries == []
+        assert [row.tries for row in await store.deliveries()] == [0], "looking again is no try"
         await store.settle_errand("CA1/sms", "done", "SM1", {})
         await trio.sleep(LOOK_AGAIN + 1)
         (delivery,) = desk.backend.deliveries

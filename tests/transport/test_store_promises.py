@@ -351,6 +351,16 @@ async def test_only_a_dead_delivery_is_revived_and_its_tries_begin_anew(url: str
         assert await store.take_deliveries(20.0, 60.0, 9) == [Delivery("CA1", "open", 20.0, 1, "HTTP 500")]
 
 
+async def test_a_try_that_was_none_is_not_counted(url: str):
+    async with one_store(url) as store:
+        await store.promise_delivery("CA1", 10.0)
+        for at in (10.0, 20.0):
+            (taken,) = await store.take_deliveries(at, 60.0, 9)
+            assert taken.tries == 1
+            await store.settle_delivery("CA1", "open", at + 5.0, "", at, tries=0)
+        assert await store.deliveries() == [Delivery("CA1", "open", 25.0, 0, "")]
+
+
 async def test_two_takers_never_get_the_same_delivery(url: str):
     got: list[str] = []
     async with two_stores(url) as both:

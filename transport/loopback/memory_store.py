@@ -295,11 +295,14 @@ class MemoryStore:
         await self._there()
         return min((row.due for row in self.delivery_rows.values() if row.state == "open"), default=None)
 
-    async def settle_delivery(self, call_sid: str, state: str, due: float, error: str, now: float) -> None:
+    async def settle_delivery(
+        self, call_sid: str, state: str, due: float, error: str, now: float, tries: int | None = None
+    ) -> None:
         """See `transport.store.Store`."""
         await self._there()
         if row := self.delivery_rows.get(call_sid):
-            self.delivery_rows[call_sid] = attrs.evolve(row, state=state, due=due, error=error)
+            counted = row.tries if tries is None else tries
+            self.delivery_rows[call_sid] = attrs.evolve(row, state=state, due=due, error=error, tries=counted)
 
     async def deliveries(self, state: str = "") -> list[Delivery]:
         """See `transport.store.Store`."""
