@@ -32,7 +32,7 @@ from tests.transport.hostile import (
     twilio_messages,
     twilio_samples,
 )
-from tests.transport.test_web import POSTS, send
+from tests.transport.web_kit import POSTS, send
 from tests.transport.wire_kit import AUTH_TOKEN, PUBLIC, House, Phone, house_in_memory, is_alive, sid, until
 from transport import realtime_codec, twilio_codec
 from transport.media_lane import accept, read_upgrade

@@ -13,7 +13,7 @@ from actors.messages import Disposition
 from actors.story import Story, from_plain, to_plain
 from conf.flow_file import load_flow
 from conf.settings import Crm, Flow, Settings
-from tests.transport.test_web import Answer, ask, form
+from tests.transport.web_kit import Answer, ask, form
 from tests.transport.wire_kit import PUBLIC, House, house_in_memory, settings_for
 from transport.loopback.twiml_reader import Connect, Dial, Gather, Hangup, Record, Redirect, Say
 from transport.switchboard import WAITS_WITHIN

@@ -15,7 +15,7 @@ from actors.mailbox import Mailbox
 from actors.messages import ReplyAudio, ReplyBegan, ReplyEnded, ReplyStatus
 from actors.notebook import Notebook
 from actors.realtime_link import RealtimeLink
-from tests.transport.test_web import ask, form
+from tests.transport.web_kit import ask, form
 from tests.transport.wire_kit import House, Phone, house_in_memory, settings_for, sid, until
 from transport import records
 from transport.media_lane import LaneSocket

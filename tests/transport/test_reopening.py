@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from actors.messages import Disposition
 from tests.transport.store_kit import a_record
-from tests.transport.test_web import ask, form
+from tests.transport.web_kit import ask, form
 from tests.transport.wire_kit import PUBLIC, house_in_memory, settings_for
 from transport.loopback.twiml_reader import Connect, Gather, Redirect
 from transport.records import CLAIM_PATIENCE

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 
 from actors.errands import Errands
 from actors.messages import Disposition
-from tests.transport.test_web import ask, form
+from tests.transport.web_kit import ask, form
 from tests.transport.wire_kit import Phone, house_in_memory, settings_for, sid, until
 from transport.loopback.twiml_reader import Connect
 from transport.switchboard import OPENS_WITHIN
