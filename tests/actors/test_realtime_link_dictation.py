@@ -10,6 +10,7 @@ from actors.messages import (
     CancelReply,
     Floor,
     FloorTaken,
+    Gravity,
     ReplyAudio,
     ReplyBegan,
     ReplyEnded,
@@ -153,3 +154,14 @@ async def test_an_answer_goes_on_if_the_words_of_the_turn_come_when_the_time_for
     await trio.sleep(0.1)
     assert [event for event in desk.watcher.take_all() if isinstance(event, FloorTaken)] == []
     assert session.said(CancelReply) == []
+
+
+async def test_an_answer_that_failed_is_not_asked_for_again_before_the_caller_had_time_for_the_rest(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, session, over = await broken_off(nursery)
+    session.push(ReplyEnded("r1", ReplyStatus.FAILED, gravity=Gravity.RETRY))
+    await trio.sleep(0.2)
+    desk.link.inbox.post(AwaitRest())
+    await trio.sleep(LIMITS.silence / 2)
+    assert session.times(AskReply)[1:] == pytest.approx([over + REST_WITHIN])
