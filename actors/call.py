@@ -210,10 +210,11 @@ class Call:
         at = state.dialogue.at
         self.notebook.entered(at)
         self.notebook.reply_asked = flow.states[at].seconds or flow.reply_seconds
-        if isinstance(event, TURNS):
+        if isinstance(event, ToolsCalled) and any(call.name == "send_sms" for call in event.calls):
             # Who goes on elsewhere knows a text message by its turn: it would send one of a turn that was not kept once more.
-            sends = isinstance(event, ToolsCalled) and any(call.name == "send_sms" for call in event.calls)
-            self._keeper.inbox.post(sends)
+            self._keeper.at_once()
+        elif isinstance(event, TURNS):
+            self._keeper.inbox.post(None)
 
     def _recall(self) -> list[tuple[Role, str, str]]:
         """What was heard so far, for a session of the model that was not there: by whom, the words, the item."""

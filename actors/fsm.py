@@ -229,10 +229,9 @@ class _Step(ToolStep):
             return after, (*effects, *more)
         if isinstance(event, ReplyOver):
             turn = state.dialogue.turn
-            put_off = (
-                state.dictated and state.dictated_turn == turn and not event.spoke
-            )  # they are still to be answered
-            answered = state.answered_turn if put_off else turn
+            # Who broke off while dictating is still to be answered, if that was put off.
+            broke_off = bool(state.dictated) and state.dictated_turn == turn
+            answered = state.answered_turn if broke_off and not event.spoke else turn
             replied = attrs.evolve(state, replied_turn=turn, answered_turn=answered)
             after, effects = self.extract_if_missed(replied)
             return after, (*self.silences(after), *effects)

@@ -503,12 +503,13 @@ class RealtimeLink:
         return [*self._forget(), AskReply()] if self._desk.wish(turn=turn) else []
 
     def _await_rest(self) -> list[ModelCommand]:
-        """An answer that is on its way, or has hardly begun, is given up; the caller's wait for it goes on."""
-        answering = self._desk.waiting or self._answer.is_heard
+        """An answer that is on its way, to be tried again or hardly begun is given up; the caller's wait for it goes on."""
+        answering = self._desk.waiting or self._answer.is_heard or self._retry is not None
         if not (answering and self._answer.may_be_put_off(trio.current_time())):
             return []
         if self._desk.caller_speaks or self._wait.tools_out:
             return []
+        self._no_retry()
         self._notebook.answer_put_off()
         if self._answer.is_heard:
             self._watcher.post(FloorTaken(Floor.REST))

@@ -16,6 +16,7 @@ from actors.call_state import (
     ROUNDS_AT_MOST,
     AskModel,
     Batch,
+    Link,
     Note,
     Phase,
     ReportQuiet,
@@ -132,7 +133,8 @@ class ToolStep(FlowStep):
         if event.key in state.late:
             state = attrs.evolve(self.noted(state, event), late=state.late - {event.key})
             outcome = f"{event.name}, which took longer: {_late_outcome(event)}"
-            if state.going is Disposition.HANG_UP and event.name == "sms" and event.outcome != "done":
+            promised = state.going is Disposition.HANG_UP and event.name == "sms" and event.outcome != "done"
+            if promised and state.link is not Link.LOST:
                 # They are being let go with a promise that does not hold: let them hear that before.
                 told = TellModel(f"[{outcome}. Say that, in one short sentence. Call no tool.]", once=True)
                 return attrs.evolve(state, last_words_asked=True), (told, AskModel())

@@ -37,8 +37,9 @@ class TurnAnswer:
     """When the answer to it began to be heard."""
 
     def not_wanted(self, *, until_words: bool) -> bool:
-        """Nobody wants to hear it any more; `until_words`: because the caller asked to wait. Whether it had been put off."""
-        put_off = self._put_off
+        """Nobody wants to hear it any more; `until_words`: because the caller asked to wait. Whether it had been put off. What is
+        asked for from now on is no answer to that turn, which is over for good."""
+        put_off, self._over, self._heard_from = self._put_off, -math.inf, math.inf
         self.until_words, self._put_off, self.at = until_words, False, math.inf
         return put_off
 
@@ -78,8 +79,9 @@ class TurnAnswer:
         return self._heard_from < math.inf
 
     def may_be_put_off(self, now: float) -> bool:
-        """Whether it has been asked for and has at most hardly begun."""
-        return not self.due and now <= self._heard_from + HARDLY_BEGUN
+        """Whether it has been asked for and has at most hardly begun, and there is time left in which the caller may go on: words
+        that are written down later change nothing."""
+        return not self.due and now < self._over + REST_WITHIN and now <= self._heard_from + HARDLY_BEGUN
 
     def put_off(self) -> None:
         """The caller broke off: what was asked for is given up, and due again a little later."""

@@ -17,6 +17,8 @@ DELIVERED_WITHIN = 300.0
 """Seconds past the longest call after which a call is delivered although nobody said that it is over."""
 STORE_PATIENCE = 1.0
 """Seconds that a ringing caller waits for the store."""
+ASKED_WITHIN = 0.8
+"""Seconds of these for Twilio's word on another call: a story that is taken later is heard by nobody, and lost."""
 
 log = structlog.get_logger("triode.web")
 
@@ -68,7 +70,11 @@ def add_call_routes(app: QuartTrio, reception: Reception) -> None:
         row = await house.records.whole(sid)
         if row.get("status") in FINAL or row.get("disposition") == Disposition.HANG_UP.value:
             return False
-        return house.switchboard.has(sid) or await house.transfers.status_of(sid) not in FINAL
+        if house.switchboard.has(sid):
+            return True
+        with trio.move_on_after(ASKED_WITHIN):
+            return await house.transfers.status_of(sid) not in FINAL
+        return True
 
     @app.post("/twilio/after")
     @reception.signed

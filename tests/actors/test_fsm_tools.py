@@ -39,6 +39,7 @@ from actors.messages import (
     Floor,
     Guide,
     KeyPressed,
+    LinkLost,
     ReplyOver,
     RunPython,
     SendText,
@@ -250,6 +251,14 @@ def test_who_is_let_go_with_the_promise_of_a_message_hears_before_that_it_does_n
     state, effects = run(state, AgentQuiet())
     assert effects == []  # it is not said yet
     state, effects = run(state, ReplyOver(True), AgentQuiet())
+    assert [leave.disposition for leave in of(Leave, effects)] == [Disposition.HANG_UP]
+
+
+def test_a_goodbye_does_not_wait_for_bad_news_that_no_model_is_there_to_tell() -> None:
+    calls = (texts("c1"), a_tool_call("end_call", "c2"))
+    state, _ = run(TALKING, CallBegan(caller=CALLER), ToolsCalled(calls, spoke=True), LinkLost("why"))
+    state, effects = run(state, done("c1", "failed"), AgentQuiet())
+    assert spoken_on(effects) == 0
     assert [leave.disposition for leave in of(Leave, effects)] == [Disposition.HANG_UP]
 
 

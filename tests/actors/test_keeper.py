@@ -65,10 +65,21 @@ async def test_what_cannot_wait_is_kept_at_once_also_if_others_wait(
     desk.step()
     await trio.sleep(SETTLE / 3)
     desk.turn += 1
-    desk.keeper.inbox.post(True)
+    desk.keeper.at_once()
     await trio.sleep(SETTLE / 100)
     assert desk.kept == [2]
     await trio.sleep(2 * SETTLE)
+    assert desk.kept == [2]
+
+
+async def test_what_cannot_wait_does_not_wait_because_something_else_changed_at_the_same_moment(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = Desk(nursery)
+    desk.turn += 1
+    desk.keeper.at_once()
+    desk.step()
+    await trio.sleep(SETTLE / 100)
     assert desk.kept == [2]
 
 

@@ -10,6 +10,7 @@ from actors.messages import (
     CancelReply,
     Floor,
     FloorTaken,
+    Gravity,
     ReplyAudio,
     ReplyBegan,
     ReplyEnded,
@@ -126,3 +127,41 @@ async def test_who_does_not_go_on_hears_a_filler_no_later_than_in_any_other_wait
     session.push(ReplyEnded("r1", ReplyStatus.CANCELLED))
     await trio.sleep(LIMITS.silence * FILLER_SHARE + 0.01 - (trio.current_time() - over))
     assert desk.fillers() == [1]
+
+
+async def test_words_that_come_after_a_key_do_not_bring_back_the_answer_that_it_stopped(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, session, _ = await broken_off(nursery)
+    session.push(ReplyAudio("r1", "i1", ms(3000)), ReplyEnded("r1", ReplyStatus.COMPLETED))
+    await trio.sleep(0.2)
+    desk.link.inbox.post(StopTalking())
+    await trio.sleep(0.2)
+    desk.link.inbox.post(AwaitRest())
+    await trio.sleep(LIMITS.silence)
+    assert len(session.said(AskReply)) == 1
+    assert desk.fillers() == []
+
+
+async def test_an_answer_goes_on_if_the_words_of_the_turn_come_when_the_time_for_the_rest_is_over(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, session, _ = await broken_off(nursery)
+    await trio.sleep(REST_WITHIN + 0.1)
+    session.push(ReplyAudio("r1", "i1", ms(3000)))
+    await trio.sleep(HARDLY_BEGUN / 2)
+    desk.link.inbox.post(AwaitRest())
+    await trio.sleep(0.1)
+    assert [event for event in desk.watcher.take_all() if isinstance(event, FloorTaken)] == []
+    assert session.said(CancelReply) == []
+
+
+async def test_an_answer_that_failed_is_not_asked_for_again_before_the_caller_had_time_for_the_rest(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, session, over = await broken_off(nursery)
+    session.push(ReplyEnded("r1", ReplyStatus.FAILED, gravity=Gravity.RETRY))
+    await trio.sleep(0.2)
+    desk.link.inbox.post(AwaitRest())
+    await trio.sleep(LIMITS.silence / 2)
+    assert session.times(AskReply)[1:] == pytest.approx([over + REST_WITHIN])

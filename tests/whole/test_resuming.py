@@ -111,6 +111,18 @@ async def test_who_calls_from_the_number_of_one_who_is_still_talking_hears_nothi
     assert world.store.stories[first.call_sid].story["dialogue"]["slots"]["name"]["text"] == "John Smyth"
 
 
+async def test_an_earlier_call_waits_for_another_one_if_twilio_says_too_late_that_it_is_over(autojump_clock):
+    store = MemoryStore()
+    async with a_world(SETTINGS, model(), store=store) as world:
+        first = await world.call(*talk(), AwaitQuiet(), HangUp())
+    store.dispositions[first.call_sid], store.calls[first.call_sid].status = None, ""  # as of a worker that died
+    async with a_world(SETTINGS, going_on(), store=store, seed=1, rest_faults=RestFaults(slow=3)) as elsewhere:
+        call = await elsewhere.call(AwaitQuiet(), Wait(5), HangUp())
+    assert first_audio(call.streams[0]).startswith(load_prompt("greeting").audio)
+    assert not store.stories[first.call_sid].over
+    assert call.call_sid not in store.stories or "John" not in json.dumps(store.stories[call.call_sid].story)
+
+
 async def test_who_calls_back_late_or_from_another_number_begins_anew(autojump_clock):
     store = MemoryStore()
     async with a_world(SETTINGS, model(), store=store) as world:
