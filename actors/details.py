@@ -70,7 +70,9 @@ def save(
     return dialogue, Report(tuple(saved), tuple(problems), tuple(corrected))
 
 
-def confirm(dialogue: Dialogue, flow: flows.Flow, names: tuple[str, ...], correct: bool) -> tuple[Dialogue, Report]:
+def confirm(
+    dialogue: Dialogue, flow: flows.Flow, names: tuple[str, ...], correct: bool, today: datetime.date
+) -> tuple[Dialogue, Report]:
     """The caller said whether what was read back is right. That cannot be before they were asked."""
     saved: list[str] = []
     problems: list[str] = []
@@ -84,7 +86,7 @@ def confirm(dialogue: Dialogue, flow: flows.Flow, names: tuple[str, ...], correc
         elif held.status is Status.CONFIRMED and correct:
             saved.append(name)
         elif held.turn >= dialogue.turn:
-            spoken = read_back(flow.slots[name].kind, held.text)
+            spoken = read_back(flow.slots[name].kind, held.text, today)
             problems.append(f"not confirmed yet: read it back as {spoken!r} and wait for the caller's answer @ {path}")
         elif correct and held.status is Status.UNCLEAR:
             problems.append(f"the caller said that {held.text!r} is wrong: save the right one first @ {path}")

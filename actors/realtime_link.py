@@ -491,7 +491,7 @@ class RealtimeLink:
             return []
         self._turns = turns
         self._wait.turn_ends = turns.silence_ms / 1000
-        self._ear.pause = turns.silence_ms / 1000 + PAUSE_MARGIN
+        self._ear.pause = self._over.pause = turns.silence_ms / 1000 + PAUSE_MARGIN
         self._notebook.patience(turns.silence_ms)
         return [Retune(turns)]
 

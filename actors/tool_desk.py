@@ -120,7 +120,7 @@ class Desk:
 
     def _learn(self, request: SaveDetails | ConfirmDetails, dialogue_now: Dialogue) -> Answer:
         if isinstance(request, ConfirmDetails):
-            after, report = details.confirm(dialogue_now, self.flow, request.slots, request.correct)
+            after, report = details.confirm(dialogue_now, self.flow, request.slots, request.correct, self.now.date())
         else:
             after, report = details.save(
                 dialogue_now, self.flow, request.values, self.now, request.confidence, self.caller

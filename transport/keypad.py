@@ -134,7 +134,7 @@ class Keypad:
         value = self._value(question, typed)
         if not value:
             return await self._ask(question, caller, "unclear" if typed else "silent", tries + 1)
-        spoken = read_back(self._kind(question), value)
+        spoken = read_back(self._kind(question), value, self._now().date())
         words = f"I have: {spoken}. If that is right, press 1. To type it again, press 2."
         return self.documents.ask(words, question, 1, tries, check=typed)
 
@@ -159,7 +159,8 @@ class Keypad:
             now = attrs.evolve(now, wish=value)
         elif slot := self._number_slot if question == NUMBER else question:
             now, _ = details.save(now, self.flow, {slot: value}, self._now())
-            now, _ = details.confirm(attrs.evolve(now, turn=now.turn + 1), self.flow, (slot,), correct=True)
+            typed = attrs.evolve(now, turn=now.turn + 1)
+            now, _ = details.confirm(typed, self.flow, (slot,), correct=True, today=self._now().date())
         story = attrs.evolve(story, dialogue=now)
         following = self._next(story, question)
         # At once and not one after the other: if the store is slow, the caller hears nothing for as long as this takes.
@@ -227,5 +228,6 @@ class Keypad:
 
     def _noted(self, story: Story) -> str:
         """What is known, as it is said to the caller; empty if nothing is."""
-        facts = [read_back(self.flow.slots[name].kind, text) for name, text in known(self.flow, story.dialogue).items()]
+        told, today = known(self.flow, story.dialogue), self._now().date()
+        facts = [read_back(self.flow.slots[name].kind, text, today) for name, text in told.items()]
         return f"I have noted: {'; '.join(facts)}." if facts else ""

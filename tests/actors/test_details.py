@@ -50,7 +50,7 @@ def later(now: Dialogue, turns: int = 1) -> Dialogue:
 
 
 def answered(now: Dialogue, *names: str, correct: bool = True) -> tuple[Dialogue, Report]:
-    return confirm(now, FLOW, names, correct)
+    return confirm(now, FLOW, names, correct, NOW.date())
 
 
 def settled(**values: object) -> Dialogue:
@@ -422,7 +422,7 @@ def test_nothing_gets_into_a_slot_unread(things: list[object]) -> None:
         elif isinstance(thing, tuple):
             names, correct = thing
             before = now
-            now, report = confirm(now, FLOW, names, correct)
+            now, report = confirm(now, FLOW, names, correct, NOW.date())
             assert {n: h.text for n, h in now.slots.items()} == {n: h.text for n, h in before.slots.items()}
         else:
             assert isinstance(thing, str)
@@ -447,3 +447,10 @@ def test_what_was_once_understood_is_understood_as_itself(name: str, first: str,
 
 def test_this_file_knows_every_kind_that_is_read_by_itself() -> None:
     assert set(SLOT_KINDS) - {slot.kind for slot in SLOTS.values()} == {"date", "past_date", "time"}
+
+
+def test_a_day_a_year_away_that_is_read_back_too_soon_is_said_with_its_year() -> None:
+    flow = attrs.evolve(FLOW, slots={"day": Slot("date", "the day")}, states={"ask": State("Ask.", collects=("day",))})
+    held = Held("2027-12-03", Status.HEARD, turn=START.turn)
+    _, report = confirm(attrs.evolve(START, slots={"day": held}), flow, ("day",), True, NOW.date())
+    assert "December 3, 2027" in report.problems[0]

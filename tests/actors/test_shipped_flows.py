@@ -87,7 +87,7 @@ class Talk:
 
     def answers(self, *names: str, correct: bool = True) -> "Talk":
         self.turn()
-        self.now, report = details.confirm(self.now, self.flow, names, correct)
+        self.now, report = details.confirm(self.now, self.flow, names, correct, self.at.date())
         return self.happens(Learned(report.corrected))
 
     def gives(self, **values: object) -> "Talk":
