@@ -3,16 +3,21 @@ and put into the slots of the dialogue. Pure. Nothing gets into a slot unread.
 """
 
 import datetime
+import re
 from collections.abc import Mapping
 
 import attrs
 
-from actors.dialogue import CAPTURES_KEPT, Dialogue, Held, Status
+from actors.dialogue import CAPTURES_KEPT, MISSING, Dialogue, Held, Status
 from actors.slots import Context, Declined, Unclear, Understood, read_back, understand
+from actors.slots.reading import UNLIKE
 from conf import flow as flows
 
 KEYED_KINDS = frozenset({"phone", "number"})
 """What can be typed on a telephone."""
+UNLIKE_CONFIRMED = 0.45
+_NAME_PART = re.compile(r"\b(?:first|last|given|family|second|middle|sur)[ -]?name\b(?! and\b)", re.IGNORECASE)
+"""In the label of a slot: not the whole name is asked for. "First name and last name" is it."""
 
 
 @attrs.frozen
@@ -24,9 +29,20 @@ class Report:
     corrected: tuple[str, ...] = ()
 
 
-def context(slot: flows.Slot, flow: flows.Flow, now: datetime.datetime, caller: str = "") -> Context:
+def context(
+    slot: flows.Slot, flow: flows.Flow, now: datetime.datetime, caller: str = "", held: Held = MISSING
+) -> Context:
     """How values of `slot` are to be read. `caller`: the number that is being called from, if it is known."""
-    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller, slot.hours)
+    unlike = _unlike(slot, held)
+    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller, slot.hours, unlike)
+
+
+def _unlike(slot: flows.Slot, held: Held) -> float:
+    """How little a name must be like the held one to be the rest of it. None is, if that is wrong, or if only a part is asked
+    for; and who has confirmed one will hardly mean another."""
+    if held.status is Status.UNCLEAR or _NAME_PART.search(slot.label):
+        return -1.0
+    return UNLIKE_CONFIRMED if held.status is Status.CONFIRMED else UNLIKE
 
 
 # ---------------------------------------------------------------- from the model
@@ -56,7 +72,7 @@ def save(
         if text is None:
             problems.append(f"expected a text @ $.{name}")
             continue
-        held, problem = _capture(before, slot, text, context(slot, flow, now, caller), dialogue.turn)
+        held, problem = _capture(before, slot, text, context(slot, flow, now, caller, before), dialogue.turn)
         if problem:
             problems.append(f"{problem} @ $.{name}")
         else:

@@ -10,7 +10,7 @@ import attrs
 
 from actors.slots.choice import understand_choice, understand_yes_no
 from actors.slots.email import spoken_email, understand_email
-from actors.slots.frame import unframed
+from actors.slots.frame import opening_words, unframed
 from actors.slots.language import Language
 from actors.slots.languages import language_of
 from actors.slots.number import number_of, understand_number
@@ -142,11 +142,13 @@ def _settled(kind: str, understood: Understood, context: Context, language: Lang
 
 
 def _understood(kind: str, said: str, context: Context, before: str, language: Language) -> Understood:
+    opening = opening_words(said, language)
     if kind not in _ANSWERS:
         said = unframed(said, language)
     match kind:
         case "person_name":
-            return understand_name(said, before, language)
+            replaces = not language.retracting.isdisjoint(opening)
+            return understand_name(said, before, language, -1.0 if replaces else context.unlike)
         case "email":
             return understand_email(said, before, language)
         case "phone":

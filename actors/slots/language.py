@@ -65,6 +65,10 @@ class Language:
     """What may follow a surname: "Junior"."""
     name_parts: Phrases[str]
     """Names of the parts of a name: "first", "middle", "last"."""
+    retracting: frozenset[str]
+    """Words before a name by which it takes the place of the one that was told before: "no", "I said"."""
+    alone: frozenset[str]
+    """Words that say that there is no more to a name: "just Anna"."""
     copulas: frozenset[str]
     """Between a part of a name and what it is: "Garcia is my last name"."""
     no_names: frozenset[str]

@@ -63,6 +63,29 @@ def settled(**values: object) -> Dialogue:
 # ---------------------------------------------------------------- saving
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "text"),
+    [
+        (Status.HEARD, "Lee", "Anna Lee"),
+        (Status.UNCLEAR, "Lee", "Lee"),
+        (Status.HEARD, "Carla", "Carla"),
+        (Status.CONFIRMED, "Nadler", "Anna Nadler"),
+        (Status.HEARD, "Nadler", "Nadler"),
+    ],
+)
+def test_a_last_name_joins_the_first_and_replaces_one_that_is_wrong_or_sounds_like_it(
+    status: Status, said: str, text: str
+) -> None:
+    before = attrs.evolve(START, slots={"name": Held("Anna", status)})
+    assert told(before, name=said)[0].held("name").text == text
+
+
+def test_a_last_name_does_not_join_a_first_name_that_is_a_detail_of_its_own() -> None:
+    flow = attrs.evolve(FLOW, slots={**SLOTS, "name": Slot("person_name", "the caller's first name")})
+    before = attrs.evolve(START, slots={"name": Held("Anna", Status.HEARD)})
+    assert save(before, flow, {"name": "Lee"}, NOW)[0].held("name").text == "Lee"
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_a_value_is_saved_as_its_canonical_text(name: str) -> None:
     said, text = GOOD[name]
