@@ -11,6 +11,7 @@ import attrs
 from actors.dialogue import CAPTURES_KEPT, MISSING, Dialogue, Held, Status
 from actors.slots import Context, Declined, Unclear, Understood, read_back, understand
 from actors.slots.reading import UNLIKE
+from actors.slots.unfinished import joined
 from conf import flow as flows
 
 KEYED_KINDS = frozenset({"phone", "number"})
@@ -124,6 +125,13 @@ def _as_text(value: object) -> str | None:
 def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -> tuple[Held, str]:
     """`held` after one more capture, and what was wrong with it."""
     reading = understand(slot.kind, text, how, held.text)
+    whole = (
+        ""
+        if isinstance(reading, Understood) or slot.kind != "phone"
+        else joined(held.failed, text, how.language, how.region)
+    )
+    if whole:  # the half before, and this one; spoken or typed
+        reading = understand(slot.kind, whole, how)
     if isinstance(reading, Declined):
         # What was told before is taken back with it: it is stored and delivered no more.
         return Held(status=Status.DECLINED, tries=held.tries, turn=held.turn), ""
@@ -131,12 +139,16 @@ def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -
         return held, reading.why
     if not isinstance(reading, Understood):
         status = held.status if held.known else Status.UNCLEAR
-        again = not _goes_on(held.failed, text)
-        return attrs.evolve(held, status=status, tries=held.tries + again, failed=text), reading.why
+        same = text == held.failed and turn == held.failed_turn  # the model has no more than that, and says it again
+        again = not (whole or same or _goes_on(held.failed, text))
+        tries = held.tries + again
+        return attrs.evolve(held, status=status, tries=tries, failed=whole or text, failed_turn=turn), reading.why
     if reading.text == held.text and held.known:
         return _captured(held, reading.text), ""
     status = Status.HEARD if slot.confirmed_by_caller else Status.CONFIRMED
-    fresh = attrs.evolve(held, text=reading.text, status=status, turn=turn, model=None, transcript=None, failed="")
+    fresh = attrs.evolve(
+        held, text=reading.text, status=status, turn=turn, model=None, transcript=None, failed="", failed_turn=0
+    )
     return _captured(fresh, reading.text), ""
 
 
