@@ -132,6 +132,8 @@ def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -
     )
     if whole:  # the half before, and this one; spoken or typed
         reading = understand(slot.kind, whole, how)
+    if not held.known and isinstance(understand(slot.kind, text, how), Declined):  # nothing right is left to be kept
+        reading = Declined()
     if isinstance(reading, Declined):
         # What was told before is taken back with it: it is stored and delivered no more.
         return Held(status=Status.DECLINED, tries=held.tries, turn=held.turn), ""

@@ -41,6 +41,7 @@ _ANSWERS = frozenset({"yes_no", "choice", "text"})
 _NO_VALUE = (
     "that is no value: leave the key out if the caller did not say it, or pass the caller's own words if they did"
 )
+_KEPT = Unclear("the caller leaves it: what was told before stays as it is, go on", said=False)
 MOST_CHARACTERS = 1000
 """Longer utterances are not read: nobody says a value that long, and reading stays quick."""
 
@@ -60,6 +61,8 @@ def understand(kind: str, utterance: str, context: Context, before: str = "") ->
         return Unclear("that was too long: ask for this one value alone")
     if _declines(kind, said, context, language):
         return Declined()
+    if kind != "yes_no" and said != before and language.dismissals.fullmatch(words_of(said)):
+        return _KEPT if before else Declined()
     new = said != before
     if new and _stands_for_none(kind, said, language):
         return _no_value(said)

@@ -56,6 +56,7 @@ ENGLISH = Language(
     closing=english_answers.CLOSING,
     own_number=english_numbers.OWN_NUMBER,
     refusals=english_answers.REFUSALS,
+    dismissals=english_answers.DISMISSALS,
     lacks=english_answers.LACKS,
     unsaid=english_answers.UNSAID,
     placeholders=english_answers.PLACEHOLDERS,

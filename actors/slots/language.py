@@ -106,6 +106,8 @@ class Language:
     """Fits the words of a caller who means the telephone that is being used."""
     refusals: re.Pattern[str]
     """Fits the words of an utterance in which the caller will not give the value, or of who reports that."""
+    dismissals: re.Pattern[str]
+    """Fits the words of a caller who drops the matter: "never mind"."""
     lacks: re.Pattern[str]
     """Fits the words of a caller who has nothing to give, which may be an answer to an open question. The groups `count`
     and `none` fit where it may be a number as well: "I have none"."""

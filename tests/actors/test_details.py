@@ -222,6 +222,16 @@ def test_what_cannot_be_read_leaves_what_is_known_as_it_was(settle: bool) -> Non
     assert after.held("phone") == attrs.evolve(now.held("phone"), tries=1, failed="banana", failed_turn=now.turn + 1)
 
 
+def test_who_drops_the_matter_keeps_what_is_right_and_declines_what_is_not() -> None:
+    heard = told(START, phone="2125550123")[0]
+    kept, report = told(later(heard), phone="never mind")
+    assert (kept.held("phone"), report.saved) == (heard.held("phone"), ())
+    wrong, _ = answered(later(heard), "phone", correct=False)
+    for asked_for in (wrong, START):
+        now, report = told(later(asked_for), phone="never mind")
+        assert (now.held("phone").status, report.saved) == (Status.DECLINED, ("phone",))
+
+
 def test_out_of_bounds_is_not_understood() -> None:
     for value in ("0", "5001"):
         assert told(START, people=value)[0].held("people").status is Status.UNCLEAR
