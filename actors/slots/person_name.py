@@ -66,8 +66,11 @@ def _is_all(parts: Sequence[Part], before: str, unlike: float, *, alone: bool) -
 
 
 def _spelled_apart(tokens: list[Token]) -> list[Token]:
-    """With a "space" between two words that are spelled with hyphens, "J-O-H-N S-M-Y-T-H": where none of them is said, there is
-    nothing else to go by."""
+    """With a "space" between two words that are spelled with hyphens, "J-O-H-N S-M-Y-T-H", or with one pause between them,
+    "J O H N, S M Y T H": where none of them is said, there is nothing else to go by."""
+    pause = _only_pause(tokens)
+    if pause:
+        return [*tokens[:pause], Token("space", "space", glued=False), *tokens[pause:]]
     kept: list[Token] = []
     for place, token in enumerate(tokens):
         if (
@@ -79,6 +82,13 @@ def _spelled_apart(tokens: list[Token]) -> list[Token]:
             kept.append(Token("space", "space", glued=False))
         kept.append(token)
     return kept
+
+
+def _only_pause(tokens: Sequence[Token]) -> int:
+    """Where the one pause is among letters, with a word's worth of them on either side; 0 if there is none."""
+    pauses = [at for at, token in enumerate(tokens) if token.text in {",", "."} and 0 < at < len(tokens) - 1]
+    sides = [tokens[: pauses[0]], tokens[pauses[0] + 1 :]] if len(pauses) == 1 else []
+    return pauses[0] if sides and all(sum(token.is_word for token in side) > 2 for side in sides) else 0
 
 
 def _hyphened(three: Sequence[Token]) -> bool:

@@ -3,6 +3,10 @@
 from tests.actors.slots.reading import DECLINED, UNCLEAR, Case
 
 PERSON_NAME: list[Case] = [
+    ("person_name", "", "J O H N, S M Y T H", "John Smyth"),
+    ("person_name", "", "it's J O H N. S M Y T H.", "John Smyth"),
+    ("person_name", "", "S C H, N E I, D E R", "Schneider"),
+    ("person_name", "", "S M Y, T H", "Smyth"),
     ("person_name", "", "J-O-H-N S-M-Y-T-H", "John Smyth"),
     ("person_name", "", "Johnson, J-O-H N-S-O-N", "Johnson"),
     ("person_name", "", "T-O-double-M-Y", "Tommy"),
