@@ -183,6 +183,8 @@ class State:
     """The guidance that the model was given last."""
     items: tuple[str, ...] = ()
     """The caller's last turns, as the model names them."""
+    speaking: bool = False
+    """Whether the caller has begun a turn that is not over."""
     done_turn: int = 0
     """The last turn that the caller spoke to its end."""
     held_turn: int = 0

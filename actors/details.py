@@ -3,16 +3,22 @@ and put into the slots of the dialogue. Pure. Nothing gets into a slot unread.
 """
 
 import datetime
+import re
 from collections.abc import Mapping
 
 import attrs
 
-from actors.dialogue import CAPTURES_KEPT, Dialogue, Held, Status
+from actors.dialogue import CAPTURES_KEPT, MISSING, Dialogue, Held, Status
 from actors.slots import Context, Declined, Unclear, Understood, read_back, understand
+from actors.slots.reading import UNLIKE
+from actors.slots.unfinished import joined
 from conf import flow as flows
 
 KEYED_KINDS = frozenset({"phone", "number"})
 """What can be typed on a telephone."""
+UNLIKE_CONFIRMED = 0.45
+_NAME_PART = re.compile(r"\b(?:first|last|given|family|second|middle|sur)[ -]?name\b(?! and\b)", re.IGNORECASE)
+"""In the label of a slot: not the whole name is asked for. "First name and last name" is it."""
 
 
 @attrs.frozen
@@ -24,9 +30,20 @@ class Report:
     corrected: tuple[str, ...] = ()
 
 
-def context(slot: flows.Slot, flow: flows.Flow, now: datetime.datetime, caller: str = "") -> Context:
+def context(
+    slot: flows.Slot, flow: flows.Flow, now: datetime.datetime, caller: str = "", held: Held = MISSING
+) -> Context:
     """How values of `slot` are to be read. `caller`: the number that is being called from, if it is known."""
-    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller, slot.hours)
+    unlike = _unlike(slot, held)
+    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller, slot.hours, unlike)
+
+
+def _unlike(slot: flows.Slot, held: Held) -> float:
+    """How little a name must be like the held one to be the rest of it. None is, if that is wrong, or if only a part is asked
+    for; and who has confirmed one will hardly mean another."""
+    if held.status is Status.UNCLEAR or _NAME_PART.search(slot.label):
+        return -1.0
+    return UNLIKE_CONFIRMED if held.status is Status.CONFIRMED else UNLIKE
 
 
 # ---------------------------------------------------------------- from the model
@@ -56,7 +73,7 @@ def save(
         if text is None:
             problems.append(f"expected a text @ $.{name}")
             continue
-        held, problem = _capture(before, slot, text, context(slot, flow, now, caller), dialogue.turn)
+        held, problem = _capture(before, slot, text, context(slot, flow, now, caller, before), dialogue.turn)
         if problem:
             problems.append(f"{problem} @ $.{name}")
         else:
@@ -110,6 +127,15 @@ def _as_text(value: object) -> str | None:
 def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -> tuple[Held, str]:
     """`held` after one more capture, and what was wrong with it."""
     reading = understand(slot.kind, text, how, held.text)
+    whole = (
+        ""
+        if isinstance(reading, Understood) or slot.kind != "phone"
+        else joined(held.failed, text, how.language, how.region)
+    )
+    if whole:  # the half before, and this one; spoken or typed
+        reading = understand(slot.kind, whole, how)
+    if not held.known and isinstance(understand(slot.kind, text, how), Declined):  # nothing right is left to be kept
+        reading = Declined()
     if isinstance(reading, Declined):
         # What was told before is taken back with it: it is stored and delivered no more.
         return Held(status=Status.DECLINED, tries=held.tries, turn=held.turn), ""
@@ -117,12 +143,16 @@ def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -
         return held, reading.why
     if not isinstance(reading, Understood):
         status = held.status if held.known else Status.UNCLEAR
-        again = not _goes_on(held.failed, text)
-        return attrs.evolve(held, status=status, tries=held.tries + again, failed=text), reading.why
+        same = text == held.failed and turn == held.failed_turn  # the model has no more than that, and says it again
+        again = not (whole or same or _goes_on(held.failed, text))
+        tries = held.tries + again
+        return attrs.evolve(held, status=status, tries=tries, failed=whole or text, failed_turn=turn), reading.why
     if reading.text == held.text and held.known:
         return _captured(held, reading.text), ""
     status = Status.HEARD if slot.confirmed_by_caller else Status.CONFIRMED
-    fresh = attrs.evolve(held, text=reading.text, status=status, turn=turn, model=None, transcript=None, failed="")
+    fresh = attrs.evolve(
+        held, text=reading.text, status=status, turn=turn, model=None, transcript=None, failed="", failed_turn=0
+    )
     return _captured(fresh, reading.text), ""
 
 

@@ -50,6 +50,8 @@ class Held:
     """How sure the transcriber was of the words, 0 to 1."""
     failed: str = ""
     """What could not be read at the last try, as it was said: only for this stream."""
+    failed_turn: int = 0
+    """The caller's turn of that: only for this stream."""
 
     @property
     def known(self) -> bool:

@@ -24,6 +24,7 @@ from actors.call_state import (
 from actors.messages import (
     AgentQuiet,
     AnswerTools,
+    CallerDone,
     CallerSpoke,
     Disposition,
     Floor,
@@ -58,8 +59,10 @@ def at_farewell(state: State, event: FlowEvent) -> Result:
         return stay(state)
     if isinstance(event, CallerSpoke):
         turn = state.dialogue.turn + (not event.again)
-        spoke = attrs.evolve(state, dialogue=attrs.evolve(state.dialogue, turn=turn, idle=0))
+        spoke = attrs.evolve(state, speaking=True, dialogue=attrs.evolve(state.dialogue, turn=turn, idle=0))
         return stay(spoke) if state.last_words_asked else (spoke, ())
+    if isinstance(event, CallerDone):
+        return attrs.evolve(state, speaking=False), ()
     return state, ()
 
 

@@ -215,10 +215,11 @@ class _Step(ToolStep):
         """The give and take."""
         if isinstance(event, CallerSpoke):  # the model will answer that, and the keys with it
             fresh = attrs.evolve(state.dialogue, turn=state.dialogue.turn + (not event.again), idle=0)
-            spoke = attrs.evolve(state, reply_owed=False, dialogue=fresh, unsaved=(), extract_tries=0)
+            spoke = attrs.evolve(state, speaking=True, reply_owed=False, dialogue=fresh, unsaved=(), extract_tries=0)
             return spoke, tuple(StopTimer(t.name) for t in self.silences(state) if isinstance(t, SetTimer))
         if isinstance(event, CallerDone):
-            done = attrs.evolve(state, items=(*state.items, event.item)[-3:], done_turn=state.dialogue.turn)
+            items = (*state.items, event.item)[-3:]
+            done = attrs.evolve(state, speaking=False, items=items, done_turn=state.dialogue.turn)
             # Who speaks and types is answered when both are over.
             return done, (*([Listen(Floor.KEY)] if state.digits else []), *self.silences(state))
         if isinstance(event, CallerSaid) and not event.text.strip():
@@ -227,6 +228,8 @@ class _Step(ToolStep):
             after, effects = self.overheard(state, event)
             after, more = self.held(after, event)
             return after, (*effects, *more)
+        if isinstance(event, ReplyOver) and state.speaking:  # the one that they interrupted
+            return state, tuple(self.silences(state))
         if isinstance(event, ReplyOver):
             turn = state.dialogue.turn
             # Who broke off while dictating is still to be answered, if that was put off.

@@ -282,12 +282,14 @@ class ReplyEnded:
 
 @attrs.frozen
 class ModelTrouble:
-    """The model complains. `ref` is the reference of the command it complains about, if it says so."""
+    """The model complains. `ref` is the reference of the command it complains about, if it says so; `no_reply`: that was what
+    last asked for a reply."""
 
     code: str
     text: str
     gravity: Gravity
     ref: str = ""
+    no_reply: bool = False
 
 
 @attrs.frozen

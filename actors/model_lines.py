@@ -51,8 +51,8 @@ class ModelLines:
         self._spare: ModelLine | None = None
         """One that is prepared beside it."""
         self._preparing = False
-        self._refused: set[str] = set()
-        """Models that are refused for good wherever they may be: no session of theirs is prepared any more."""
+        self._refused: set[tuple[int, str]] = set()
+        """Places and models that are refused there for good: no such session is prepared any more."""
         self._nursery: trio.Nursery | None = None
 
     # ------------------------------------------------------------ one after the other
@@ -111,7 +111,7 @@ class ModelLines:
 
     def prepare_due(self) -> float:
         """When another session is to be prepared: as a standby, because this one will be over, or of another model."""
-        if self.up is None or self._preparing or self._wanted in self._refused:
+        if self.up is None or self._preparing or not self._open_to(self._wanted):
             return math.inf
         if self._standby or not self.is_wanted:
             return -math.inf
@@ -135,7 +135,7 @@ class ModelLines:
     async def _prepare(self) -> None:
         """Until it is taken. It is tried until there is one."""
         pauses, tried = iter(SPARE_BACK_OFF), 0
-        while self._places:
+        while self._open_to(self._wanted):
             line = self._spare = self._open(self._beside(tried))
             await line.settled.wait()
             self._changed()
@@ -145,11 +145,10 @@ class ModelLines:
             self._spare = None
             if line.gone is not None:
                 self._trouble(f"no session could be kept ready: {line.gone}")
-                if line.gone.fatal and len(self._places) > 1:
+                if line.gone.fatal and not line.name and len(self._places) > 1:
                     self._places.remove(line.place)
-                elif line.gone.fatal:  # the one that is up may still last
-                    self._refused.add(line.name)
-                    break
+                elif line.gone.fatal:  # the one that is up may still last, and other models be had there
+                    self._refused.add((line.place, line.name))
                 tried += 1
                 await trio.sleep(next(pauses, SPARE_BACK_OFF[-1]) * self._jitter(tried))
         self._preparing = False
@@ -159,8 +158,12 @@ class ModelLines:
         """Where a session is prepared after so many tries: one that is kept ready elsewhere than the one that is up, others where
         that is; in the next try at another place, which may have what this one has not."""
         used = self._places[0] if self.up is None else self.up.place
-        places = sorted(self._places, key=lambda place: (place == used) == self._standby)
+        places = sorted(self._open_to(self._wanted), key=lambda place: (place == used) == self._standby)
         return places[tried % len(places)]
+
+    def _open_to(self, name: str) -> list[int]:
+        """Where the model `name` may still be."""
+        return [place for place in self._places if (place, name) not in self._refused]
 
     def _take_spare(self) -> ModelLine | None:
         """What was prepared, if it is of use."""

@@ -857,12 +857,13 @@ class RealtimeLink:
             self._desk.insist()
             self._handover.turn_over(trio.current_time())
             self.inbox.post(AskReply())
-        elif trouble.gravity in {Gravity.RETRY, Gravity.BUSY} and self._desk.failed():
+        elif (trouble.no_reply or trouble.gravity in {Gravity.RETRY, Gravity.BUSY}) and self._desk.failed():
             self._on_no_reply(trouble, nursery)
 
     def _on_no_reply(self, trouble: ModelTrouble, nursery: trio.Nursery) -> None:
         """What was asked for will not even begin: that is as good as a reply that failed."""
-        ended = ReplyEnded("", ReplyStatus.FAILED, reason=f"{trouble.code}: {trouble.text}", gravity=trouble.gravity)
+        gravity = Gravity.RETRY if trouble.gravity is Gravity.BENIGN else trouble.gravity
+        ended = ReplyEnded("", ReplyStatus.FAILED, reason=f"{trouble.code}: {trouble.text}", gravity=gravity)
         made = Made(asked=True, due=True)
         then = self._second_try.ended(ended, made, self._pauses(ended), caller_speaks=self._desk.caller_speaks).then
         if isinstance(then, Elsewhere):

@@ -44,7 +44,9 @@ _converter = cattrs.Converter(omit_if_default=True)
 _converter.register_unstructure_hook_func(lambda kind: get_origin(kind) is frozenset, sorted)  # JSON knows no sets
 _converter.register_unstructure_hook(
     Held,
-    make_dict_unstructure_fn(Held, _converter, _cattrs_omit_if_default=True, failed=override(omit=True)),
+    make_dict_unstructure_fn(
+        Held, _converter, _cattrs_omit_if_default=True, failed=override(omit=True), failed_turn=override(omit=True)
+    ),
 )
 
 

@@ -128,6 +128,8 @@ class Desk:
             if request.intent:
                 after = attrs.evolve(after, intent=request.intent, wish=request.intent)
         result = self.told(after, report)
+        if isinstance(request, SaveDetails) and request.left_out:
+            result["left_out"] = _short(request.left_out)
         after, due = dialogue.happen(after, Learned(report.corrected), self.flow, self.now)
         named = request.slots if isinstance(request, ConfirmDetails) else request.values
         intent = isinstance(request, SaveDetails) and bool(request.intent)

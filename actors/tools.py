@@ -72,6 +72,8 @@ class SaveDetails:
     values: Mapping[str, object]
     intent: str = ""
     confidence: float | None = None
+    left_out: str = ""
+    """What is wrong with the confidence that was passed: the values count without it."""
 
 
 @attrs.frozen
@@ -288,23 +290,30 @@ def understand(call: ToolCall, flow: Flow, state: str) -> Request:
 
 
 @attrs.frozen
-class _Told:
-    """What of `save_details` is not about a slot."""
-
+class _Wish:
     intent: str = ""
+
+
+@attrs.frozen
+class _Sureness:
     confidence: float | None = attrs.field(default=None, validator=_share)
 
 
 def details(values: Mapping[str, object], flow: Flow) -> SaveDetails:
-    """What was told, as far as it concerns no slot: intent and confidence are checked here. Raises BadArguments."""
+    """What was told, as far as it concerns no slot: intent and confidence are checked here. Raises BadArguments, but not for the
+    confidence: what the caller said is worth more."""
     plain: dict[str, object] = {key: values[key] for key in ("intent", "confidence") if values.get(key) is not None}
     rest = {key: value for key, value in values.items() if key not in {"intent", "confidence"} and value is not None}
-    told = cast("_Told", _structure(plain, _Told))
+    told = cast("_Wish", _structure(plain, _Wish))
     if told.intent and told.intent not in flow.intents:
         raise BadArguments(f"expected one of {', '.join(flow.intents) or 'none'} @ $.intent")
     if not rest and not told.intent:
         raise BadArguments(f"nothing is told: pass the intent or one of {', '.join(flow.slots) or 'none'} @ $")
-    return SaveDetails(rest, told.intent, told.confidence)
+    try:
+        sure, left_out = cast("_Sureness", _structure(plain, _Sureness)).confidence, ""
+    except BadArguments as error:
+        sure, left_out = None, str(error)
+    return SaveDetails(rest, told.intent, sure, left_out)
 
 
 def arguments_from(tool: PythonTool, values: Mapping[str, object]) -> dict[str, object]:

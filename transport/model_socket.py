@@ -11,7 +11,7 @@ import attrs
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError
 
-from actors.messages import Extract, ModelCommand, ModelEvent
+from actors.messages import AskReply, Extract, ModelCommand, ModelEvent, ModelTrouble
 from actors.ports import ModelGone, ModelSession
 from transport import realtime_codec
 from transport.ws_client import Client, Headers, open_client
@@ -36,6 +36,8 @@ class SocketSession:
         self._reader = realtime_codec.EventReader(wall_clock)
         self._numbers = itertools.count(1)
         self._trouble = trouble
+        self._asked = ""
+        """The number of what last asked for a reply."""
 
     async def receive(self) -> ModelEvent:
         """See `ModelSession`."""
@@ -49,6 +51,8 @@ class SocketSession:
             except realtime_codec.BadEvent as bad:
                 self._trouble(str(bad)[:200])
                 continue
+            if isinstance(event, ModelTrouble) and event.ref and event.ref == self._asked:
+                return attrs.evolve(event, no_reply=True)
             if event is not None:
                 return event
 
@@ -56,7 +60,10 @@ class SocketSession:
         """See `ModelSession`."""
         if isinstance(command, Extract):
             self._reader.asked_apart(command.purpose)
-        await self._send(realtime_codec.write(command, f"triode_{next(self._numbers)}"))
+        number = f"triode_{next(self._numbers)}"
+        if isinstance(command, AskReply):
+            self._asked = number
+        await self._send(realtime_codec.write(command, number))
 
     async def append(self, payloads: list[str], silence_ms: int) -> None:
         """See `ModelSession`."""

@@ -10,7 +10,7 @@ import attrs
 
 from actors.slots.choice import understand_choice, understand_yes_no
 from actors.slots.email import spoken_email, understand_email
-from actors.slots.frame import unframed
+from actors.slots.frame import opening_words, unframed
 from actors.slots.language import Language
 from actors.slots.languages import language_of
 from actors.slots.number import number_of, understand_number
@@ -41,6 +41,7 @@ _ANSWERS = frozenset({"yes_no", "choice", "text"})
 _NO_VALUE = (
     "that is no value: leave the key out if the caller did not say it, or pass the caller's own words if they did"
 )
+_KEPT = Unclear("the caller leaves it: what was told before stays as it is, go on", said=False)
 MOST_CHARACTERS = 1000
 """Longer utterances are not read: nobody says a value that long, and reading stays quick."""
 
@@ -60,6 +61,8 @@ def understand(kind: str, utterance: str, context: Context, before: str = "") ->
         return Unclear("that was too long: ask for this one value alone")
     if _declines(kind, said, context, language):
         return Declined()
+    if kind != "yes_no" and said != before and language.dismissals.fullmatch(words_of(said)):
+        return _KEPT if before else Declined()
     new = said != before
     if new and _stands_for_none(kind, said, language):
         return _no_value(said)
@@ -142,11 +145,13 @@ def _settled(kind: str, understood: Understood, context: Context, language: Lang
 
 
 def _understood(kind: str, said: str, context: Context, before: str, language: Language) -> Understood:
+    opening = opening_words(said, language)
     if kind not in _ANSWERS:
         said = unframed(said, language)
     match kind:
         case "person_name":
-            return understand_name(said, before, language)
+            replaces = not language.retracting.isdisjoint(opening)
+            return understand_name(said, before, language, -1.0 if replaces else context.unlike)
         case "email":
             return understand_email(said, before, language)
         case "phone":

@@ -178,7 +178,7 @@ def joined(pieces: Sequence[Piece]) -> str:
 
 
 def _respelled(pieces: Sequence[Piece]) -> list[Piece]:
-    """Letters that spell the word said just before them take its place."""
+    """Letters that spell the word said just before them take its place, and so do those that spell several: "j smith"."""
     kept: list[Piece] = []
     place = 0
     while place < len(pieces):
@@ -188,11 +188,23 @@ def _respelled(pieces: Sequence[Piece]) -> list[Piece]:
         spelled = "".join(piece.text for piece in pieces[place:end])
         said = kept[-1].spoken if kept and kept[-1].kind == "digits" else kept[-1].text if kept else ""
         known = bool(kept) and kept[-1].kind in {"word", "digits"}
-        if len(spelled) >= 3 and known and similarity(said, spelled) >= 0.6:
+        whole = _spelled_from(kept, spelled)
+        if len(spelled) >= 3 and known and whole < len(kept):
+            kept = kept[:whole]
+        elif len(spelled) >= 3 and known and similarity(said, spelled) >= 0.6:
             kept.pop()
         kept += pieces[place : max(end, place + 1)]
         place = max(end, place + 1)
     return kept
+
+
+def _spelled_from(said: Sequence[Piece], spelled: str) -> int:
+    """From which piece on `said` is exactly what is spelled then; its length if from none."""
+    for start in range(len(said)):
+        rest = said[start:]
+        if all(piece.kind in {"letter", "word"} for piece in rest) and joined(rest).casefold() == spelled.casefold():
+            return start
+    return len(said)
 
 
 def domain_of(heard: str, language: Language) -> str:

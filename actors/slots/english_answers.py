@@ -28,6 +28,11 @@ _REFUSALS = r"""
   )
   (?:\ (?:please|thanks|thank\ you|sorry|now|right\ now|if\ that's\ okay|if\ you\ don't\ mind))*
 """
+_DISMISSALS = r"""
+  (?:no\ |nope\ |sorry\ |well\ |um\ |uh\ |actually\ |oh\ |ah\ |okay\ |ok\ |then\ |you\ know\ what\ |just\ |please\ |let's\ )*
+  (?: never\ ?mind | forget | don't\ (?:worry|bother) | do\ not\ (?:worry|bother) )
+  (?:\ about | \ with)? (?:\ (?:it|that|this|that\ one|this\ one))? (?:\ then|\ please|\ thanks|\ thank\ you|\ sorry)*
+"""
 _LACKS = r"""
   (?:no\ |nope\ |none\ |n\ a\ |sorry\ |well\ |um\ |uh\ |actually\ |honestly\ |oh\ |i'm\ afraid\ |afraid\ )*
   (?: (?: (?:i|we)\ (?:do\ not|don't)\ (?:have|use|own|got) | don't\ (?:have|use|own) | (?:i\ |we\ )?haven't\ got
@@ -122,6 +127,7 @@ OPENING: re.Pattern[str] = re.compile(_OPENING, re.VERBOSE | re.IGNORECASE)
 CLOSING: re.Pattern[str] = re.compile(_CLOSING, re.VERBOSE | re.IGNORECASE)
 PLACEHOLDERS: re.Pattern[str] = re.compile(_PLACEHOLDERS, re.VERBOSE | re.IGNORECASE)
 REFUSALS: re.Pattern[str] = re.compile(_REFUSALS, re.VERBOSE)
+DISMISSALS: re.Pattern[str] = re.compile(_DISMISSALS, re.VERBOSE)
 LACKS: re.Pattern[str] = re.compile(_LACKS, re.VERBOSE)
 UNSAID: re.Pattern[str] = re.compile(_UNSAID, re.VERBOSE | re.IGNORECASE)
 INSTEAD: re.Pattern[str] = re.compile(r"\b(?:not|instead of|rather than)\b")

@@ -41,6 +41,8 @@ PARTICLES: frozenset[str] = words(
 SURNAME_TITLES: frozenset[str] = TITLES - words("sir madam")
 NAME_PREFIXES: frozenset[str] = words("mc mac fitz le la de di du")
 NAME_SUFFIXES: frozenset[str] = words("junior jr senior sr esquire")
+RETRACTING: frozenset[str] = words("no nope nah not actually said meant mean")
+ALONE: frozenset[str] = words("just")
 COPULAS: frozenset[str] = words("is was")
 NAME_PARTS: Phrases[str] = Phrases(
     {

@@ -143,3 +143,19 @@ EDITS = re.compile(
     r"correction|rather(?! than)|hang on|hold on)(?=[\s,.;]|$)"
 )
 EVENING = {"morning": "am", "afternoon": "pm", "evening": "pm", "night": "night"}
+ZONES: dict[str, str] = {
+    **dict.fromkeys(["pacific", "pst", "pdt", "pt"], "America/Los_Angeles"),
+    **dict.fromkeys(["mountain", "mst", "mdt", "mt"], "America/Denver"),
+    **dict.fromkeys(["central", "cst", "cdt", "ct"], "America/Chicago"),
+    **dict.fromkeys(["eastern", "est", "edt", "et"], "America/New_York"),
+    **dict.fromkeys(["london", "uk", "british", "bst"], "Europe/London"),
+    **dict.fromkeys(["central european", "cet", "cest"], "Europe/Berlin"),
+    **dict.fromkeys(["gmt", "utc", "greenwich"], "Etc/UTC"),
+}
+"""What callers call zones, and a place that has their time."""
+_LONG = "central european|pacific|mountain|central|eastern|london|uk|british|greenwich"
+ZONED: re.Pattern[str] = re.compile(
+    rf"\b(?P<zone>{_LONG}|[ecmp][sd]?t|bst|ces?t|gmt|utc)(?: (?:standard|daylight|summer|mean))? time\b"
+    rf"|(?<=§)[ ,]*\b(?:(?P<short>pacific|eastern|[ecmp][sd]?t|bst|ces?t|gmt|utc)\b|(?:in )?my time\b)"
+)
+"""Another zone, named behind an hour (which `find_parts` has taken), or as one."""

@@ -1,7 +1,7 @@
 """What callers put around a value: "no, it's ... please, thanks". Taken off before the value is read, in any kind."""
 
 from actors.slots.language import Language
-from actors.slots.tokens import plain
+from actors.slots.tokens import plain, words_of
 
 
 def unframed(utterance: str, language: Language) -> str:
@@ -12,3 +12,9 @@ def unframed(utterance: str, language: Language) -> str:
     opening = language.opening.match(core)
     core = core[opening.end() :] if opening is not None else core
     return core if any(char.isalnum() for char in core) else utterance
+
+
+def opening_words(utterance: str, language: Language) -> list[str]:
+    """The words that `unframed` takes off at the beginning."""
+    opening = language.opening.match(plain(utterance))
+    return words_of(opening.group()).split() if opening is not None else []

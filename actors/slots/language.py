@@ -65,6 +65,10 @@ class Language:
     """What may follow a surname: "Junior"."""
     name_parts: Phrases[str]
     """Names of the parts of a name: "first", "middle", "last"."""
+    retracting: frozenset[str]
+    """Words before a name by which it takes the place of the one that was told before: "no", "I said"."""
+    alone: frozenset[str]
+    """Words that say that there is no more to a name: "just Anna"."""
     copulas: frozenset[str]
     """Between a part of a name and what it is: "Garcia is my last name"."""
     no_names: frozenset[str]
@@ -102,6 +106,8 @@ class Language:
     """Fits the words of a caller who means the telephone that is being used."""
     refusals: re.Pattern[str]
     """Fits the words of an utterance in which the caller will not give the value, or of who reports that."""
+    dismissals: re.Pattern[str]
+    """Fits the words of a caller who drops the matter: "never mind"."""
     lacks: re.Pattern[str]
     """Fits the words of a caller who has nothing to give, which may be an answer to an open question. The groups `count`
     and `none` fit where it may be a number as well: "I have none"."""

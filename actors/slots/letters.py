@@ -228,6 +228,8 @@ def _zeros(pieces: list[Piece]) -> list[Piece]:
     for piece in pieces:
         around = sides.get(id(piece), [])
         word = piece.text if piece.kind == "word" else piece.spoken if piece.kind == "letter" else ""
-        zero = word.casefold() in {"o", "oh"} and "digits" in around and "letter" not in around
-        found.append(Piece("digits", "0", pause=piece.pause, sure=around.count("digits") == 2) if zero else piece)
+        doubled = piece.kind == "letter" and not piece.spoken and piece.text in {"oo", "ooo"}  # "double O seven"
+        zero = (doubled or word.casefold() in {"o", "oh"}) and "digits" in around and "letter" not in around
+        zeros = "0" * len(piece.text) if doubled else "0"
+        found.append(Piece("digits", zeros, pause=piece.pause, sure=around.count("digits") == 2) if zero else piece)
     return found

@@ -9,7 +9,7 @@ from actors.slots.corrections import exchange, language_words, letter_edit, plac
 from actors.slots.language import Language
 from actors.slots.letters import Piece, letter_at, pieces_of
 from actors.slots.mending import mended, similarity
-from actors.slots.reading import Puzzled, Understood
+from actors.slots.reading import UNLIKE, Puzzled, Understood
 from actors.slots.tokens import Token, plain, tokens_of
 
 _MOST_PARTS = 6
@@ -30,8 +30,8 @@ class Part:
     """Whether it is the surname after a title: "Mr. Smith"."""
 
 
-def understand_name(utterance: str, before: str, language: Language) -> Understood:
-    """Raises Puzzled."""
+def understand_name(utterance: str, before: str, language: Language, unlike: float = UNLIKE) -> Understood:
+    """`unlike`: up to which likeness a name belongs to the one word that is held; below 0, it never does. Raises Puzzled."""
     said = plain(utterance)
     if "@" in said:
         raise Puzzled("that is an e-mail address and not a name: ask for the name")
@@ -53,12 +53,24 @@ def understand_name(utterance: str, before: str, language: Language) -> Understo
         tokens = tokens_of(edited)
     parts = _spelled_in(_marked(_parts(tokens, language), titled), language)
     parts = _ordered(parts, before, language)
-    return _understood(_written(_into(before, parts) if before else parts, language))
+    if before and not _is_all(parts, before, unlike, alone=any(token.word in language.alone for token in tokens)):
+        parts = _into(before, parts, unlike, language)
+    return _understood(_written(parts, language))
+
+
+def _is_all(parts: Sequence[Part], before: str, unlike: float, *, alone: bool) -> bool:
+    """Whether the caller says one word of what is held and means that this is the whole name: "no, just Anna"."""
+    if len(parts) > 1 or parts[0].spelled or parts[0].said_as:
+        return False
+    return (alone or unlike < 0) and parts[0].text.casefold() in before.casefold().split()
 
 
 def _spelled_apart(tokens: list[Token]) -> list[Token]:
-    """With a "space" between two words that are spelled with hyphens, "J-O-H-N S-M-Y-T-H": where none of them is said, there is
-    nothing else to go by."""
+    """With a "space" between two words that are spelled with hyphens, "J-O-H-N S-M-Y-T-H", or with one pause between them,
+    "J O H N, S M Y T H": where none of them is said, there is nothing else to go by."""
+    pause = _only_pause(tokens)
+    if pause:
+        return [*tokens[:pause], Token("space", "space", glued=False), *tokens[pause:]]
     kept: list[Token] = []
     for place, token in enumerate(tokens):
         if (
@@ -70,6 +82,13 @@ def _spelled_apart(tokens: list[Token]) -> list[Token]:
             kept.append(Token("space", "space", glued=False))
         kept.append(token)
     return kept
+
+
+def _only_pause(tokens: Sequence[Token]) -> int:
+    """Where the one pause is among letters, with a word's worth of them on either side; 0 if there is none."""
+    pauses = [at for at, token in enumerate(tokens) if token.text in {",", "."} and 0 < at < len(tokens) - 1]
+    sides = [tokens[: pauses[0]], tokens[pauses[0] + 1 :]] if len(pauses) == 1 else []
+    return pauses[0] if sides and all(sum(token.is_word for token in side) > 2 for side in sides) else 0
 
 
 def _hyphened(three: Sequence[Token]) -> bool:
@@ -431,15 +450,19 @@ def _capital(word: str) -> str:
     return word[:1].upper() + word[1:]
 
 
-def _into(before: str, parts: Sequence[Part]) -> list[Part]:
-    """New parts in the held name: the part that the caller named, or the one that the letters spell."""
+def _into(before: str, parts: Sequence[Part], unlike: float, language: Language) -> list[Part]:
+    """New parts in the held name: the part that the caller named, or the one that the letters spell. Who was asked for the last
+    name after the first says nothing of the first."""
     held = [Part(word, False) for word in before.split()]
     labels = {part.said_as for part in parts}
     if "" not in labels:
         for label in sorted(labels):
             new = [part for part in parts if part.said_as == label]
-            held = _labelled_into(held, new, label)
+            held = _labelled_into(held, new, label, unlike)
         return held
+    particles = all(part.text.casefold() in language.particles for part in parts[:-1])
+    if len(held) == 1 and particles and not parts[-1].titled and _likeness(held, parts[-1]) <= unlike:
+        return [*held, *parts]  # "Berg", "van der Berg"
     if len(parts) == 1 and parts[0].spelled and len(held) > 1:
         likest = max(range(len(held)), key=lambda at: _likeness(held[at : at + 1], parts[0]))
         likeness, whole = _likeness(held[likest : likest + 1], parts[0]), _likeness(held, parts[0])
@@ -463,10 +486,13 @@ def _into(before: str, parts: Sequence[Part]) -> list[Part]:
     return list(parts)
 
 
-def _labelled_into(held: list[Part], new: list[Part], label: str) -> list[Part]:
+def _labelled_into(held: list[Part], new: list[Part], label: str, unlike: float) -> list[Part]:
     if label == "first":
-        return [*new, *held[1:]] if len(held) > 1 else new
+        more = len(held) == 1 and _likeness(held, new[0]) <= unlike
+        return [*new, *held] if more else [*new, *held[1:]]
     if label == "last":
+        if len(held) == 1 and _likeness(held, new[-1]) >= 0.5:  # it was the last name that was held
+            return new
         return [held[0], *new] if len(held) < 3 else [*held[:-1], *new]
     return [held[0], *new, held[-1]] if len(held) > 1 else [*held, *new]
 

@@ -20,6 +20,9 @@ KINDS: tuple[str, ...] = (
     "text",
 )
 
+UNLIKE = 0.25
+"""So little the first name and the last resemble each other, and a name and what was misheard for it do not."""
+
 SlotValue: TypeAlias = str | bool | int | float | datetime.datetime | datetime.date | datetime.time
 """str for names, addresses, numbers of telephones, choices and texts; naive local time for `date_time` and `time`."""
 
@@ -31,7 +34,8 @@ class Context:
     `now` is aware, in the caller's local time; dates are read relative to it, in the future. `region` is the ISO country
     code for national phone numbers and for the order of day and month. `choices` maps a canonical name to other words
     for it. `least` and `most` bound a number, both inclusive. `caller` is the number of the telephone in use, if known.
-    `hours` ("17:00-23:00") are those within which a time is meant that is said without morning or evening.
+    `hours` ("17:00-23:00") are those within which a time is meant that is said without morning or evening. `unlike`: a name
+    that is no more like the one word that is held, from 0 to 1, is the rest of it, and does not take its place.
     """
 
     now: datetime.datetime
@@ -42,6 +46,7 @@ class Context:
     most: float | None = None
     caller: str = ""
     hours: str = ""
+    unlike: float = UNLIKE
 
 
 @attrs.frozen

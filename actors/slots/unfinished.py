@@ -44,6 +44,33 @@ def breaks_off(kind: str, said: str, language: str, region: str) -> bool:
         return False
 
 
+def joined(before: str, said: str, language: str, region: str) -> str:
+    """The digits of a telephone number of which `before` was the first part and `said` is what comes next; empty if they are no
+    such two: there are other words, it begins anew, or it is too much."""
+    if not is_known(language):
+        return ""
+    known = language_of(language)
+    first, more = _digits_alone(before, known), _digits_alone(said, known)
+    whole = first + more
+    if not (first and more) or more.startswith(("+", first)):
+        return ""
+    return whole if is_valid(whole, region) or _too_short(whole, region) else ""
+
+
+def _digits_alone(said: str, language: Language) -> str:
+    """The digits of who says nothing else, and corrects nothing."""
+    tokens, place = tokens_of(said), 0
+    while place < len(tokens):
+        if language.edits.at(tokens, place) is not None or language.extension.at(tokens, place) is not None:
+            return ""
+        found = digits_at(tokens, place, language) or language.plus.at(tokens, place)
+        lead = language.phone_leads.at(tokens, place) or language.fillers.at(tokens, place)
+        if found is None and lead is None and tokens[place].is_word:
+            return ""
+        place = found[1] if found is not None else lead[1] if lead is not None else place + 1
+    return _last_digits(said, language)
+
+
 def _last_digits(said: str, language: Language) -> str:
     """The digits with which it ends, with a leading plus; what was said before them, but for words that lead to digits, is
     something else. No digits if they are an extension's: who says that has said the number."""

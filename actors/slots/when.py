@@ -1,11 +1,12 @@
 """Dates and times that callers name, resolved in the future of a given moment."""
 
 import datetime
+from zoneinfo import ZoneInfo
 
 import attrs
 from dateutil.relativedelta import relativedelta
 
-from actors.slots.english_when import EDITS
+from actors.slots.english_when import EDITS, ZONED, ZONES
 from actors.slots.language import Language
 from actors.slots.reading import Context, Puzzled, Understood
 from actors.slots.when_clock import spoken_time, time_of
@@ -53,6 +54,7 @@ def held_when(kind: str, before: str) -> When:
 
 def _segment(said: str, base: When, now: datetime.datetime, context: Context, language: Language, bare: bool) -> When:
     found = find_parts(said, bare)
+    _in_our_time(found.rest, context.now)
     moment = next((part for part in found.parts if part.kind == "moment"), None)
     if moment is not None:
         if [part for part in found.parts if part is not moment and part.kind != "half"]:
@@ -81,6 +83,17 @@ def _segment(said: str, base: When, now: datetime.datetime, context: Context, la
     if midnight and day is not None:
         raise Puzzled("midnight belongs to two days: ask for another time, or for 12:01 AM and its day")
     return When(day, time)
+
+
+def _in_our_time(rest: str, now: datetime.datetime) -> None:
+    """Raises Puzzled if another zone is named than ours, or their own: what is agreed on is an hour here."""
+    for named in ZONED.finditer(rest):
+        zone = ZONES.get(named["zone"] or named["short"] or "")
+        if zone is None or now.astimezone(ZoneInfo(zone)).utcoffset() != now.utcoffset():
+            raise Puzzled(
+                f'"{named[0].strip(" §,")}" may not be the time here ({now.tzinfo}): '
+                "tell the caller what it is in the time here, and save that when they agree"
+            )
 
 
 def _moment(part: Part, now: datetime.datetime, context: Context) -> When:

@@ -63,6 +63,29 @@ def settled(**values: object) -> Dialogue:
 # ---------------------------------------------------------------- saving
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "text"),
+    [
+        (Status.HEARD, "Lee", "Anna Lee"),
+        (Status.UNCLEAR, "Lee", "Lee"),
+        (Status.HEARD, "Carla", "Carla"),
+        (Status.CONFIRMED, "Nadler", "Anna Nadler"),
+        (Status.HEARD, "Nadler", "Nadler"),
+    ],
+)
+def test_a_last_name_joins_the_first_and_replaces_one_that_is_wrong_or_sounds_like_it(
+    status: Status, said: str, text: str
+) -> None:
+    before = attrs.evolve(START, slots={"name": Held("Anna", status)})
+    assert told(before, name=said)[0].held("name").text == text
+
+
+def test_a_last_name_does_not_join_a_first_name_that_is_a_detail_of_its_own() -> None:
+    flow = attrs.evolve(FLOW, slots={**SLOTS, "name": Slot("person_name", "the caller's first name")})
+    before = attrs.evolve(START, slots={"name": Held("Anna", Status.HEARD)})
+    assert save(before, flow, {"name": "Lee"}, NOW)[0].held("name").text == "Lee"
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_a_value_is_saved_as_its_canonical_text(name: str) -> None:
     said, text = GOOD[name]
@@ -138,7 +161,7 @@ def test_a_number_that_is_none_is_a_problem(value: float) -> None:
 def test_what_cannot_be_read_counts_as_a_try_and_says_what_to_ask() -> None:
     now = START
     for tries in (1, 2, 3):
-        now, report = told(now, phone="banana")
+        now, report = told(later(now), phone="banana")
         assert (now.held("phone").status, now.held("phone").tries) == (Status.UNCLEAR, tries)
         assert report.saved == report.corrected == ()
         assert report.problems[0].endswith(" @ $.phone")
@@ -164,11 +187,49 @@ def test_who_says_more_of_what_was_only_half_a_value_is_at_the_same_try(captures
     assert told(later(now), phone="415 555 2671")[0].held("phone").failed == ""
 
 
+@pytest.mark.parametrize(
+    ("halves", "text", "tries"),
+    [
+        (("four one five", "5550123"), "+14155550123", 1),
+        (("415", "five five five oh one two three"), "+14155550123", 1),
+        (("415", "555", "0123"), "+14155550123", 1),
+        (("415", "555"), "", 1),
+        (("415", "415"), "", 1),
+        (("415 555", "no, 415 556"), "", 2),
+        (("415 555", "416 555 01"), "", 2),
+        (("banana", "5550123"), "", 2),
+    ],
+)
+def test_the_parts_of_a_number_that_are_saved_one_by_one_are_one_try_and_one_number(
+    halves: tuple[str, ...], text: str, tries: int
+) -> None:
+    now = START
+    for half in halves:
+        now, _ = told(now, phone=half)
+    assert (now.held("phone").text, now.held("phone").tries) == (text, tries)
+
+
+def test_the_rest_of_a_number_that_was_begun_aloud_may_be_typed() -> None:
+    done = keyed(later(told(START, phone="it's four one five")[0]), flow_collecting("name", "phone"), "5550123", NOW)
+    assert done is not None
+    assert (done[1].saved, done[0].held("phone").text) == (("phone",), "+14155550123")
+
+
 @pytest.mark.parametrize("settle", [False, True])
 def test_what_cannot_be_read_leaves_what_is_known_as_it_was(settle: bool) -> None:
     now = settled(phone="2125550123") if settle else told(START, phone="2125550123")[0]
     after, _ = told(later(now), phone="banana")
-    assert after.held("phone") == attrs.evolve(now.held("phone"), tries=1, failed="banana")
+    assert after.held("phone") == attrs.evolve(now.held("phone"), tries=1, failed="banana", failed_turn=now.turn + 1)
+
+
+def test_who_drops_the_matter_keeps_what_is_right_and_declines_what_is_not() -> None:
+    heard = told(START, phone="2125550123")[0]
+    kept, report = told(later(heard), phone="never mind")
+    assert (kept.held("phone"), report.saved) == (heard.held("phone"), ())
+    wrong, _ = answered(later(heard), "phone", correct=False)
+    for asked_for in (wrong, START):
+        now, report = told(later(asked_for), phone="never mind")
+        assert (now.held("phone").status, report.saved) == (Status.DECLINED, ("phone",))
 
 
 def test_out_of_bounds_is_not_understood() -> None:

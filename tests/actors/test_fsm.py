@@ -171,6 +171,12 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
         {"answered_turn": 1, "replied_turn": 1},
         (ReportQuiet(),),
     ),
+    "the reply that the caller speaks into is over while the server goes down": (
+        attrs.evolve(TALKING, moving=True, speaking=True, dialogue=ONE_TURN),
+        ReplyOver(True),
+        {},
+        (ReportQuiet(),),
+    ),
     "the model is lost while the server goes down": (
         attrs.evolve(TALKING, moving=True),
         LinkLost("x"),
@@ -254,7 +260,7 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
     "keys are answered with what the caller says": (
         attrs.evolve(TALKING, reply_owed=True),
         CallerSpoke(),
-        {"reply_owed": False, "dialogue": ONE_TURN},
+        {"speaking": True, "reply_owed": False, "dialogue": ONE_TURN},
         (),
     ),
     "quiet alone asks for nothing": (TALKING, AgentQuiet(), {}, ()),
@@ -312,10 +318,22 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
     "a caller who speaks before the last words goes on": (
         ASKED,
         CallerSpoke(),
-        {"phase": Phase.TALKING, "going": None, "why": "", "last_words_asked": False, "dialogue": ONE_TURN},
+        {
+            "phase": Phase.TALKING,
+            "going": None,
+            "why": "",
+            "last_words_asked": False,
+            "dialogue": ONE_TURN,
+            "speaking": True,
+        },
         (StopTimer("farewell"),),
     ),
-    "a caller heard beside last words that nobody cut": (FAREWELL, CallerSpoke(), {"dialogue": ONE_TURN}, ()),
+    "a caller heard beside last words that nobody cut": (
+        FAREWELL,
+        CallerSpoke(),
+        {"dialogue": ONE_TURN, "speaking": True},
+        (),
+    ),
     "the model is lost in the goodbye": (FAREWELL, LinkLost("why"), {"link": Link.LOST}, (ReportQuiet(),)),
     "the model is lost before its last words": (
         ASKED,

@@ -775,6 +775,24 @@ async def test_a_model_that_is_refused_for_good_does_not_keep_the_call_from_all_
     assert [session.closed for session in desk.model.sessions][-2:] == [True, False]
 
 
+async def test_a_model_that_one_place_refuses_for_good_does_not_keep_the_call_from_the_others_there(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = ReplacingDesk(nursery, Place(), Place())
+    first = await desk.up()
+    refuses = Place(refuses=ModelGone("model_not_found", fatal=True))
+    desk.model.places = (refuses, refuses)
+    desk.link.inbox.post(SetModel("gpt-realtime-unknown"))
+    await trio.sleep(60)
+    assert [place for _, place in desk.model.tried] == [0, 0, 1]
+    desk.model.places = (Place(), refuses)
+    desk.link.inbox.post(SetModel(""))
+    first.lose()
+    await trio.sleep(5)
+    assert not desk.over.is_set()
+    assert (desk.model.names[-1], desk.model.tried[-1][1]) == ("", 0)
+
+
 async def test_a_change_of_mind_about_the_model_changes_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

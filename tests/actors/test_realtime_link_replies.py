@@ -276,6 +276,25 @@ async def test_a_model_that_only_complains_when_it_is_asked_is_asked_again(
     assert len(session.said(AskReply)) == 3, "and for the next turn"
 
 
+async def test_a_model_that_refuses_to_reply_is_asked_once_more_and_then_another_is(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, Place(), config=MANUAL, limits=REPLACING)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    await session.told(AskReply)
+    session.push(ModelTrouble("invalid_value", "elsewhere", Gravity.BENIGN, "t7"))
+    await trio.sleep(1)
+    assert len(session.said(AskReply)) == 1
+    refused = ModelTrouble("invalid_value", "no", Gravity.BENIGN, "t8", no_reply=True)
+    session.push(refused)
+    await trio.sleep(1)
+    assert len(session.said(AskReply)) == 2
+    session.push(refused)
+    await trio.sleep(1)
+    assert len(desk.model.sessions) == 2
+
+
 async def test_a_reply_that_begins_all_the_same_is_not_asked_for_twice(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -51,6 +51,13 @@ def test_what_was_saved_is_told_with_how_to_read_it_back() -> None:
     assert answer.good
 
 
+def test_the_model_is_told_that_its_confidence_is_left_out_of_what_is_saved() -> None:
+    answer = DESK.answer(a_tool_call("save_details", phone="212 736 5000", confidence="high"), HELLO, spoke=False)
+    assert answer.result is not None
+    assert (answer.result["ok"], answer.dialogue.held("phone").text) == (True, PHONE)
+    assert "number" in str(answer.result["left_out"])
+
+
 def test_what_could_be_read_is_saved_although_the_rest_could_not() -> None:
     answer = DESK.answer(a_tool_call("save_details", phone="12", name="Anna Smith", colour="red"), HELLO, spoke=False)
     assert answer.result is not None

@@ -16,7 +16,17 @@ from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, wait_
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 from wsproto import events as wire
 
-from actors.messages import AskReply, DropItem, Probe, ReplyAudio, Role, SpeechStarted, SpeechStopped, Tell
+from actors.messages import (
+    AskReply,
+    DropItem,
+    ModelTrouble,
+    Probe,
+    ReplyAudio,
+    Role,
+    SpeechStarted,
+    SpeechStopped,
+    Tell,
+)
 from actors.ports import ModelGone, ModelSession
 from transport import model_lane, ws_client
 from transport.model_lane import GOODBYE_WITHIN
@@ -321,6 +331,22 @@ async def test_commands_are_numbered_and_audio_is_not(autojump_clock: MockClock,
         {"event_id": "triode_1", "type": "response.create"},
         {"type": "input_audio_buffer.append", "audio": "//7+/w=="},
         {"event_id": "triode_2", "type": "conversation.item.delete", "item_id": "i"},
+    ]
+
+
+async def test_an_error_in_answer_to_what_asked_for_a_reply_is_told_from_others(
+    autojump_clock: MockClock, polite: World
+) -> None:
+    async with talking(polite) as (session, peer):
+        for command in (AskReply(), DropItem("i")):
+            await session.send(command)
+        for number in (1, 2):
+            error = {"type": "invalid_request_error", "code": "invalid_value", "event_id": f"triode_{number}"}
+            await peer.send_message(json.dumps({"type": "error", "error": error}))
+        told = [await session.receive() for _ in range(2)]
+    assert [(event.ref, event.no_reply) for event in told if isinstance(event, ModelTrouble)] == [
+        ("triode_1", True),
+        ("triode_2", False),
     ]
 
 

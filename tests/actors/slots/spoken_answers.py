@@ -1,6 +1,6 @@
 """What callers say, yes, no, and choices: kind, what is held, what is said, the value."""
 
-from tests.actors.slots.reading import UNCLEAR, Case
+from tests.actors.slots.reading import DECLINED, UNCLEAR, Case
 
 YES_NO: list[Case] = [
     ("yes_no", "", "That would be lovely.", "yes"),
@@ -220,4 +220,17 @@ CHOICE: list[Case] = [
     ("choice", "", "I did the cleaning already, so the filling", UNCLEAR),
 ]
 
-ANSWERS: list[Case] = [*YES_NO, *CHOICE]
+DISMISSED: list[Case] = [
+    ("phone", "", "never mind", DECLINED),
+    ("email", "", "Oh, forget it.", DECLINED),
+    ("person_name", "", "Nevermind.", DECLINED),
+    ("date_time", "", "actually, never mind that, thanks", DECLINED),
+    ("text", "", "don't worry about it", DECLINED),
+    ("number", "", "let's forget about it", DECLINED),
+    ("phone", "+12125550198", "never mind", UNCLEAR),
+    ("text", "after lunch", "never mind", UNCLEAR),
+    ("text", "", "never mind the dog, he barks", "never mind the dog, he barks"),
+    ("yes_no", "", "never mind", UNCLEAR),
+]
+
+ANSWERS: list[Case] = [*YES_NO, *CHOICE, *DISMISSED]

@@ -3,6 +3,13 @@
 from tests.actors.slots.reading import DECLINED, UNCLEAR, Case
 
 EMAIL: list[Case] = [
+    ("email", "", "j smith, that's j s m i t h, at gmail dot com", "jsmith@gmail.com"),
+    ("email", "", "anna van der berg, v a n d e r b e r g, at gmail dot com", "annavanderberg@gmail.com"),
+    ("email", "", "anna dot van der berg, v a n d e r b e r g, at gmail dot com", "anna.vanderberg@gmail.com"),
+    ("email", "", "anna lee, a n n a l e e, at gmail dot com", "annalee@gmail.com"),
+    ("email", "", "a lee, that's l e e, at gmail dot com", "alee@gmail.com"),
+    ("email", "", "bond double o seven at gmail dot com", UNCLEAR),
+    ("email", "", "z double o at gmail dot com", "zoo@gmail.com"),
     ("email", "", "A-double-N-A at gmail dot com", "anna@gmail.com"),
     ("email", "", "joe dot bloggs at gmail dot com", "joe.bloggs@gmail.com"),
     ("email", "", "joe.bloggs at gmail.com", "joe.bloggs@gmail.com"),

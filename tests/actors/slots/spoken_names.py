@@ -3,6 +3,10 @@
 from tests.actors.slots.reading import DECLINED, UNCLEAR, Case
 
 PERSON_NAME: list[Case] = [
+    ("person_name", "", "J O H N, S M Y T H", "John Smyth"),
+    ("person_name", "", "it's J O H N. S M Y T H.", "John Smyth"),
+    ("person_name", "", "S C H, N E I, D E R", "Schneider"),
+    ("person_name", "", "S M Y, T H", "Smyth"),
     ("person_name", "", "J-O-H-N S-M-Y-T-H", "John Smyth"),
     ("person_name", "", "Johnson, J-O-H N-S-O-N", "Johnson"),
     ("person_name", "", "T-O-double-M-Y", "Tommy"),
@@ -284,4 +288,28 @@ PERSON_NAME_CORRECTED: list[Case] = [
     ("person_name", "Gerry", "no, it's G E R I", "Geri"),
 ]
 
-NAMES: list[Case] = [*PERSON_NAME, *PERSON_NAME_IN_CAPITALS, *SURNAME_FIRST, *PERSON_NAME_CORRECTED]
+PERSON_NAME_IN_PARTS: list[Case] = [
+    ("person_name", "Anna", "Lee, L-E-E", "Anna Lee"),
+    ("person_name", "Anna", "L E E", "Anna Lee"),
+    ("person_name", "Anna", "It's Schneider, that's S C H N E I D E R", "Anna Schneider"),
+    ("person_name", "Anna", "van der Berg", "Anna van der Berg"),
+    ("person_name", "Anna", "the last name is Lee", "Anna Lee"),
+    ("person_name", "Anna", "no, my last name is Lee", "Anna Lee"),
+    ("person_name", "Smith", "first name John", "John Smith"),
+    ("person_name", "Smyth", "no, my last name is Smith", "Smith"),
+    ("person_name", "Jane", "no, my first name is Joan", "Joan"),
+    ("person_name", "Anna", "no, Susan", "Susan"),
+    ("person_name", "Anna", "I said Bob", "Bob"),
+    ("person_name", "Karen", "Susan", "Susan"),
+    ("person_name", "Anna", "Anna Lee", "Anna Lee"),
+    ("person_name", "Anna", "Susan Miller", "Susan Miller"),
+    ("person_name", "Anna Susan", "no, just Susan", "Susan"),
+]
+
+NAMES: list[Case] = [
+    *PERSON_NAME,
+    *PERSON_NAME_IN_PARTS,
+    *PERSON_NAME_IN_CAPITALS,
+    *SURNAME_FIRST,
+    *PERSON_NAME_CORRECTED,
+]

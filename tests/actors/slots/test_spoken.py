@@ -1,5 +1,7 @@
 """What callers say on the phone, as transcribers write it; and every correction within every courtesy."""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from actors.slots import Context, Declined, Unclear, Understood, understand
@@ -281,3 +283,23 @@ REPORTED = [
 @pytest.mark.parametrize("said", REPORTED)
 def test_a_refusal_that_is_reported_is_one(kind: str, said: str) -> None:
     assert isinstance(understand(kind, said, Context(NOW)), Declined)
+
+
+@pytest.mark.parametrize(
+    ("said", "day"),
+    [
+        ("Friday at 3 PM Pacific time", ""),
+        ("Friday at three pm Pacific", ""),
+        ("Friday, 3 p.m. PST", ""),
+        ("Friday at three, my time", ""),
+        ("Friday at 3 PM Central Standard Time", ""),
+        ("Friday at 3 PM Eastern time", "2026-11-27T15:00"),
+        ("Friday, 3 PM EST, please", "2026-11-27T15:00"),
+        ("Friday at 3 PM your time", "2026-11-27T15:00"),
+    ],
+)
+def test_an_hour_of_another_zone_is_not_taken_for_one_here(said: str, day: str) -> None:
+    read_here = understand("date_time", said, Context(NOW.astimezone(ZoneInfo("America/New_York"))))
+    assert outcome(read_here) == (day or UNCLEAR)
+    if isinstance(read_here, Unclear):
+        assert "America/New_York" in read_here.why
