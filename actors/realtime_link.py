@@ -321,7 +321,7 @@ class RealtimeLink:
         owes = going_on or (unanswered is not None and self._ear.plain)
         if unanswered is None:
             unanswered = self._unheard_since if self._lines.renew else self._over.unanswered_since
-        self._lines.renew = False
+        renewed, self._lines.renew = self._lines.renew, False
         waited = self._wait.waits
         if (began := self._suspected()) is not None:
             self._handover.unnoticed_since(began)
@@ -338,7 +338,8 @@ class RealtimeLink:
             self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
         self._changed.set()
         self._mute += waited and not planned
-        if not (planned and for_another):  # as often as the flow goes on: it says nothing against the model
+        # As often as the flow goes on, or a line is noisy: it says nothing against the model.
+        if not (planned and (for_another or renewed)):
             self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
         return self._mute <= MUTE_AT_MOST and not too_many

@@ -273,6 +273,26 @@ async def test_what_a_deaf_model_takes_no_notice_of_again_is_heard_by_another_se
     assert not desk.over.is_set()
 
 
+async def test_a_noisy_line_on_which_the_caller_speaks_now_and_then_does_not_end_in_the_menu(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL, limits=attrs.evolve(LIMITS, silence=2.0))
+    session = await desk.up()
+    for number in range(2, 12):
+        await not_heard(desk, session)
+        await answer_turn(session, 1)
+        await desk.caller(1000, QUIET)
+        await not_heard(desk, session)
+        session = await desk.next(number)
+        session.push(SpeechStarted("v"), SpeechStopped("v"), TurnCommitted("v"))
+        with trio.fail_after(1):
+            await session.told(AskReply)
+        session.speak("s", "j", ms(20))
+        session.commands.clear()
+        await trio.sleep(0.1)
+    assert not desk.over.is_set()
+
+
 async def test_a_model_that_hears_the_caller_after_all_is_kept(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
