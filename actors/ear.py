@@ -102,7 +102,12 @@ class Ear:
     @property
     def plain(self) -> bool:
         """Whether somebody spoke, beyond doubt, since the model's last sign of life."""
-        return self._syllables_ms >= PLAIN_MS and not self._vouched_for
+        return self.long and not self._vouched_for
+
+    @property
+    def long(self) -> bool:
+        """Whether there was so much of a voice, or of a noise that comes and goes."""
+        return self._syllables_ms >= PLAIN_MS
 
     @property
     def unanswered_from(self) -> float | None:

@@ -95,6 +95,9 @@ class Handover:
     def __attrs_post_init__(self) -> None:
         self._sent = deque(maxlen=self.frames)
 
+    _answered_by: tuple[str, dict[str, _Turn]] = attrs.field(factory=lambda: ("", dict[str, _Turn]()))
+    """The item with which the turns were answered that were last, and those: it may never be heard."""
+
     # ------------------------------------------------------------ what happened
 
     def sent(self, events: Sequence[CallerAudio | CallerSilence], now: float) -> None:
@@ -150,13 +153,17 @@ class Handover:
     def turn_written(self, item: str) -> None:
         """The words of the turn are known, as text; those of others may not be."""
         turn = self._turns.pop(item, None)
+        self._answered_by[1].pop(item, None)
         if turn is not None and not turn.audio:
             self._kept_from = self._unnoticed
 
     def _answered(self, reply: str, least: int) -> None:
         """So much was said by voice: the model had heard the turn, and who goes on with that need not hear it again. A reply that
         began before the turn was over is what the caller speaks over, and no answer to that."""
-        if reply in self._may_answer and sum(speech.audio for speech in self._items_of(reply).values()) >= least:
+        items = self._items_of(reply)
+        if reply in self._may_answer and sum(speech.audio for speech in items.values()) >= least:
+            if self._turns:
+                self._answered_by = next(iter(items)), self._turns
             self._turns, self._unnoticed, self._kept_from = {}, math.inf, math.inf
 
     def _items_of(self, reply: str) -> dict[str, _Speech]:
@@ -209,6 +216,9 @@ class Handover:
         answered = self._answers.pop(item, [])
         if not began:
             self._told.extendleft(reversed(answered))
+        if item == self._answered_by[0]:
+            self._turns = self._turns if began else self._answered_by[1] | self._turns
+            self._answered_by = "", {}
 
     # ------------------------------------------------------------ what is left
 

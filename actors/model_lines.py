@@ -48,6 +48,8 @@ class ModelLines:
         """The model that is wanted now; empty: the usual one."""
         self.up: ModelLine | None = None
         """The session that is up."""
+        self.renew = False
+        """Whether another session is to take its place as soon as there is one: it may be deaf."""
         self._spare: ModelLine | None = None
         """One that is prepared beside it."""
         self._preparing = False
@@ -110,20 +112,20 @@ class ModelLines:
         return line.name == self._wanted
 
     def prepare_due(self) -> float:
-        """When another session is to be prepared: as a standby, because this one will be over, or of another model."""
+        """When another session is to be prepared: as a standby, because this one will be over or is deaf, or of another model."""
         if self.up is None or self._preparing or not self._open_to(self._wanted):
             return math.inf
-        if self._standby or not self.is_wanted:
+        if self._standby or self.renew or not self.is_wanted:
             return -math.inf
         return self.up.before_end(ROLL_OVER_EARLY)
 
     def switch_due(self, quiet_from: float) -> float:
-        """When the prepared session takes over: a session does not last for ever, or is of the wrong model. `quiet_from`: from
-        when on nobody speaks or waits, infinity if that is not known."""
+        """When the prepared session takes over: a session does not last for ever, is deaf, or of the wrong model. `quiet_from`:
+        from when on nobody speaks or waits, infinity if that is not known."""
         up, spare = self.up, self._spare
         if up is None or spare is None or not spare.ready or spare.name != self._wanted:
             return math.inf
-        early = up.before_end(ROLL_OVER_EARLY) if self.is_wanted else -math.inf
+        early = up.before_end(ROLL_OVER_EARLY) if self.is_wanted and not self.renew else -math.inf
         return max(early, min(quiet_from, up.before_end(ROLL_OVER_AT_LAST)))
 
     def prepare(self) -> None:

@@ -174,6 +174,10 @@ class RealtimeLink:
         self._unfinished: dict[str, str] = {}
         """What the lost session was saying."""
         self._answer = TurnAnswer()
+        self._renewed = False
+        """Whether another session was to hear what the one before did not, and nobody but our ear has heard the caller since."""
+        self._unheard_since: float | None = None
+        """When that ended."""
         self._go_on_at = math.inf
         """When the model is to go on with what it owes, if it hears no turn in what the session before left unheard."""
         self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
@@ -211,6 +215,8 @@ class RealtimeLink:
     def _fresh(self) -> None:
         """What is known of a session when it begins."""
         self._desk, self._ear, self._over = self._new_desk(), self._new_ear(), self._new_ear()
+        if self._renewed:  # what two sessions have not heard may be a noise
+            self._ear.vouch()
         self._wait.session_begins(self._desk, self._ear, self._over)
         self._handover = Handover(frames(self._limits.hold_back))
         self._briefing.session_begins()
@@ -314,7 +320,8 @@ class RealtimeLink:
         going_on, self._go_on_at = self._go_on_at < math.inf, math.inf
         owes = going_on or (unanswered is not None and self._ear.plain)
         if unanswered is None:
-            unanswered = self._over.unanswered_since
+            unanswered = self._unheard_since if self._lines.renew else self._over.unanswered_since
+        renewed, self._lines.renew = self._lines.renew, False
         waited = self._wait.waits
         if (began := self._suspected()) is not None:
             self._handover.unnoticed_since(began)
@@ -331,7 +338,8 @@ class RealtimeLink:
             self._wait.spoke_to_nobody(now if unanswered is None else min(now, unanswered + self._wait.turn_ends))
         self._changed.set()
         self._mute += waited and not planned
-        if not (planned and for_another):  # as often as the flow goes on: it says nothing against the model
+        # As often as the flow goes on, or a line is noisy: it says nothing against the model.
+        if not (planned and (for_another or renewed)):
             self._losses.append(now)
         too_many = len(self._losses) == LOSSES_AT_MOST and now - self._losses[0] < LOSSES_WITHIN
         return self._mute <= MUTE_AT_MOST and not too_many
@@ -614,8 +622,21 @@ class RealtimeLink:
             self._committing = True
             self.inbox.post(CommitTurn())
             self._changed.set()
-        elif self._ear.unanswered_since is None:
+        elif (since := self._wait.passed_over) is not None and not self._renewed:
+            # The agent does not speak once more to what may be a noise. Another session says nothing if it is one.
+            self._notebook.trouble(
+                "model", "it took no notice of what the caller said again: another session is to hear it"
+            )
+            self._renewed, self._unheard_since = True, since
+            self._lines.renew = True
+            self._changed.set()
+        elif self._ear.unanswered_since is None and not self._lines.renew:
             self._handover.alive(now)
+
+    def _caller_heard(self) -> None:
+        """Somebody else than our ear heard the caller."""
+        self._ear.confirmed()
+        self._renewed = self._lines.renew = False
 
     def _obeys(self, event: ModelEvent) -> bool:
         """Whether it only does what it was asked for, or could not: that it would also if it heard nobody."""
@@ -660,7 +681,7 @@ class RealtimeLink:
     def _on_turn(self, event: ModelEvent) -> None:
         if isinstance(event, SpeechStarted):
             self._briefing.learns(event.item)
-            self._ear.confirmed()
+            self._caller_heard()
             self._wait.turn_began(trio.current_time())
             self._changed.set()
             self._handover.turn_began(event.item, trio.current_time())
@@ -772,7 +793,7 @@ class RealtimeLink:
             return
         self._flow.post(CallerSaid(event.item, event.text, event.confidence))
         self._second_try.words()
-        self._ear.confirmed()
+        self._caller_heard()
         self._handover.turn_written(event.item)
         if not self._wait.waits and self._second_try.was_no_noise():
             self._notebook.trouble("reply", "there was no voice in it, and the caller had said something")
@@ -908,10 +929,13 @@ class RealtimeLink:
             elif now >= self._lines.prepare_due():
                 self._lines.prepare()
             elif now >= self._lines.switch_due(self._quiet_from):
-                self._end_session(
-                    "its time is nearly over" if self._lines.is_wanted else "another model is wanted", True
-                )
+                self._end_session(self._why_switch(), planned=True)
                 await self._changed.wait()
+
+    def _why_switch(self) -> str:
+        if not self._lines.is_wanted:
+            return "another model is wanted"
+        return "it may be deaf" if self._lines.renew else "its time is nearly over"
 
     def _due(self) -> float:
         others = self._lines.prepare_due(), self._lines.switch_due(self._quiet_from)

@@ -80,6 +80,9 @@ class CallerWait:
     """How often the caller has heard in this wait that somebody is there."""
     life: float = -math.inf
     """When the model last said anything, or was asked for something."""
+    passed_over: float | None = None
+    """When what was last heard ended that may have been the caller, of which a model that lives took no notice, and for which
+    our ear does not vouch once more; None if it was no such sign of life."""
     _turn_began: float = math.inf
     """When the model last heard the caller begin to speak."""
     _turn_is_none: bool = False
@@ -151,16 +154,19 @@ class CallerWait:
         """
         asked = self._probed_at is not None and not self._doubting
         deaf = asked and not notices and self._is_heard and self._unended_since is not None
-        self.life = now
+        self.life, self.passed_over = now, None
         since = self.ear.unanswered_since
         # What was said since the probe is another question; what is said by who waits already, nobody heard yet.
         if not (notices or deaf or since is None) and (self.waits or not asked):
             self.over.sign_of_life()
             self._probed_at = None
             return False
-        if not (notices or since is None or self.waits or self.desk.caller_speaks) and self.ear.plain:
-            self.ear.vouch()
-            deaf = True
+        if not (notices or since is None or self.waits or self.desk.caller_speaks):
+            if self.ear.plain:
+                self.ear.vouch()
+                deaf = True
+            elif self.ear.long:
+                self.passed_over = since
         if deaf:
             self.owed, self._heard_late_until = True, now + self.turn_ends + HEARD_LATE
             if not self.fillers:

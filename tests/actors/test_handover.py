@@ -55,6 +55,21 @@ def test_a_turn_that_is_known_is_not_kept(way: str) -> None:
     assert heard(handover) == []
 
 
+@pytest.mark.parametrize("what", ["was not heard", "was heard", "was not heard, and the turn is written"])
+def test_a_turn_whose_answer_never_began_to_be_heard_is_kept_again(what: str) -> None:
+    handover = Handover(FRAMES)
+    handover.turn_began("u1", speaking(handover, 2.0, 0.0))
+    handover.turn_over(2.5)
+    handover.reply_began("r1", 2.6)
+    handover.spoken("r1", "i1", audio=8000, words="We are open.")
+    handover.reply_over("r1", whole=True)
+    assert heard(handover) == []
+    if "written" in what:
+        handover.turn_written("u1")
+    handover.cut("i1", began=what == "was heard")
+    assert bool(heard(handover)) is (what == "was not heard")
+
+
 def test_an_answer_that_had_hardly_begun_to_what_is_not_written_down_is_given_anew() -> None:
     handover = Handover(FRAMES)
     handover.turn_began("u1", speaking(handover, 2.0, 0.0))

@@ -233,17 +233,82 @@ async def test_a_turn_of_which_only_that_it_is_committed_is_told_is_answered_as_
 async def test_a_noisy_line_does_not_make_the_agent_talk_to_itself(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    desk = LinkDesk(nursery)
+    desk = LinkDesk(nursery, config=MANUAL)
     session = await desk.up()
-    for number in range(20):  # a machine that runs now and then
-        await not_heard(desk, session)
-        if not number:
-            await answer_turn(session, 1)
-        await desk.caller(1000, QUIET)
-    assert len(session.said(CommitTurn)) == 1
-    await desk.caller(REST_MS, QUIET)
     await not_heard(desk, session)
-    assert len(session.said(CommitTurn)) == 2
+    await answer_turn(session, 1)
+    await desk.caller(1000, QUIET)
+    await not_heard(desk, session)
+    second = await desk.model.session(2)  # the first might be deaf; this one says nothing to it either
+    for _ in range(20):  # a machine that runs now and then
+        await desk.caller(1000, QUIET)
+        await not_heard(desk, second)
+    assert len(session.said(AskReply)) == len(session.said(CommitTurn)) == 1
+    assert second.said(AskReply) == second.said(CommitTurn) == desk.fillers() == []
+    await desk.caller(REST_MS, QUIET)
+    await not_heard(desk, second)
+    assert len(second.said(CommitTurn)) == 1
+    assert len(desk.model.sessions) == 2
+
+
+async def test_what_a_deaf_model_takes_no_notice_of_again_is_heard_by_another_session_in_time(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    await not_heard(desk, session)
+    await answer_turn(session, 1)
+    await desk.caller(1000, QUIET)
+    fillers = len(desk.fillers())
+    await not_heard(desk, session)
+    second = await desk.model.session(2)
+    await trio.sleep(0.1)
+    assert second.heard.count(LOUD) == 50
+    assert len(session.said(CommitTurn)) == 1
+    second.push(SpeechStarted("v1"), SpeechStopped("v1"), TurnCommitted("v1"))
+    with trio.fail_after(1):
+        await second.told(AskReply)
+    await trio.sleep(SILENCE - PROBE_AFTER)
+    assert len(desk.fillers()) == fillers + 1  # who was not heard at first has waited since they fell silent
+    assert not desk.over.is_set()
+
+
+async def test_a_noisy_line_on_which_the_caller_speaks_now_and_then_does_not_end_in_the_menu(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL, limits=attrs.evolve(LIMITS, silence=2.0))
+    session = await desk.up()
+    for number in range(2, 12):
+        await not_heard(desk, session)
+        await answer_turn(session, 1)
+        await desk.caller(1000, QUIET)
+        await not_heard(desk, session)
+        session = await desk.next(number)
+        session.push(SpeechStarted("v"), SpeechStopped("v"), TurnCommitted("v"))
+        with trio.fail_after(1):
+            await session.told(AskReply)
+        session.speak("s", "j", ms(20))
+        session.commands.clear()
+        await trio.sleep(0.1)
+    assert not desk.over.is_set()
+
+
+async def test_a_model_that_hears_the_caller_after_all_is_kept(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, Place(opens_after=0.4, lives_after=0), config=MANUAL)
+    session = await desk.up()
+    await not_heard(desk, session)
+    await answer_turn(session, 1)
+    await desk.caller(1000, QUIET)
+    await desk.caller(1000)
+    with trio.fail_after(10):
+        await session.told(Probe, 2)
+    session.push(SpeechStarted("u2"), SpeechStopped("u2"), TurnCommitted("u2"))
+    session.speak("r2", "i2", ms(20))
+    await trio.sleep(20)
+    assert session.said(Probe) != []
+    assert not session.closed
 
 
 @pytest.mark.parametrize("by", ["words", "another turn"])

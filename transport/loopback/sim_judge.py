@@ -518,9 +518,14 @@ def _heard_is_known(case: Case, party: Party) -> Iterator[str]:
     for number, session in enumerate(sessions):
         for item, audio in session.speech.items():
             until = _heard_until(party, bytes(audio))
-            if item == next(reversed(session.speech)) and case.concerns("model_half_open", party):
+            last = item == next(reversed(session.speech))
+            if last and case.concerns("model_half_open", party):
                 continue  # that it was all may not have come any more
             words = session.words_of(item) if _is_whole(session, item) else ""
+            if last and case.concerns("model_cut_down", party):
+                words = words.rpartition(" ")[
+                    0
+                ]  # words run ahead of the voice: the last one counts when it is known to be
             if until is None or not words or case.died_unsaved(until):
                 continue
             for later in sessions[number + 1 :]:
