@@ -598,7 +598,7 @@ def happened(now: Dialogue, what: object, flow: Flow) -> dialogue.Step:
         now, report = details.save(now, flow, what, NOW, 0.5)
         return dialogue.happen(now, Learned(report.corrected), flow, NOW)
     if isinstance(what, tuple):
-        now, report = details.confirm(now, flow, what[:1], what[1])
+        now, report = details.confirm(now, flow, what[:1], what[1], NOW.date())
         return dialogue.happen(now, Learned(report.corrected), flow, NOW)
     return dialogue.happen(now, what, flow, NOW)
 
