@@ -684,5 +684,5 @@ def test_the_story_of_any_call_can_be_told_and_gone_on_with(
     state, _ = run(call_state.initial(rules.flow), beginning, *events, rules=rules)
     plain = json.loads(json.dumps(to_plain(Story(rules.flow.name, state.dialogue, SAID))))
     again, _ = run(call_state.initial(rules.flow), CallBegan(Before.CUT_OFF, CALLER, plain), rules=rules)
-    slots = {slot: attrs.evolve(held, failed="") for slot, held in state.dialogue.slots.items()}
+    slots = {slot: attrs.evolve(held, failed="", failed_turn=0) for slot, held in state.dialogue.slots.items()}
     assert (again.dialogue.at, again.dialogue.slots) == (state.dialogue.at, slots)
