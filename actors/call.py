@@ -38,8 +38,9 @@ from actors.messages import (
 )
 from actors.notebook import CallRecord, Listener, Notebook
 from actors.ports import CarrierPort, ErrandPort, ModelPort, RecordPort
-from actors.realtime_link import LinkLimits, RealtimeLink
+from actors.realtime_link import RealtimeLink
 from actors.story import TURNS_KEPT, Said, Story, from_plain, known
+from actors.talk import LinkLimits, Surroundings
 from actors.twilio_in import TwilioIn
 from actors.twilio_out import TwilioOut
 
@@ -104,7 +105,7 @@ class Call:
         ledger = HeardLedger()
         self._twilio_in = TwilioIn(carrier, self.notebook)
         self._twilio_out = TwilioOut(carrier, ledger, self.notebook)
-        self._watcher = InterruptWatcher(
+        self._watcher = judge = InterruptWatcher(
             plan.barge_in,
             plan.rules.flow.language,
             transcribed=bool(plan.session.transcription),
@@ -112,8 +113,18 @@ class Call:
             ear=ear,
         )
         self._framer = Framer(plan.pace, ledger, self.notebook, self._watcher.plays)
-        self._link = RealtimeLink(model, plan.session, plan.limits, self.notebook)
         self._flow = FlowActor(plan.rules, plan.prompts, wall)
+        around = Surroundings(
+            self._framer.inbox,
+            self._flow.inbox,
+            judge.inbox,
+            self._framer.speech_until,
+            self._recall,
+            judge.contested,
+            judge.suspected_from,
+            judge.line_echoes,
+        )
+        self._link = RealtimeLink(model, plan.session, plan.limits, self.notebook, around)
         self._errands = Errands(call_sid, errands, self.notebook)
         self._keeper = StateKeeper(call_sid, (self._began.caller, called), records, self._story)
 
@@ -176,16 +187,12 @@ class Call:
     async def _converse(self) -> call_state.Leave:
         """The conversation scope: when the dialogue is over, however, the model's link ends with it."""
         async with trio.open_nursery() as conversation:
-            flow, framer = self._flow.inbox, self._framer.inbox
-            outlets = (framer, flow, self._watcher.inbox)
-            judge = self._watcher
-            told = (self._framer.speech_until, self._recall, judge.contested, judge.suspected_from, judge.line_echoes)
-            conversation.start_soon(self._link.run, *outlets, *told)
+            conversation.start_soon(self._link.run)
             conversation.start_soon(
                 self._watcher.run, self._framer, self._link.inbox, self._link.turn_ends, self._takes_leave
             )
             neighbours = Neighbours(
-                framer,
+                self._framer.inbox,
                 self._link.inbox,
                 self._errands.inbox,
                 self._framer.yield_floor,

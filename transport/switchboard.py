@@ -22,8 +22,8 @@ from actors.line_ear import LineEar, LinePort
 from actors.messages import BYTES_PER_MS, Before, CallBegan, Disposition, SessionConfig, TurnDetection
 from actors.notebook import Listener
 from actors.ports import CarrierPort, ErrandPort, ModelPort
-from actors.realtime_link import LinkLimits
 from actors.story import without_words
+from actors.talk import LinkLimits
 from conf.flow import Flow
 from conf.prompts import Prompts
 from conf.settings import Settings

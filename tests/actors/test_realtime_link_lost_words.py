@@ -220,7 +220,7 @@ async def test_a_reply_that_broke_off_is_gone_on_with_unless_what_came_meanwhile
         second.push(SpeechStarted("u1"), SpeechStopped("u1"))
         await wait_all_tasks_blocked()
         desk.link.inbox.post(Judged(taken=heard == "a turn"))
-    await trio.sleep(desk.link._wait.turn_ends + HEARD_LATE)
+    await trio.sleep(desk.link.turn_ends() + HEARD_LATE)
     went_on = GO_ON in second.texts
     assert went_on is (heard != "a turn")
     assert len(second.said(AskReply)) == 1
@@ -247,7 +247,7 @@ async def test_a_reply_that_broke_off_is_gone_on_with_although_the_next_session_
     second.lose()
     third = await desk.next(3)
     assert third.said(AskReply) == []
-    await trio.sleep(desk.link._wait.turn_ends + HEARD_LATE)
+    await trio.sleep(desk.link.turn_ends() + HEARD_LATE)
     assert third.texts.count(GO_ON) == len(third.said(AskReply)) == 1
 
 

@@ -46,11 +46,8 @@ from actors.messages import (
 from actors.model_line import joined
 from actors.model_lines import ROLL_OVER_AT_LAST, ROLL_OVER_EARLY
 from actors.ports import ModelGone
-from actors.realtime_link import (
-    LOSSES_AT_MOST,
-    LOSSES_WITHIN,
-    MUTE_AT_MOST,
-)
+from actors.realtime_link import LOSSES_WITHIN, MUTE_AT_MOST
+from actors.talk import LOSSES_AT_MOST
 from actors.turn_answer import WORDS_WITHIN
 from actors.waiting import FILLER_SHARE
 from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, REPLACING, SAID, ReplacingDesk, ms

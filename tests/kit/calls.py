@@ -27,7 +27,8 @@ from actors.messages import (
 )
 from actors.mulaw import silence, to_base64
 from actors.notebook import CallRecord, Listener, Notebook
-from actors.realtime_link import FlowInput, FramerInput, LinkLimits, RealtimeLink, WatcherInput
+from actors.realtime_link import RealtimeLink
+from actors.talk import FlowInput, FramerInput, LinkLimits, Surroundings, WatcherInput
 from actors.waiting import FILLER_SHARE
 from conf.flow import Flow
 from tests.kit.carrier import FakeCarrier
@@ -122,7 +123,6 @@ class LinkDesk:
     ) -> None:
         self.model = model or FakeModel(*places)
         self.notebook = a_notebook()
-        self.link = RealtimeLink(self.model, config, limits, self.notebook)
         self.framer: Mailbox[FramerInput] = Mailbox("framer", 1000, WhenFull.FATAL)
         self.flow: Mailbox[FlowInput] = Mailbox("flow", 1000, WhenFull.FATAL)
         self.watcher: Mailbox[WatcherInput] = Mailbox("watcher", 1000, WhenFull.FATAL)
@@ -132,6 +132,17 @@ class LinkDesk:
         """Whether the watcher judges who begins to speak now: set by tests, as the rest of what it knows."""
         self.suspected: float | None = None
         self.echoing = False
+        around = Surroundings(
+            self.framer,
+            self.flow,
+            self.watcher,
+            speech_until=lambda: self.speech_until,
+            recall=self.recall,
+            contested=lambda: self.contested,
+            suspected=lambda: self.suspected,
+            echoing=lambda: self.echoing,
+        )
+        self.link = RealtimeLink(self.model, config, limits, self.notebook, around)
         self.began = trio.current_time()
         self.scope = trio.CancelScope()
         self.over = trio.Event()
@@ -184,10 +195,7 @@ class LinkDesk:
 
     async def _run(self) -> None:
         with self.scope:
-            outlets = (self.framer, self.flow, self.watcher)
-            call = (lambda: self.speech_until, self.recall)
-            watcher = (lambda: self.contested, lambda: self.suspected, lambda: self.echoing)
-            await self.link.run(*outlets, *call, *watcher)
+            await self.link.run()
         self.ended_at = self.now()
         self.over.set()
 
