@@ -14,6 +14,7 @@ from actors.messages import (
     AskReply,
     CallerAudio,
     CallerSilence,
+    CallerSpoke,
     Configure,
     Gravity,
     LinkUp,
@@ -28,7 +29,7 @@ from actors.messages import (
 )
 from actors.mulaw import silence, to_base64
 from actors.ports import ModelGone
-from tests.kit.calls import LIMITS, QUIET, SESSION, LinkDesk, ms
+from tests.kit.calls import LIMITS, LOUD, QUIET, SESSION, LinkDesk, ms
 from tests.kit.model import FakeModel, FakeSession, Place, agreed_to
 
 AGREED = agreed_to(SESSION)
@@ -84,6 +85,13 @@ async def test_audio_held_back_comes_in_order_and_the_oldest_is_dropped_when_it_
     assert session.heard == payloads[30:]
     assert [len(pieces) for _, pieces, _ in session.appended] == [BATCH] * 4
     assert desk.link.audio.stats().dropped == 30
+
+
+async def test_who_speaks_before_the_link_has_had_its_first_turn_is_heard(nursery: trio.Nursery) -> None:
+    desk = LinkDesk(nursery)
+    for _ in range(50):  # all that was read together with the start of the stream
+        desk.link.overhear(CallerAudio(LOUD, 0))
+    assert [type(event) for event in desk.flow.take_all()] == [CallerSpoke]
 
 
 async def test_silence_keeps_its_place_between_the_frames(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
