@@ -8,6 +8,7 @@ then; so after the first difference the rest may be its consequence.
 
 import datetime
 import difflib
+import itertools
 import json
 import os
 import sys
@@ -34,6 +35,8 @@ from transport.switchboard import plan as plan_of
 
 TOLERANCE = 0.04
 """Seconds that something may be earlier or later than it was: two frames. A machine that was busy takes more."""
+PIECE_MS = 100.0
+"""Audio in one message to the carrier, if the recording does not say."""
 MARKS_LATE = 0.2
 """Seconds besides, of a mark: it says where something was, and its own time tells nobody anything."""
 LATE = 20.0
@@ -65,6 +68,8 @@ class Act:
     """Seconds that its time may be off besides."""
     until: float = 0.0
     """When it was over, if it lasted."""
+    spare: float = 0.0
+    """Of speech that was cut: ms that may be missing, as they were sent or not in the moment of the cut."""
 
     def __str__(self) -> str:
         much = f", {self.ms:.0f} ms" if self.ms else ""
@@ -226,13 +231,24 @@ def _silence(logger: Any, method: str, event: Any) -> Any:
 def compare(then: Flight, now: Flight, tolerance: float = TOLERANCE) -> list[Difference]:
     """Where what the call does now is not what it did then, by time."""
     until = float("inf") if then.cut is None else then.cut - CUT_SHORT
-    before, after = ([act for act in _acts(flight) if act.at <= until] for flight in (then, now))
+    piece = float(then.head.settings.get("audio", {}).get("frame_ms", PIECE_MS))
+    both = (_cut(_acts(flight), piece, tolerance) for flight in (then, now))
+    before, after = ([act for act in acts if act.at <= until] for acts in both)
     found: list[Difference] = []
     for lane in sorted({act.lane for act in (*before, *after)}):
         found += _compared(
             [a for a in before if a.lane == lane], [a for a in after if a.lane == lane], until, tolerance
         )
     return sorted(found, key=lambda one: one.at)
+
+
+def _cut(acts: list[Act], piece: float, tolerance: float) -> list[Act]:
+    """The same, with what is to spare of speech whose last piece was sent when it was just being cut."""
+    speech = [act for act in acts if act.lane == "speech"]
+    at_once = {
+        id(a) for a, b in itertools.pairwise(speech) if a.ms and b.what == "clear" and b.at - a.until <= tolerance
+    }
+    return [attrs.evolve(act, spare=piece) if id(act) in at_once else act for act in acts]
 
 
 def _compared(then: Sequence[Act], now: Sequence[Act], until: float, tolerance: float) -> list[Difference]:
@@ -254,7 +270,7 @@ def _alike(then: Act, now: Act, until: float, tolerance: float) -> bool:
     if abs(then.at - now.at) > tolerance + then.slack:
         return False
     whole = max(then.until, now.until) <= until
-    if whole and abs(then.ms - now.ms) > tolerance * 1000:
+    if whole and abs(then.ms - now.ms) > tolerance * 1000 + max(then.spare, now.spare):
         return False
     shorter, longer = sorted((then.words, now.words), key=len)
     return longer.startswith(shorter) and len(longer) - len(shorter) <= WORD_AT_MOST

@@ -241,6 +241,29 @@ async def test_a_drain_waits_for_a_caller_who_is_in_the_menu_and_no_longer(
         assert took == [pytest.approx(20.0, abs=0.5)]
 
 
+async def test_a_drain_waits_for_who_leaves_the_last_stream_for_the_menu(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch, settings_for(drain_seconds=240.0)) as house:
+        phone = await house.call("CA1")
+        await phone.hear()
+        took: list[float] = []
+
+        async def drain() -> None:
+            took.append(await drained(house, trio.current_time()))
+
+        house.nursery.start_soon(drain)
+        await trio.sleep(1)
+        await phone.lose()
+        await trio.sleep(1)  # until the carrier asks
+        await ask(house.app, "/twilio/ivr/menu", form("CA1"))
+        await trio.sleep(20)
+        assert took == []
+        await ask(house.app, "/twilio/ivr/choice", form("CA1", Digits="9"))
+        await until(lambda: took)
+        assert took == [pytest.approx(22.0, abs=0.5)]
+
+
 @pytest.mark.parametrize("where", MENUS)
 async def test_a_drain_does_not_wait_for_ever_for_a_caller_of_whom_another_unit_hears(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, where: str

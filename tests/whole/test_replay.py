@@ -278,6 +278,20 @@ async def test_a_call_whose_model_took_nothing_for_a_while_goes_as_it_went(
     assert replay.compare(then, now) == []
 
 
+def a_cut(*frames: tuple[int, float], clear: float) -> Flight:
+    """A recording in which speech of so many ms was sent in a row, that lasted so long, and cut then."""
+    head = Head(flight=1, call_sid="CA1", stream_sid="MZ1", flow="desk", wall=WALL)
+    sent = [Entry(1.0, OUT, "carrier", "frames", [8 * much, lasted]) for much, lasted in frames]
+    return Flight(head, (*sent, Entry(clear, OUT, "carrier", "clear", None)), clear, None)
+
+
+def test_the_last_piece_of_speech_may_be_sent_or_not_in_the_moment_in_which_it_is_cut() -> None:
+    then, now = a_cut((580, 0.28), clear=1.38), a_cut((680, 0.38), clear=1.38)
+    assert replay.compare(then, now) == replay.compare(now, then) == []
+    assert replay.compare(a_cut((580, 0.28), clear=1.6), a_cut((680, 0.38), clear=1.6)) != []
+    assert replay.compare(then, a_cut((780, 0.38), clear=1.38)) != []
+
+
 # ---------------------------------------------------------------- not the same
 
 

@@ -22,7 +22,8 @@ from transport import cli
 from transport.errand_desk import ErrandDesk
 from transport.loopback import sim_judge, sim_report, simulation
 from transport.loopback.script import Transcript
-from transport.loopback.sim_plan import FIRST_KINDS, KINDS, Act, Fault, Plan, plan_of
+from transport.loopback.sim_faults import DEPLOYS
+from transport.loopback.sim_plan import FIRST_KINDS, KINDS, NEWEST_FROM, NEWEST_KINDS, Act, Fault, Plan, plan_of
 from transport.loopback.sim_setting import SHIPPED, Setting
 from transport.loopback.simulation import Verdict, shrunk, simulate
 from transport.media_socket import MediaSocket
@@ -31,7 +32,7 @@ from transport.stream_token import StreamTokens
 from transport.switchboard import Switchboard
 
 SEEDS = range(7000, 7200)
-LONG_SEEDS = range(8000, 8006)
+LONG_SEEDS = (*range(8000, 8006), 1200000, 1200006, 1200014, 1200017, 1200033, 1200043)
 
 
 def a_plan(seed: int, *faults: Fault, flow: str = "appointment", bystanders: int = 0) -> Plan:
@@ -145,6 +146,7 @@ ONCE_WRONG = {
     "a turn without words was answered, the answer never heard, and the session lost: nobody heard it again": plan_of(
         990023
     ),
+    "a server that was told to go did not wait for who left its last stream for the menu": plan_of(1200008),
     "a judge that took a word for known of which nobody can tell whether it was the last": plan_of(1000239),
 }
 
@@ -163,7 +165,9 @@ def test_a_simulated_call_goes_as_it_should(plan: Plan) -> None:
 
 
 def test_every_kind_of_fault_is_in_the_simulated_calls() -> None:
-    assert {fault.kind for plan in map(short, SEEDS) for fault in plan.faults} == set(KINDS)
+    plans = [*map(short, SEEDS), *map(plan_of, LONG_SEEDS)]
+    assert {fault.kind for plan in plans for fault in plan.faults} == set(KINDS)
+    assert any(act.what == "go on" for plan in plans for act in plan.acts)
 
 
 @pytest.mark.parametrize("what", ONCE_WRONG)
@@ -182,11 +186,13 @@ def test_what_the_simulator_once_found_stays_mended(what: str) -> None:
             setting=Setting(max_silence=2.5, barge_in="local", failover=True, turn_silence_ms=900, append_ms=100),
             transcripts=(Transcript("failed", 2500), Transcript("torn", 100)),
         ),
+        plan_of(1200006),
     ],
     ids=[
         "a model that fails",
         "a server that dies, on a bad network, with a bystander",
         "another setting, and words that come late or never",
+        "a number that is dictated, and a server that goes while nobody has a model",
     ],
 )
 def test_the_same_seed_gives_the_same_log_twice(plan: Plan) -> None:
@@ -219,7 +225,7 @@ def test_the_same_seed_keeps_and_delivers_the_same_whatever_the_real_clock_says(
 def test_a_plan_is_drawn_from_its_seed_and_every_kind_of_fault_is_drawn() -> None:
     assert plan_of(5) == plan_of(5)
     drawn = [plan_of(seed) for seed in range(400)]
-    assert {fault.kind for plan in drawn for fault in plan.faults} == set(KINDS)
+    assert {fault.kind for plan in drawn for fault in plan.faults} == set(KINDS) - set(NEWEST_KINDS)
     assert {plan.bystanders for plan in drawn} == {0, 1, 2}
     only = {fault.kind for seed in range(50) for fault in plan_of(seed, ("model_drop",)).faults}
     assert only == {"model_drop"}
@@ -242,6 +248,14 @@ def test_what_is_drawn_since_leaves_the_rest_of_a_seed_as_it_was() -> None:
     assert tuple(map(str, plan.acts)) == said
     assert plan.faults == (Fault("model_deaf", 38.46, 4.93), Fault("model_half_open", 25.99, 2.37))
     assert (plan.flow, plan.bystanders, plan.delta_ms) == ("appointment", 1, 200)
+
+
+def test_the_newest_things_are_in_seeds_from_a_bound_on_and_in_none_before() -> None:
+    before, after = ([plan_of(NEWEST_FROM + seed) for seed in seeds] for seeds in (range(-200, 0), range(60)))
+    for plans, there in ((before, set[str]()), (after, set(NEWEST_KINDS))):
+        assert {fault.kind for plan in plans for fault in plan.faults} & set(NEWEST_KINDS) == there
+        assert any(act.what == "go on" for plan in plans for act in plan.acts) == bool(there)
+    assert {fault.kind for seed in range(50) for fault in plan_of(seed, NEWEST_KINDS).faults} == set(NEWEST_KINDS)
 
 
 def test_a_plan_is_brought_down_to_the_setting_as_it_is_shipped() -> None:
@@ -478,6 +492,28 @@ def test_a_caller_who_waits_long_after_their_server_died_is_noticed(monkeypatch:
 
     monkeypatch.setattr(Records, "disposition", slowly)
     assert noticed(a_plan(30, Fault("worker_dies", 35.87)), "until somebody was heard after the server died")
+
+
+def test_a_server_that_goes_while_a_caller_is_in_the_menu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Switchboard, "_in_menus", lambda self: 0)
+    assert noticed(plan_of(1200008), "the server went after")
+
+
+def test_a_call_that_is_moved_again_and_again_goes_on_until_the_caller_hangs_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    acts = tuple(Act("say", "I am not sure.") for _ in range(10))
+    moved = Plan(0, "appointment", acts, (Fault("server_deploys", 6.0, 4.0),))
+    streams: list[int] = []
+    judged = sim_judge.judged
+
+    def look(case: sim_judge.Case) -> list[str]:
+        streams.extend(len(party.call.streams) for party in case.parties)
+        return judged(case)
+
+    monkeypatch.setattr(sim_judge, "judged", look)
+    assert simulate(moved).wrong == ()
+    assert streams == [1 + DEPLOYS]
 
 
 def test_a_call_that_does_not_end_well_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,9 @@ from transport.loopback.wire import WireFaults, a_wire
 from transport.loopback.world import World
 
 GARBAGE = ("no JSON", "[]", '{"event": "mark"}', '{"event": "media", "media": {"payload": 7}}', '{"event": "new"}')
+DRAINS = ("server_drains", "server_deploys", "server_goes")
+DEPLOYS = 4
+"""Servers that are told to go, one after the other: a call is moved so often."""
 DRAIN_SECONDS = 3
 """Calls may go on so long once the server drains: not long enough for any."""
 BUSY = ("rate_limit_exceeded",) * 5
@@ -28,13 +31,20 @@ UP, DOWN, MODEL_UP, MODEL_DOWN = 17_000, 4_000, 12_000, 8_000
 """Bytes a second, about, on the wires of a call: a cut after so many seconds is one at a byte."""
 
 
+def drain_seconds(plan: Plan) -> float:
+    """How long calls may go on once the server drains: as a rule not long enough for any, but in the menu one may come to its
+    end."""
+    goes = plan.fault("server_goes")
+    return round(15 + 6 * goes.size) if goes else DRAIN_SECONDS
+
+
 def settings_of(plan: Plan) -> Settings:
     """The settings of the server: those of the plan, and what its faults need."""
     from importlib.resources import files
 
     tools = plan.fault("tool_slow") or plan.fault("tool_fails")
     settings = default_settings(str(files("transport.loopback") / "sim_flow.py") if tools else plan.flow)
-    server, setting = attrs.evolve(settings.server, drain_seconds=DRAIN_SECONDS), plan.setting
+    server, setting = attrs.evolve(settings.server, drain_seconds=drain_seconds(plan)), plan.setting
     return attrs.evolve(
         settings,
         call=attrs.evolve(
@@ -45,7 +55,7 @@ def settings_of(plan: Plan) -> Settings:
             human_number=settings.call.human_number if setting.human else "",
         ),
         audio=attrs.evolve(settings.audio, lead_ms=setting.lead_ms),
-        server=server if plan.fault("server_drains") else settings.server,
+        server=server if any(map(plan.fault, DRAINS)) else settings.server,
         model=attrs.evolve(
             settings.model,
             standby="on" if plan.fault("standby") else "off",
@@ -59,7 +69,7 @@ def settings_of(plan: Plan) -> Settings:
 
 def model_faults(plan: Plan) -> tuple[Faults, ...]:
     """The first session has the faults of the plan; those after it only those that last, and all those at another endpoint."""
-    away = busy = 0
+    away, busy, gone = 0, 0, False
     first: dict[str, Any] = {}
     lasting: dict[str, Any] = {"transcripts": plan.transcripts}
     for fault in plan.faults:
@@ -69,6 +79,8 @@ def model_faults(plan: Plan) -> tuple[Faults, ...]:
                 first["drop_after_ms"] = at
             case "model_away":
                 first["drop_after_ms"], away = at, 1 + round(fault.size / 2)
+            case "model_gone":
+                first["drop_after_ms"], gone = at, True
             case "model_close":
                 first["close_after_ms"] = at
             case "model_stall":
@@ -96,7 +108,8 @@ def model_faults(plan: Plan) -> tuple[Faults, ...]:
             case _:
                 pass
     following = [Faults(refuse_status=503)] * away + [Faults(fail_codes=BUSY, **lasting)] * busy
-    return Faults(**first, **lasting), *following, Faults(**lasting)
+    last = Faults(refuse_status=503) if gone else Faults(**lasting)
+    return Faults(**first, **lasting), *following, last
 
 
 def stream_faults(plan: Plan) -> StreamFaults:
@@ -195,18 +208,27 @@ async def trouble_the_store(plan: Plan, store: MemoryStore) -> None:
 async def trouble_the_servers(plan: Plan, world: World) -> None:
     """What happens to the servers, at its times."""
     began = trio.current_time()
-    kinds = ("worker_dies", "server_drains")
-    for fault in sorted((fault for fault in plan.faults if fault.kind in kinds), key=lambda fault: fault.at):
-        await trio.sleep_until(began + fault.at)
-        if fault.kind == "worker_dies":
+    for at, what in _ends_of_servers(plan):
+        await trio.sleep_until(began + at)
+        if what == "worker_dies":
             await world.kill()
+        elif what == "server_goes":
+            await world.replace()
         else:
             world.drain()
 
 
+def _ends_of_servers(plan: Plan) -> list[tuple[float, str]]:
+    """When a server dies or is told to go, and how."""
+    ends = [(fault.at, fault.kind) for fault in plan.faults if fault.kind in {"worker_dies", *DRAINS}]
+    if deploys := plan.fault("server_deploys"):
+        ends += [(deploys.at + number * (4 + deploys.size), deploys.kind) for number in range(1, DEPLOYS)]
+    return sorted(ends, key=lambda end: end[0])
+
+
 def workers_of(plan: Plan) -> int:
     """How many servers there have to be."""
-    return 1 + sum(fault.kind in {"worker_dies", "server_drains"} for fault in plan.faults)
+    return 1 + len(_ends_of_servers(plan))
 
 
 def double_webhooks(world: World) -> None:

@@ -23,7 +23,7 @@ from transport.loopback.model import UNINTELLIGIBLE
 from transport.loopback.person import KEY_EVERY
 from transport.loopback.playback import Heard
 from transport.loopback.session_log import SessionLog
-from transport.loopback.sim_faults import model_faults, settings_of, store_slowness, wire_faults
+from transport.loopback.sim_faults import drain_seconds, model_faults, settings_of, store_slowness, wire_faults
 from transport.loopback.sim_plan import OF_ALL, Act, Plan
 from transport.loopback.stream import StreamLog
 from transport.loopback.wire import AGAIN
@@ -45,6 +45,8 @@ SAVED_WITHIN = 1.0
 """Seconds until what was saved is in the store: what is younger dies with its server."""
 HEARD_WITHIN = 1.0
 """Seconds after which a caller's turn must have come to a session that goes on listening."""
+FINISHED_WITHIN = 6.0
+"""Seconds of the last words of a call, which the carrier says by itself."""
 NO_WORDS = "(speech)"
 CROSSED = {"conversation_already_has_active_response", "response_cancel_not_active", "item_delete_invalid_item_id"}
 """Complaints of the model's about what crossed something of its own on the way."""
@@ -121,6 +123,7 @@ def judged(case: Case) -> list[str]:
     """Everything that does not hold."""
     wrong = list(_left_behind(case))
     wrong += _promises(case)
+    wrong += _waited_for(case)
     for party in case.parties:
         checks = (
             _ends,
@@ -211,6 +214,16 @@ def _promises(case: Case) -> Iterator[str]:
     under_way = [row.key for row in store.errand_rows.values() if row.status in unended]
     if under_way and not plan.fault("store_down"):
         yield f"errands without an end: {under_way}"
+
+
+def _waited_for(case: Case) -> Iterator[str]:
+    """A server that is alone and is told to go waits for whoever is in a call, on a stream or not, as long as it may."""
+    for told, went in case.world.replaced:
+        if went > told + drain_seconds(case.plan) - 0.1:
+            continue
+        for call in (party.call for party in case.parties):
+            if call.began < went < call.ended - FINISHED_WITHIN:
+                yield f"the server went after {went - told:.1f} s, and a call went on for {call.ended - went:.1f} s"
 
 
 # ---------------------------------------------------------------- one call
@@ -451,7 +464,7 @@ def turns_of(party: Party) -> list[Turn]:
 
 def words_in(audio: bytes, acts: tuple[Act, ...]) -> str:
     """The words whose sound is in `audio`."""
-    said = [(number, act) for number, act in enumerate(acts) if act.what in {"say", "interrupt"}]
+    said = [(number, act) for number, act in enumerate(acts) if act.speaks]
     heard = [act.words for number, act in said if _some_of(act.sound(number), audio)]
     return " ".join(heard) or NO_WORDS
 

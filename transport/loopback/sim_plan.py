@@ -73,24 +73,37 @@ KINDS = {
     "model_busy": "the model is too busy, in one session after the other",
     "model_unread": "the model reads nothing for a while",
     "model_slow": "the model takes long for some of its replies",
+    "server_deploys": "one server after the other is told to go, and the call is moved each time",
+    "server_goes": "the only server is told to go: it is asked until it has drained, then another one",
+    "model_gone": "from a moment on there is no model for anybody, and callers are in the keypad menu",
 }
 FIRST_KINDS = tuple(KINDS)[: list(KINDS).index("worker_dies")]
 """Those that there were first: with them old seeds still mean what they meant."""
-LATER_KINDS = tuple(KINDS)[list(KINDS).index("model_wordless") :]
+NEWEST_KINDS = tuple(KINDS)[list(KINDS).index("server_deploys") :]
+LATER_KINDS = tuple(KINDS)[list(KINDS).index("model_wordless") : -len(NEWEST_KINDS)]
 """Those that are drawn by themselves, for the same reason."""
-OF_ALL = frozenset(
-    kind
-    for kind in KINDS
-    if kind.startswith(
-        ("store_", "rest_", "backend_", "callbacks_", "worker_", "server_", "net_", "model_away", "model_busy")
-    )
-)
+NEWEST_FROM = 1_200_000
+"""The first seed in which there are the newest kinds of faults (unless no others are asked for), and callers who dictate."""
+DICTATED = (
+    ("Four one five, double five five,", "two six seven one."), ("It is four one five,", "nine three nine, two six seven one."),
+    ("John Smyth, S M Y", "T H."), ("J dot", "Smyth at gmail dot com."),
+)  # fmt: skip
+"""What callers dictate, up to where they stop to look for the rest, and the rest."""
+MENU = (
+    ("2",), ("1",), ("9",), ("7", "2"), ("4", "1", "#", "1"), ("4", "2", "4159392671#", "1", "1"), ("4", "1", "415#", "#"),
+)  # fmt: skip
+"""What callers press in the keypad menu, one step after the other."""
+_OF_ALL = (
+    "store_", "rest_", "backend_", "callbacks_", "worker_", "server_", "net_", "model_away", "model_busy", "model_gone",
+)  # fmt: skip
+OF_ALL = frozenset(kind for kind in KINDS if kind.startswith(_OF_ALL))
 """Kinds that concern every call of a world; the others only the one that is there first."""
 
 
 @attrs.frozen
 class Act:
-    """What the caller does: say (words), interrupt (after seconds, words), press (keys), wait (seconds)."""
+    """What the caller does: say (words), interrupt (after seconds, words), go on (after a pause of seconds in what they were
+    saying, words), press (keys), wait (seconds)."""
 
     what: str
     words: str = ""
@@ -102,6 +115,11 @@ class Act:
 
     def __str__(self) -> str:
         return f"{self.what} {self.words or f'{self.seconds:g} s'}{f' and type {self.keys}' if self.keys else ''}"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something is said."""
+        return self.what in {"say", "interrupt", "go on"}
 
     def sound(self, number: int) -> bytes:
         """What the caller says as act `number`; µ-law."""
@@ -164,7 +182,7 @@ def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
             acts.append(Act("wait", seconds=chance.choice((3.0, 9.0, 20.0))))
         else:
             acts.append(Act(what, chance.choice(PHRASES), chance.choice((0.3, 0.8, 1.6))))
-    first = [kind for kind in kinds if kind not in LATER_KINDS]
+    first = [kind for kind in kinds if kind not in LATER_KINDS and kind not in NEWEST_KINDS]
     wanted = min(len(first), chance.choices((0, 1, 2, 3), (1, 4, 3, 1))[0])
     faults = [_fault(kind, chance) for kind in chance.sample(first, wanted)]
     flow = chance.choice(FLOWS)
@@ -172,11 +190,13 @@ def plan_of(seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Plan:
         return Plan(seed, flow, tuple(acts), tuple(faults))
     speaks = random.Random(f"voice {seed}").random() < 0.5
     later = [kind for kind in kinds if kind in LATER_KINDS]
+    newest = _newest_faults(seed, [kind for kind in kinds if kind in NEWEST_KINDS], alone=not first and not later)
+    said = _dictated(seed, _said(seed, acts, speaks), speaks)
     return Plan(
         seed,
         flow,
-        _said(seed, acts, speaks),
-        (*faults, *_later_faults(seed, later, alone=not first)),
+        _in_the_menu(seed, said) if any(fault.kind == "model_gone" for fault in newest) else said,
+        (*faults, *_later_faults(seed, later, alone=not first and bool(later)), *newest),
         random.Random(f"bystanders {seed}").choices((0, 1, 2), (5, 2, 1))[0],
         random.Random(f"delta {seed}").choice((200, 200, 187, 37)),
         setting_of(seed, speaks=speaks),
@@ -192,6 +212,36 @@ def _later_faults(seed: int, kinds: list[str], *, alone: bool) -> list[Fault]:
     chance = random.Random(f"later faults {seed}")
     wanted = int(bool(kinds) and (chance.random() < 0.2 or alone))
     return [_fault(kind, chance) for kind in chance.sample(kinds, wanted)]
+
+
+def _newest_faults(seed: int, kinds: list[str], *, alone: bool) -> list[Fault]:
+    """Of some seeds, and at most one; but often the server goes while callers are in the menu."""
+    chance = random.Random(f"newest faults {seed}")
+    if not kinds or not (alone or (seed >= NEWEST_FROM and chance.random() < 0.4)):
+        return []
+    fault = _fault(chance.choice(kinds), chance)
+    faults = [attrs.evolve(fault, at=round(fault.at / 2, 2))]
+    if fault.kind == "model_gone" and "server_goes" in kinds and chance.random() < 0.6:
+        faults.append(Fault("server_goes", round(faults[0].at + chance.uniform(0.0, 30.0), 2), fault.size))
+    return faults
+
+
+def _dictated(seed: int, acts: tuple[Act, ...], speaks: bool) -> tuple[Act, ...]:
+    """Some dictate a number or a name, and stop in the middle of it."""
+    chance = random.Random(f"dictates {seed}")
+    if seed < NEWEST_FROM or chance.random() >= 0.35:
+        return acts
+    at, (half, rest) = chance.randint(1, len(acts)), chance.choice(DICTATED)
+    pause = chance.choice((0.4, 1.0, 1.6, 2.2, 3.0))
+    both = Act("say", half, voiced=speaks), Act("go on", rest, pause, voiced=speaks)
+    return (*acts[:at], *both, *acts[at:])
+
+
+def _in_the_menu(seed: int, acts: tuple[Act, ...]) -> tuple[Act, ...]:
+    """What is done, and at last what the menu asks for."""
+    chance = random.Random(f"menu {seed}")
+    pressed = (Act("press", keys) for keys in chance.choice(MENU))
+    return (*acts[: chance.randint(1, 4)], Act("wait", seconds=chance.choice((3.0, 9.0))), *pressed)
 
 
 def _said(seed: int, acts: list[Act], speaks: bool) -> tuple[Act, ...]:

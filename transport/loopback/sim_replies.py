@@ -15,6 +15,8 @@ VALUES: dict[str, object] = {
     "intent": "book", "name": "john smyth", "email": "j dot smyth at gmail dot com", "phone": "four one five five five five "
     "two six seven one", "day": "tuesday at three", "colour": "red", "confidence": 0.8,
 }  # fmt: skip
+WISHES = {"appointment": "book", "after_hours": "message"}
+"""What callers want who dictate: then they are asked for it."""
 SLOW_REPLIES = 3
 """Replies of a model that is slow for a while; below, seconds of a call in which it makes one, about."""
 SLOW_EVERY = 10.0
@@ -42,6 +44,8 @@ def reply_of(plan: Plan, number: int, *, apart: bool, after_tools: bool) -> Repl
     delay, speed = chance.choice((100, 250, 600, 1500)), chance.choice((1.5, 5.0, 20.0))
     if (takes := plan.fault("model_slow")) and 0 <= number - takes.at // SLOW_EVERY < SLOW_REPLIES:
         delay = 3000 + round(400 * takes.size)
+    if number == 0 and not after_tools and any(act.what == "go on" for act in plan.acts):
+        return Reply((Call("save_details", json.dumps({"intent": WISHES[plan.flow]})),), delay, speed, size)
     if after_tools or chance.random() < 0.55:
         return Reply((speech,), delay, speed, size)
     last = chance.random()

@@ -172,6 +172,8 @@ def _steps(acts: tuple[Act, ...]) -> list[Step]:
             steps += [Wait(0.3), Press(act.keys)] if act.keys else []
         elif act.what == "interrupt":
             steps += [AwaitAgent(act.seconds, at_most=14), Speak(act.sound(number), act.words)]
+        elif act.what == "go on":
+            steps += [Wait(act.seconds), Speak(act.sound(number), act.words)]
         elif act.what == "press":
             steps += [AwaitQuiet(0.6, at_most=14), Press(act.words)]
         else:

@@ -60,6 +60,7 @@ class Worker:
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     drain: trio.Event = attrs.field(factory=trio.Event)
+    drained: trio.Event = attrs.field(factory=trio.Event)
     died: trio.Event = attrs.field(factory=trio.Event)
     leave: trio.Event = attrs.field(factory=trio.Event)
     gone: trio.Event = attrs.field(factory=trio.Event)
@@ -89,6 +90,8 @@ class World:
     network: "_Network"
     killed: list[float] = attrs.field(factory=list)
     """When a server died."""
+    replaced: list[tuple[float, float]] = attrs.field(factory=list)
+    """When a server that was alone was told to go, and when it went."""
 
     @property
     def app(self) -> Any:
@@ -125,6 +128,14 @@ class World:
         worker = self.network.worker
         self.network.next()
         worker.drain.set()
+
+    async def replace(self) -> None:
+        """The server that is asked is told to go, and is asked until it has drained: there is no other one before."""
+        worker, told = self.network.worker, trio.current_time()
+        worker.drain.set()
+        await worker.drained.wait()
+        self.replaced.append((told, trio.current_time()))
+        self.network.next()
 
 
 @contextlib.asynccontextmanager
@@ -179,6 +190,7 @@ async def a_world(
                         connect_model=_models_in_memory(settings, models, nursery, worker, lay, now),
                         listener=listener,
                         drain_begins=worker.drain.wait,
+                        drained=lambda _: worker.drained.set(),
                         outside=_Outside(settings, worker, rest.transport(), backend.transport()),
                         open_store=open_store,
                         clock=now,
