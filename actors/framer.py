@@ -342,7 +342,7 @@ class Framer:
             self._heard_to = max(self._heard_to, number)
             self._retire_heard()
         elif isinstance(message, ReplyWords):
-            if message.reply not in self._muted:
+            if message.reply not in self._muted and not self._was_heard(message):
                 item = self._item(message.item, message.reply)
                 item.words = (item.words + message.text)[:WORDS_KEPT]
                 self._notebook.say("agent_words", item=item.name, text=item.words)
@@ -402,6 +402,15 @@ class Framer:
         item = _Item(name, reply, floor=self._rule)
         self._items.append(item)
         return item
+
+    def _was_heard(self, words: ReplyWords) -> bool:
+        """Whether they belong to an item that is over: they go into the record, and there is no more to say."""
+        if any(item.name == words.item for item in self._items) or not self._notebook.words_late(
+            words.item, words.text
+        ):
+            return False
+        self._heard.post(None)
+        return True
 
     async def _wait_for_news(self, until: float = float("inf")) -> None:
         self._news = trio.Event()

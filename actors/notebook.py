@@ -233,6 +233,15 @@ class Notebook:
         turn.interrupted, turn.over = interrupted, True
         self.say("item_heard", item=item, text=turn.heard_text, heard_ms=turn.heard_ms, interrupted=interrupted)
 
+    def words_late(self, item: str, text: str) -> bool:
+        """Words of the agent's `item` that come when it was heard to its end; False, and nothing is noted, if it was not."""
+        turn = self._turns.get(item)
+        if turn is None or turn.who != "agent" or not turn.over or turn.interrupted:
+            return False
+        turn.text = turn.heard_text = (turn.text + text)[:WORDS_KEPT]
+        self.say("agent_words", item=item, text=turn.text)
+        return True
+
     def interrupted(self, cut: Cut, truncate_ms: int | None, bound_ms: int, reason: str) -> None:
         """The audible item was cut."""
         note = Interruption(

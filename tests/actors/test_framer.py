@@ -506,6 +506,20 @@ async def test_a_reply_that_has_only_words_yet_is_muted_without_a_cut(autojump_c
         assert speaker.carrier.sound() == b""
 
 
+async def test_words_that_come_when_their_audio_was_heard_are_those_of_what_was_heard(
+    autojump_clock: MockClock,
+) -> None:
+    async with a_speaker() as speaker:
+        speaker.post(ReplyAudio("r1", "a", ms(1000)), ItemEnded("r1", "a"))
+        assert await speaker.heard() == pytest.approx(1.0)
+        speaker.post(ReplyWords("r1", "a", "We are "), ReplyWords("r1", "a", "closed."), TellWhenQuiet())
+        await wait_all_tasks_blocked()
+        assert speaker.quiet.take_all() == [AgentQuiet()]
+        speaker.post(ReplyEnded("r1", ReplyStatus.COMPLETED))
+        await wait_all_tasks_blocked()
+        assert speaker.turn("a") == (1000, 1000, False, "We are closed.")
+
+
 async def test_in_the_tail_what_has_not_been_heard_is_cut(autojump_clock: MockClock) -> None:
     async with a_speaker() as speaker:
         speaker.say("a", ms(1000))
