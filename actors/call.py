@@ -111,6 +111,7 @@ class Call:
             transcribed=bool(plan.session.transcription),
             note=self.notebook.say,
             ear=ear,
+            writing_time=self.notebook.writing_time,
         )
         self._framer = Framer(plan.pace, ledger, self.notebook, self._watcher.plays)
         self._flow = FlowActor(plan.rules, plan.prompts, wall)

@@ -211,11 +211,7 @@ class Echo:
         """Whether what came of late, on a line that was held for quiet, is so like what was played until `silent_from` that it
         must be found out anew if the line echoes: somebody may have put the telephone on the table. In so short a time two people
         may be alike too, but hardly twice in a row at one delay."""
-        end, size = self._came.last + 1, WINDOW_LEAST + DELAY_MOST - DELAY_LEAST
-        came = self._came.window(end, WINDOW_LEAST)
-        heard = min(max(size - (end - DELAY_LEAST) + round(silent_from / SLOT), 0), size)
-        played = self._played.window(end - DELAY_LEAST, size)[:heard] + [0.0] * (size - heard)
-        alike, lag = _most_alike(came, played, DOUBTS_LEAST)
+        alike, lag = _most_alike(*self._lately(silent_from), DOUBTS_LEAST)
         before, self._alike_at = self._alike_at, lag if alike >= ALIKE_LEAST else None
         if before is None or self._alike_at is None or abs(lag - before) > 1:
             return False
@@ -223,7 +219,8 @@ class Echo:
         return True
 
     def is_louder(self) -> bool:
-        """Whether what came of late is the echo that is known, only louder; if it is, it is known as that."""
+        """Whether what came of late is the echo that is known, only louder, or at another delay: the network holds more back than
+        it did, or less. If it is, it is known as that."""
         assert self.delay is not None
         end = self._came.last + 1
         came = self._came.window(end, WINDOW_LEAST)
@@ -232,7 +229,27 @@ class Echo:
             if _most_alike(came, played, sounds_least=0)[0] >= ALIKE_AGAIN:
                 self.delay, self.gain = delay, max(self.gain, _ratio(came, played))
                 return True
-        return False
+        return self.has_moved(math.inf)
+
+    def has_moved(self, silent_from: float) -> bool:
+        """Whether what came of late is like what was played until `silent_from`, at whatever delay; if it is, that is known."""
+        came, played = self._lately(silent_from)
+        alike, lag = _most_alike(came, played)
+        if alike < ALIKE_AGAIN:
+            return False
+        self.delay = DELAY_LEAST + lag
+        last = len(played) - lag
+        self.gain = max(self.gain, _ratio(came, played[last - WINDOW_LEAST : last]))
+        return True
+
+    def _lately(self, silent_from: float) -> tuple[list[float], list[float]]:
+        """What came in the shortest window, and all that was played which it may be like: until `silent_from`."""
+        end, size = self._came.last + 1, WINDOW_LEAST + DELAY_MOST - DELAY_LEAST
+        played = self._played.window(end - DELAY_LEAST, size)
+        if silent_from < math.inf:
+            heard = min(max(size - (end - DELAY_LEAST) + round(silent_from / SLOT), 0), size)
+            played = played[:heard] + [0.0] * (size - heard)
+        return self._came.window(end, WINDOW_LEAST), played
 
 
 def _most_alike(came: list[float], played: list[float], sounds_least: int = SOUNDS_LEAST) -> tuple[float, int]:

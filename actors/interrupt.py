@@ -28,6 +28,7 @@ from actors.messages import (
     SpeechStopped,
 )
 from actors.small_words import echoes, only_listens, only_parts
+from actors.writing_time import WritingTime
 
 QUEUE = 128
 """Onsets, ends and words of turns: a person makes a few a second at most, a transcriber some ten."""
@@ -126,13 +127,16 @@ class InterruptWatcher:
         transcribed: bool = True,
         note: Callable[..., None] | None = None,
         ear: LinePort | None = None,
+        writing_time: WritingTime | None = None,
     ) -> None:
+        """`writing_time`: what is known of the transcriber by turns that are not contested, of which the watcher is not told."""
         self.inbox: Mailbox[Heard] = Mailbox("interrupt_watcher", QUEUE, WhenFull.FATAL)
         self._manner = manner
         self._language = language
         self._transcribed = transcribed
         self._told = note
         self._ear = ear or LineEar()
+        self._writing_time = writing_time or WritingTime()
         self._speaker: Speaker | None = None
         self._suspicion: Suspicion | None = None
         self._suspected = -math.inf
@@ -235,7 +239,14 @@ class InterruptWatcher:
         question = not speaker.audible() or "?" in speaker.saying()[-LAST_SENTENCE:]
         at_end, pause = speaker.ends_within(ANSWERS_AT), self._turn_ends()
         self._suspicion = Suspicion(
-            began, self._language, question, at_end, self._transcribed, pause, model_heard=model
+            began,
+            self._language,
+            question,
+            at_end,
+            self._transcribed,
+            pause,
+            self._writing_time.wait,
+            model_heard=model,
         )
         self._suspicion.hears(self._ear.line)
         self._note("suspected", by="model" if model else "voice", ms=round((trio.current_time() - began) * 1000))
@@ -247,6 +258,10 @@ class InterruptWatcher:
         self.inbox.post(LineChanged())
 
     def _take_in(self, event: Heard, speaker: Speaker) -> None:
+        if isinstance(event, SpeechStopped):
+            self._writing_time.over(event.item, trio.current_time())
+        elif isinstance(event, CallerWords) and event.final:
+            self._writing_time.written(event.item, event.text, trio.current_time())
         if isinstance(event, FloorTaken):
             self._suspicion, self._model_waits = None, False
             self._doubted = self._unwritten_at = math.inf

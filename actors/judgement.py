@@ -18,6 +18,7 @@ import attrs
 
 from actors.line_ear import Line
 from actors.small_words import only_listens, only_parts, parts_in, without_asides
+from actors.writing_time import WAIT_LEAST, WAIT_MOST
 
 LONG = 0.8
 """Seconds of an utterance from which on it is no listener's word: those last half a second."""
@@ -35,12 +36,10 @@ LOOK_AGAIN = 0.05
 """Seconds after which a voice that goes on is looked at again."""
 MODEL_HEARS = 0.45
 """Seconds in which a model that hears speech says so."""
-WORDS_WITHIN = 0.7
-"""Seconds after the end of a turn in which its words are written down."""
 JUST_BEFORE = 1.5
 """Seconds that a voice may have begun before the model says so."""
 DECIDE_WITHIN = 1.5
-"""Seconds of a suspicion; then it is decided by what there is, or, if words are due, `WORDS_WITHIN` later at most."""
+"""Seconds of a suspicion; then it is decided by what there is, or, if words are due, `WAIT_MOST` later at most."""
 USUAL_PAUSE = 0.5
 """Seconds of silence that end a caller's turn, if nothing else is known."""
 PATIENT_AT_MOST = 0.7
@@ -69,6 +68,8 @@ class Suspicion:
     """Whether words are to be expected at all."""
     turn_ends: float = USUAL_PAUSE
     """Seconds of silence after which the model holds the caller's turn for over; then its words are written down."""
+    words_within: float = WAIT_LEAST
+    """Seconds after that in which they are here, as a rule; no more than `WAIT_MOST`."""
     voice_ms: int = 0
     voice_began: float = -math.inf
     """When the voice began that was last heard by us: there may have been another before."""
@@ -180,12 +181,14 @@ class Suspicion:
         waited for a little longer, once."""
         due = self.began + DECIDE_WITHIN
         if self._may_part:
-            due = max(due, self.voice_until + self.turn_ends + WORDS_WITHIN)
+            due = max(due, self.voice_until + self.turn_ends + self.words_within)
         if self.transcribed and self.model_heard and not self.voice_goes_on:
             due += min(max(self.turn_ends - USUAL_PAUSE, 0.0), PATIENT_AT_MOST)
             if self.stopped is None and not self.steady:  # the turn is about to end
                 due = max(due, min(self.voice_until + self.turn_ends + CROSSING, due + CROSSING))
-        return due if self.stopped is None or not self.transcribed else max(due, min(self.stopped, due) + WORDS_WITHIN)
+        if self.stopped is None or not self.transcribed:
+            return due
+        return max(due, min(self.stopped, due) + min(self.words_within, WAIT_MOST))
 
     def _nothing_more(self) -> bool:
         """Whether no words will come: there is only the voice to go by."""

@@ -20,6 +20,8 @@ UNSETTLED = 0.8
 """Seconds of a voice that are needed to tell it from an echo on a line of which nothing is known yet."""
 QUIET_LEAST, QUIET_TIMES = 6.0, 2.0
 """Loudness of the softest voice where nothing comes back: so much, and so many times what came when that was found out."""
+ROUNDED = 0.001
+"""Seconds by which a sum of times may be off."""
 HEARS_WITHIN = 0.6
 """Seconds in which the model says that it hears a voice."""
 
@@ -40,7 +42,8 @@ class Line:
     """Whether it is known if the line echoes."""
     echoes: bool = False
     steady: bool = False
-    """Whether that voice is known to stay at one height: a noise, or music, and no speech."""
+    """Whether that voice is known to belong to the line: it stays at one height, as a noise does or music, or is the echo after
+    all, that comes at another delay than it did."""
 
 
 class LinePort(Protocol):
@@ -85,6 +88,8 @@ class LineEar:
         """The beginning of the voice that was found to be no echo, and from when on it was none."""
         self._found_at = -math.inf
         """When that was found: the agent falls silent then, if it may."""
+        self._moved: float | None = -math.inf
+        """The beginning of the voice that was found to be the echo all the same, at another delay."""
 
     def plays(self, audio: bytes, at: float) -> None:
         """See `LinePort`."""
@@ -106,8 +111,11 @@ class LineEar:
                 self._whose(now)
         elif self._is_known_by_its_end(now):
             self._found_foreign(now)
-        if self._is_doubtful(before, goes_on=goes_on) and echo.doubt(self._found_at):
-            onset.least = LOUD_LEAST
+        if self._is_doubtful(before, goes_on=goes_on):
+            if echo.delay is not None:
+                self._moved = onset.began if echo.has_moved(self._found_at) else self._moved
+            elif echo.doubt(self._found_at):
+                onset.least = LOUD_LEAST
         settled, echoes = echo.settled, echo.delay is not None
         known = before.until == onset.last_voice and before.settled == settled and before.echoes == echoes
         if known and not goes_on and not before.goes_on:
@@ -117,7 +125,7 @@ class LineEar:
         since = -math.inf if onset.began is None else onset.began
         foreign = since == self._foreign
         since = max(since, self._foreign_from) if foreign else since
-        voiced_ms, steady = onset.voiced_ms, onset.steady
+        voiced_ms, steady = onset.voiced_ms, onset.steady or onset.began == self._moved
         self.line = Line(since, onset.last_voice, voiced_ms, goes_on, foreign, settled, echoes, steady)
         return self.line
 
@@ -179,10 +187,11 @@ class LineEar:
             self._foreign_from = next(at for at, is_foreign in self._unexplained if is_foreign)
 
     def _is_doubtful(self, before: Line, *, goes_on: bool) -> bool:
-        """Whether it is time to look if a line that was held for quiet is: a short voice is over, or there is enough of it."""
-        if self._echo.delay is not None or not (before.settled and before.foreign and before.goes_on):
+        """Whether it is time to look if a line that was held for quiet is, or if its echo comes at another delay now: a short
+        voice is over, or there is enough of it."""
+        if not (before.settled and before.foreign and before.goes_on):
             return False
-        long = self._onset.last_voice - before.began >= UNSETTLED
+        long = self._onset.last_voice - before.began >= UNSETTLED - ROUNDED
         return before.until - before.began < UNSETTLED and (long or not goes_on)
 
     @property

@@ -12,6 +12,7 @@ import attrs
 
 from actors.mailbox import MailboxStats
 from actors.messages import BYTES_PER_MS, Cut, Disposition
+from actors.writing_time import WritingTime
 
 ERRORS_KEPT = 100
 TURNS_KEPT = 5000
@@ -134,6 +135,8 @@ class Notebook:
         self._start = clock()
         self._turns: dict[str, Turn] = {}
         self._latency = _Latency()
+        self.writing_time = WritingTime()
+        """How long the words of the caller's turns take to come."""
         self.state = ""
         """The flow's present state."""
         self.reply_asked = float("inf")
@@ -153,6 +156,7 @@ class Notebook:
     def caller_stopped(self, item: str) -> None:
         """The model holds the caller's turn for over."""
         self._latency = _Latency(stopped=self.now(), vad_ms=self._vad_ms)
+        self.writing_time.over(item, self._clock())
         self.say("caller_stopped", item=item)
 
     def caller_turn(self, item: str) -> Turn:
@@ -172,6 +176,8 @@ class Notebook:
         turn.text = (text if final else turn.text + text)[:WORDS_KEPT]
         turn.heard_text = turn.text
         turn.over = turn.over or final
+        if final:
+            self.writing_time.written(item, text, self._clock())
         self.say("caller_words", item=item, text=turn.text, final=final)
 
     def key(self, digit: str) -> None:

@@ -9,11 +9,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.interrupt import QUEUE, BargeIn, InterruptWatcher
-from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS, WORDS_WITHIN
+from actors.judgement import DECIDE_WITHIN, LONG, MODEL_HEARS
 from actors.line_ear import UNSETTLED
 from actors.mailbox import Mailbox, MailboxFull, WhenFull
 from actors.messages import CallerAudio, CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
 from actors.mulaw import BYTES_PER_MS, decode, encode, silence, to_base64
+from actors.writing_time import WAIT_LEAST, WAIT_MOST
 from tests.kit.voices import frames, hum
 from transport.loopback.speech import line, syllables
 
@@ -456,6 +457,29 @@ async def test_a_listeners_word_is_none_less_while_the_reply_is_still_being_made
     assert stage.speaker.doings == ["holds", "goes on"]
 
 
+@pytest.mark.parametrize("took", [0.95, 9.0])
+async def test_who_said_something_is_waited_for_no_longer_than_the_words_of_this_call_take_and_not_for_long(
+    took: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    for item, words in (("u1", "Okay."), ("u2", None)):
+        await stage.hears(SHORT_WORD)
+        stage.watcher.inbox.post(SpeechStarted(item))
+        await stage.hears(b"", 0.5)
+        stage.watcher.inbox.post(SpeechStopped(item))
+        stopped = trio.current_time()
+        if words is not None:
+            await stage.hears(b"", took)
+            stage.watcher.inbox.post(CallerWords(item, words, final=True))
+        stage.speaker.speaks = True
+        if words is not None:
+            await stage.hears(b"", 1.0)
+    await stage.hears(b"", 3.0)
+    at, what = stage.speaker.did[-1]
+    assert what == "yields: SPEECH"
+    assert at - stopped == pytest.approx(min(1.2 * took, WAIT_MOST), abs=0.05)
+
+
 async def test_a_suspicion_is_decided_in_time_whatever_does_not_come(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
@@ -481,7 +505,7 @@ async def test_one_short_turn_after_another_without_words_puts_the_decision_off_
         await stage.hears(b"", 0.1)
     await stage.hears(b"", 3.0)
     went_on = next(at for at, what in stage.speaker.did if what == "goes on")
-    assert went_on - began <= DECIDE_WITHIN + WORDS_WITHIN + 0.1
+    assert went_on - began <= DECIDE_WITHIN + WAIT_LEAST + 0.1
 
 
 async def test_words_that_come_too_late_take_the_floor_all_the_same(

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from actors.line_ear import FRAME, LineEar
+from actors.line_ear import FRAME, UNSETTLED, LineEar
 from actors.mulaw import decode, encode, from_base64, silence
 from conf.prompts import load_prompt
 from tests.kit.voices import frames
@@ -209,3 +209,38 @@ def test_a_word_too_short_for_a_shape_is_known_by_its_end(after: float, words: s
 def test_the_beginning_of_an_echo_has_the_shape_of_what_was_played(gain: float, delay: int) -> None:
     echo = encode(round(sample * gain) for sample in decode(GREETING))
     assert at_the_beginning(silence(delay) + echo) is None
+
+
+def suspicions_after_a_jump(by: int, gain: float, delay: int) -> tuple[int, float]:
+    """How often an agent that falls silent for a second each time suspects itself, once its echo comes `by` slots later than it
+    did, and for how many seconds the longest of those voices was no echo."""
+    agent = clip("agent_hours").audio
+    ear, said, silent_until = LineEar(), bytearray(), 0
+    spoken = times = 0
+    longest, last = 0.0, -1.0
+    for number in range(20 * 50):
+        now, late = 5 + number * 0.02, delay + (by if number >= 8 * 50 else 0)
+        if number >= silent_until:
+            audio = agent[spoken : spoken + FRAME]
+            spoken = (spoken + FRAME) % (len(agent) - FRAME)
+            ear.plays(audio, now)
+        else:
+            audio = silence(20)
+        said += audio
+        begin = (number - late) * FRAME
+        back = bytes(said[begin : begin + FRAME]) if begin >= 0 else silence(20)
+        heard = ear.hears(encode(round(sample * gain) for sample in decode(back)), now + 0.02)
+        if heard.foreign and heard.goes_on and heard.began != last and number >= 8 * 50:
+            last, times, silent_until = heard.began, times + 1, number + 50
+        if heard.began == last and not heard.steady:
+            longest = max(longest, heard.until - heard.began)
+    return times, longest
+
+
+@pytest.mark.parametrize(("by", "gain", "delay"), [(-5, 0.3, 40), (10, 0.2, 20), (10, 0.4, 45)])
+def test_an_echo_that_comes_at_another_delay_than_it_did_stops_the_agent_once_at_most_and_is_no_caller(
+    by: int, gain: float, delay: int
+) -> None:
+    times, longest = suspicions_after_a_jump(by, gain, delay)
+    assert times <= 1
+    assert longest < UNSETTLED

@@ -1,5 +1,7 @@
 """What `tests.bench.barge_in` measures, on a few sounds: each setting has its row, and who goes on leaves nothing out."""
 
+import pytest
+
 from tests.bench import barge_in
 from tests.bench.voices import a_few
 
@@ -27,6 +29,16 @@ def test_the_figures_of_a_few_sounds_are_all_there_and_a_reply_goes_on_where_it_
     lines = barge_in.text_of(rows).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + 1 + 3
+
+
+def test_a_listeners_word_takes_nothing_though_the_transcriber_of_this_call_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(barge_in, "TRANSCRIPT_MS", 950)  # what the caller asked first took as long
+    (listener,) = barge_in.measured("undo", a_few()[1:2])
+    assert not listener.cut
+    assert listener.false == 0
+    assert listener.skipped == (0.0,)
 
 
 def test_a_call_does_not_depend_on_which_others_are_played() -> None:
