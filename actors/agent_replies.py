@@ -147,6 +147,7 @@ class AgentReplies:
         announced = self._desk.knows(event.reply)
         self._desk.spoke(event.reply)
         if not self._desk.wanted(event.reply):
+            self._briefing.unheard(event.reply, event.item)
             return
         if not announced and self._desk.knows(event.reply):
             self._handover.reply_began(event.reply, trio.current_time() - CROSSING)

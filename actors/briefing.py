@@ -48,6 +48,9 @@ RECORDED = (PROMPT_PREFIX, GUIDE_PREFIX, HEARD_PREFIX, LATE_PREFIX, SPEECH_PREFI
 NAMES_KEPT = 5000
 """Items and calls of the model's that are known: more than the turns of any call."""
 
+UNHEARD_KEPT = 8
+"""Items of a reply that are taken out because nobody heard them: a reply has one or two."""
+
 GO_ON = "[You were cut off in the middle of what you said last. Go on from there; repeat nothing and do not greet.]"
 
 
@@ -73,11 +76,13 @@ class Briefing:
         factory=lambda: Newest[list[tuple[str, float]]](REPLIES_KEPT)
     )
     """Those that a reply being made has seen."""
+    _unheard: Newest[list[str]] = attrs.field(factory=lambda: Newest[list[str]](REPLIES_KEPT))
+    """Items of a reply that nobody wants to hear any more: not a word of them was passed on."""
     _guides: int = 0
 
     def session_begins(self) -> None:
         """A session that knows nothing."""
-        for known in (self._items, self._calls, self._seen_by):
+        for known in (self._items, self._calls, self._seen_by, self._unheard):
             known.clear()
         self._once, self._guides = [], 0
 
@@ -206,10 +211,17 @@ class Briefing:
         self._seen_by.put(reply, [one for one in self._once if one[1] <= knows])
         self._once = [one for one in self._once if one[1] > knows]
 
+    def unheard(self, reply: str, item: str) -> None:
+        """Speech of `item` came when nobody wanted the reply any more: if none came before, the caller hears nothing of it."""
+        if item and item not in self._items:
+            self._items.put(item, None)
+            self._unheard.put(reply, [*(self._unheard.pop(reply) or []), item][-UNHEARD_KEPT:])
+
     def reply_over(self, reply: str, *, said: bool) -> list[DropItem]:
-        """If it was `said`, what was meant for it is taken out of the conversation; else the next one still has to say it."""
-        seen = self._seen_by.pop(reply) or []
+        """If it was `said`, what was meant for it is taken out of the conversation; else the next one still has to say it.
+        What nobody heard of it is taken out in any case."""
+        seen, unheard = self._seen_by.pop(reply) or [], [DropItem(item) for item in self._unheard.pop(reply) or []]
         if said:
-            return [DropItem(item) for item, _ in seen]
+            return [*unheard, *(DropItem(item) for item, _ in seen)]
         self._once = [*seen, *self._once]
-        return []
+        return unheard
