@@ -290,6 +290,8 @@ class ModelTrouble:
     gravity: Gravity
     ref: str = ""
     no_reply: bool = False
+    again_in: float = 0.0
+    """See `ReplyEnded`."""
 
 
 @attrs.frozen
