@@ -88,8 +88,9 @@ class Store(Protocol):
         """The stored decision; asking twice answers twice, since webhooks may be repeated."""
         ...
 
-    async def reopen(self, call_sid: str) -> int:
-        """The stream is opened again, undecided: how often that has been done in a row (see `store_rules.tries_left_behind`)."""
+    async def reopen(self, call_sid: str, at: float | None = None) -> int:
+        """The stream is opened again `at` (unix seconds; None: now), undecided: how often that has been done in a row (see
+        `store_rules.tries_left_behind` and `store_rules.opened_again`)."""
         ...
 
     async def status(

@@ -23,7 +23,7 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport import store_redis_scripts as scripts
 from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, Store, StoreAway, StoreDown, disposition_kept
-from transport.store_rules import finished_stream, settled, status_change, turn_rows
+from transport.store_rules import finished_stream, opened_again, settled, status_change, turn_rows
 
 SECONDS = 3.0
 """An operation that takes longer has failed for whoever waits for it (it may still be carried out)."""
@@ -53,6 +53,7 @@ NEW_CALL: Mapping[str, Any] = {
     "status": "",
     "status_sequence": -1,
     "reopened": 0,
+    "reopened_at": None,
     "streams": 0,
     "tokens": 0,
     "details": {},
@@ -96,9 +97,9 @@ class RedisStore:
             chosen = _opened(call_sid, kept)[0]["disposition"]
             return Disposition(chosen) if chosen else None
 
-    async def reopen(self, call_sid: str) -> int:
+    async def reopen(self, call_sid: str, at: float | None = None) -> int:
         """See `store.Store`."""
-        row = await self._change(call_sid, lambda row, _: {"reopened": row["reopened"] + 1, "disposition": None})
+        row = await self._change(call_sid, lambda row, _: opened_again(row, _seconds(_now(at))))
         return int(row["reopened"])
 
     async def status(
@@ -453,9 +454,10 @@ def _both(caller: str, called: str) -> str:
 
 
 def _opened(call_sid: str, kept: str | None) -> tuple[Row, Began]:
-    """A call's row, and when its streams began; of a call that is new if nothing is kept."""
-    document = json.loads(kept) if kept else {"row": {**NEW_CALL, "call_sid": call_sid}, "began": {}}
-    row, moment = document["row"], datetime.datetime.fromisoformat
+    """A call's row, and when its streams began; of a call that is new if nothing is kept. One that an earlier version kept gets
+    what came since."""
+    document = json.loads(kept) if kept else {"row": {"call_sid": call_sid}, "began": {}}
+    row, moment = {**NEW_CALL, **document["row"]}, datetime.datetime.fromisoformat
     row |= {name: moment(row[name]) for name in TIMES if row[name]}
     return row, {sid: moment(began) for sid, began in document["began"].items()}
 

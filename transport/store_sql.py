@@ -17,7 +17,7 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
 from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, StoreAway, StoreDown, Unkeepable, disposition_kept
-from transport.store_rules import finished_stream, settled, status_change, turn_rows
+from transport.store_rules import finished_stream, opened_again, settled, status_change, turn_rows
 
 SECONDS = 3.0
 """A statement that takes longer has failed for whoever waits for it (it may still be carried out)."""
@@ -47,6 +47,7 @@ calls = sa.Table(
     sa.Column("status", sa.String(32), default=""),
     sa.Column("status_sequence", sa.Integer, default=-1),
     sa.Column("reopened", sa.Integer, default=0),
+    sa.Column("reopened_at", sa.Float),
     sa.Column("streams", sa.Integer, default=0),
     sa.Column("tokens", sa.Integer, default=0),
     sa.Column("details", sa.JSON, default=dict),
@@ -184,14 +185,15 @@ class SqlStore:
         )
         return Disposition(chosen) if chosen else None
 
-    async def reopen(self, call_sid: str) -> int:
-        """The stream is opened again, undecided: how often that has been done now."""
+    async def reopen(self, call_sid: str, at: float | None = None) -> int:
+        """See `store.Store`."""
 
         def count(db: sa.Connection) -> int:
             _ensure(db, call_sid)
-            change = calls.update().where(calls.c.call_sid == call_sid)
-            db.execute(change.values(reopened=calls.c.reopened + 1, disposition=None))
-            return int(db.scalar(sa.select(calls.c.reopened).where(calls.c.call_sid == call_sid)) or 0)
+            row = dict(db.execute(sa.select(calls).where(calls.c.call_sid == call_sid)).mappings().one())
+            values = opened_again(row, _now(at).timestamp())
+            db.execute(calls.update().where(calls.c.call_sid == call_sid).values(values))
+            return int(values["reopened"])
 
         return await self._do(count)
 

@@ -13,7 +13,14 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
 from transport.store import FINAL, OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
-from transport.store_rules import record_details, settled, tries_left_behind, turn_rows
+from transport.store_rules import (
+    left_a_record,
+    opened_again,
+    record_details,
+    settled,
+    tries_left_behind,
+    turn_rows,
+)
 
 
 @attrs.define
@@ -55,6 +62,7 @@ class MemoryStore:
     dispositions: dict[str, Disposition | None] = attrs.field(factory=dict)
     records: list[CallRecord] = attrs.field(factory=list)
     reopened: dict[str, int] = attrs.field(factory=dict)
+    reopened_at: dict[str, float] = attrs.field(factory=dict)
     recordings: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     stories: dict[str, StoredStory] = attrs.field(factory=dict)
     errand_rows: dict[str, ErrandRow] = attrs.field(factory=dict)
@@ -100,11 +108,13 @@ class MemoryStore:
         await self._there()
         return self.dispositions.get(call_sid)
 
-    async def reopen(self, call_sid: str) -> int:
+    async def reopen(self, call_sid: str, at: float | None = None) -> int:
         """See `transport.store.Store`."""
         await self._there(call_sid)
+        row = {"reopened": self.reopened.get(call_sid, 0), "reopened_at": self.reopened_at.get(call_sid)}
+        values = opened_again(row, self._now(at).timestamp())
         self.dispositions[call_sid] = None
-        self.reopened[call_sid] = self.reopened.get(call_sid, 0) + 1
+        self.reopened[call_sid], self.reopened_at[call_sid] = values["reopened"], values["reopened_at"]
         return self.reopened[call_sid]
 
     async def status(
@@ -130,6 +140,8 @@ class MemoryStore:
         self.records.append(record)
         if tries := self.reopened.get(record.call_sid):
             self.reopened[record.call_sid] = tries_left_behind(tries, record)
+        if left_a_record(record, self.reopened_at.get(record.call_sid)):
+            del self.reopened_at[record.call_sid]
         if self._newest(record.call_sid) is record and not self.dispositions.get(record.call_sid):
             self.dispositions[record.call_sid] = record.disposition
 
@@ -165,6 +177,7 @@ class MemoryStore:
             "status": call.status,
             "status_sequence": call.sequence,
             "reopened": self.reopened.get(call_sid, 0),
+            "reopened_at": self.reopened_at.get(call_sid),
             "streams": len(records),
             "tokens": sum(record.tokens for record in records),
             "details": copy.deepcopy(record_details(newest)) if newest else {},
@@ -348,7 +361,14 @@ class MemoryStore:
 
     def _forget(self, sids: list[str]) -> int:
         for sid in sids:
-            for kept in (self.calls, self.dispositions, self.reopened, self.stories, self.delivery_rows):
+            for kept in (
+                self.calls,
+                self.dispositions,
+                self.reopened,
+                self.reopened_at,
+                self.stories,
+                self.delivery_rows,
+            ):
                 kept.pop(sid, None)
             self.records = [record for record in self.records if record.call_sid != sid]
             self.errand_rows = {key: row for key, row in self.errand_rows.items() if row.call_sid != sid}
