@@ -30,6 +30,8 @@ class Unkeepable(StoreDown):
     """What was to be kept cannot be, however often it is tried: a number or a text beyond all bounds."""
 
 
+FORGOTTEN = 7 * 86_400
+"""Seconds after `forget_number` in which callbacks may still come for a call of that number: they are not kept."""
 OPEN = ("begun", "ringing", "returning")
 """Statuses of an errand that is still under way; a text message knows only the first."""
 
@@ -213,5 +215,6 @@ class Store(Protocol):
         ...
 
     async def forget_number(self, number: str) -> int:
-        """Everything of the calls of `number`; how many. That it opted out is kept: it asked for that."""
+        """Everything of the calls of `number`; how many. That it opted out is kept: it asked for that. For FORGOTTEN seconds
+        it is known which calls these were: a status or a recording that comes then brings nobody back."""
         ...

@@ -22,7 +22,17 @@ from coredis.exceptions import ReadOnlyError, RedisError, ResponseError
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport import store_redis_scripts as scripts
-from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, Store, StoreAway, StoreDown, disposition_kept
+from transport.store import (
+    FORGOTTEN,
+    OPEN,
+    Delivery,
+    ErrandChange,
+    ErrandRow,
+    Store,
+    StoreAway,
+    StoreDown,
+    disposition_kept,
+)
 from transport.store_rules import finished_stream, opened_again, settled, status_change, turn_rows
 
 SECONDS = 3.0
@@ -106,6 +116,9 @@ class RedisStore:
         self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "", at: float | None = None
     ) -> None:
         """See `store.Store`."""
+        with _bounded():
+            if await self._line.ask("EXISTS", f"triode:forgotten:{call_sid}"):
+                return
         numbers = caller, called
         await self._change(call_sid, lambda row, _: status_change(row, status, sequence, numbers, _now(at)))
 
@@ -277,13 +290,13 @@ class RedisStore:
         until = _seconds(_utc(before))
         with _bounded():
             sids = await self._line.ask("ZRANGE", "triode:calls", "-inf", f"({until!r}", "BYSCORE")
-            return sum([await self._run(scripts.FORGET, until, *some) for some in _pieces(sids)])
+            return sum([await self._run(scripts.FORGET, until, 0, *some) for some in _pieces(sids)])
 
     async def forget_number(self, number: str) -> int:
         """See `store.Store`. A hundred at once."""
         with _bounded():
             sids = await self._line.ask("SMEMBERS", f"triode:calls_of:{number}")
-            return sum([await self._run(scripts.FORGET, "", *some) for some in _pieces(list(sids))])
+            return sum([await self._run(scripts.FORGET, "", FORGOTTEN, *some) for some in _pieces(list(sids))])
 
     # ------------------------------------------------------------ doing it
 

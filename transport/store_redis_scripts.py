@@ -30,6 +30,7 @@ return {redis.call('HGET', 'triode:call:' .. sid, 'document'), redis.call('LRANG
 """
 KEEP_RECORDING = """
 local key, sid, url, seconds, status, now = unpack(ARGV)
+if redis.call('EXISTS', 'triode:forgotten:' .. sid) == 1 then return end
 local recording = 'triode:recording:' .. key
 local before, at, known = unpack(redis.call('HMGET', recording, 'call_sid', 'at', 'status'))
 if known == 'completed' then return end
@@ -143,7 +144,7 @@ return found
 """
 FORGET = """
 local gone = 0
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local sid = ARGV[i]
   local call, story, delivery = 'triode:call:' .. sid, 'triode:story:' .. sid, 'triode:delivery:' .. sid
   local caller, state = redis.call('HGET', call, 'caller'), redis.call('HGET', delivery, 'state')
@@ -163,6 +164,7 @@ for i = 2, #ARGV do
     redis.call('ZREM', 'triode:calls', sid)
     redis.call('SREM', 'triode:calls_of:' .. caller, sid)
     redis.call('DEL', call, story, delivery, 'triode:turns:' .. sid, 'triode:errands:' .. sid, 'triode:recordings:' .. sid)
+    if ARGV[1] == '' then redis.call('SET', 'triode:forgotten:' .. sid, 1, 'EX', ARGV[2]) end
     gone = gone + 1
   end
 end

@@ -16,7 +16,17 @@ from sqlalchemy import event, exc
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
-from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, StoreAway, StoreDown, Unkeepable, disposition_kept
+from transport.store import (
+    FORGOTTEN,
+    OPEN,
+    Delivery,
+    ErrandChange,
+    ErrandRow,
+    StoreAway,
+    StoreDown,
+    Unkeepable,
+    disposition_kept,
+)
 from transport.store_rules import finished_stream, opened_again, settled, status_change, turn_rows
 
 SECONDS = 3.0
@@ -131,6 +141,10 @@ deliveries = sa.Table(
     sa.Column("error", sa.Text, default=""),
     sa.Column("at", sa.Float),
 )
+forgotten = sa.Table(
+    "forgotten", _tables, sa.Column("call_sid", sa.String(64), primary_key=True), sa.Column("at", sa.Float)
+)
+"""Calls of numbers that were to be forgotten."""
 opted_out = sa.Table(
     "opted_out", _tables, sa.Column("number", sa.String(64), primary_key=True), sa.Column("at", sa.Float)
 )
@@ -203,6 +217,8 @@ class SqlStore:
         """A status callback: late, double or out of order, a final status stays and a later one is not undone."""
 
         def change(db: sa.Connection) -> None:
+            if _is_forgotten(db, call_sid):
+                return
             _ensure(db, call_sid)
             row = dict(db.execute(sa.select(calls).where(calls.c.call_sid == call_sid)).mappings().one())
             if values := status_change(row, status, sequence, (caller, called), _now(at)):
@@ -235,6 +251,8 @@ class SqlStore:
         """A voicemail message, or news of one; in any order."""
 
         def keep(db: sa.Connection) -> None:
+            if _is_forgotten(db, call_sid):
+                return
             known = db.execute(sa.select(recordings).where(recordings.c.recording_sid == recording_sid)).one_or_none()
             values: dict[str, Any] = {"call_sid": call_sid, "url": url, "seconds": seconds, "status": status}
             if known is None:
@@ -461,7 +479,12 @@ class SqlStore:
         """See `store.Store`."""
 
         def forget(db: sa.Connection) -> int:
-            return _forget(db, db.scalars(sa.select(calls.c.call_sid).where(calls.c.caller == number)).all())
+            sids, now = db.scalars(sa.select(calls.c.call_sid).where(calls.c.caller == number)).all(), time.time()
+            db.execute(forgotten.delete().where(forgotten.c.at < now - FORGOTTEN))
+            for sid in sids:
+                db.execute(forgotten.delete().where(forgotten.c.call_sid == sid))
+                db.execute(forgotten.insert().values(call_sid=sid, at=now))
+            return _forget(db, sids)
 
         gone = await self._do(forget)
         await self._empty_log()
@@ -587,6 +610,10 @@ def _errand(row: Any) -> ErrandRow:
 
 def _delivery(row: Any) -> Delivery:
     return Delivery(row.call_sid, row.state, row.due, row.tries, row.error or "")
+
+
+def _is_forgotten(db: sa.Connection, call_sid: str) -> bool:
+    return db.scalar(sa.select(forgotten.c.at).where(forgotten.c.call_sid == call_sid)) is not None
 
 
 def _forget(db: sa.Connection, sids: Sequence[str]) -> int:

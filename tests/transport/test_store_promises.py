@@ -443,6 +443,17 @@ async def test_everything_of_a_number_is_forgotten_and_nothing_of_others(url: st
             await assert_gone(store, sid, ANN)
 
 
+async def test_a_callback_that_comes_after_its_caller_was_forgotten_brings_nothing_back(url: str):
+    async with two_stores(url) as (here, there):
+        await fill(here, "CA1", ANN)
+        assert await here.forget_number(ANN) == 1
+        await there.keep_recording("RE9", "CA1", "https://api.example.com/RE9", 9, "completed")
+        await there.status("CA1", "completed", 9, ANN, US)
+        assert await there.call("CA1") is None
+        assert await here.forget_number(ANN) == 0
+        await assert_gone(there, "CA1", ANN)
+
+
 async def test_a_number_is_forgotten_though_its_call_is_still_to_be_delivered(url: str):
     async with one_store(url) as store:
         await fill(store, "CA1", ANN)
@@ -508,4 +519,5 @@ async def test_no_key_of_a_forgotten_call_is_left_in_redis(redis: RedisServer):
         await store.opt_out(ANN, 5.0)
         assert await store.forget_number(ANN) == 1
         assert await store.forget_before(LATER) == 1
+    assert redis.ask("DEL", "triode:forgotten:CA1") == b":1\r\n"  # no more than that it was
     assert redis.ask("KEYS", "*") == b"*1\r\n$16\r\ntriode:opted_out\r\n"

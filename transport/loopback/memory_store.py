@@ -67,6 +67,7 @@ class MemoryStore:
     stories: dict[str, StoredStory] = attrs.field(factory=dict)
     errand_rows: dict[str, ErrandRow] = attrs.field(factory=dict)
     opted_out: set[str] = attrs.field(factory=set)
+    forgotten: set[str] = attrs.field(factory=set)
     delivery_rows: dict[str, Delivery] = attrs.field(factory=dict)
 
     def of(self, call_sid: str) -> list[CallRecord]:
@@ -121,7 +122,10 @@ class MemoryStore:
         self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "", at: float | None = None
     ) -> None:
         """See `transport.store.Store`."""
-        call = await self._there(call_sid)
+        await self._there()
+        if call_sid in self.forgotten:
+            return
+        call = self.calls.setdefault(call_sid, StoredCall())
         if call.status in FINAL or (sequence <= call.sequence and status not in FINAL):
             return
         call.status, call.sequence = status, sequence
@@ -150,7 +154,7 @@ class MemoryStore:
     ) -> None:
         """See `transport.store.Store`."""
         await self._there()  # a message alone makes no call
-        if self.recordings.get(recording_sid, {}).get("status") != "completed":
+        if call_sid not in self.forgotten and self.recordings.get(recording_sid, {}).get("status") != "completed":
             values = {"recording_sid": recording_sid, "call_sid": call_sid, "url": url, "seconds": seconds}
             came = self.recordings.get(recording_sid, {}).get("at") or self._now(at)
             self.recordings[recording_sid] = {**values, "status": status, "at": came}
@@ -343,7 +347,9 @@ class MemoryStore:
     async def forget_number(self, number: str) -> int:
         """See `transport.store.Store`."""
         await self._there()
-        return self._forget([sid for sid, call in self.calls.items() if call.caller == number])
+        sids = [sid for sid, call in self.calls.items() if call.caller == number]
+        self.forgotten.update(sids)
+        return self._forget(sids)
 
     def _age(self, call_sid: str, call: StoredCall) -> datetime.datetime | None:
         """When it ended; if that is not known, when it began, or was answered."""
