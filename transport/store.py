@@ -32,6 +32,8 @@ class Unkeepable(StoreDown):
 
 FORGOTTEN = 7 * 86_400
 """Seconds after `forget_number` in which callbacks may still come for a call of that number: they are not kept."""
+DAY = 86_400.0
+"""Seconds in which texts to a number are counted."""
 OPEN = ("begun", "ringing", "returning")
 """Statuses of an errand that is still under way; a text message knows only the first."""
 
@@ -178,6 +180,11 @@ class Store(Protocol):
 
     async def has_opted_out(self, number: str) -> bool:
         """Whether it said so."""
+        ...
+
+    async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
+        """Whether `number` may be sent the text of `errand`: whether fewer than `at_most` were claimed for it in the day before.
+        Asking twice for the same errand counts once."""
         ...
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:

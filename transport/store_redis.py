@@ -23,6 +23,7 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport import store_redis_scripts as scripts
 from transport.store import (
+    DAY,
     FORGOTTEN,
     OPEN,
     Delivery,
@@ -239,6 +240,11 @@ class RedisStore:
         with _bounded():
             return bool(await self._line.ask("HEXISTS", "triode:opted_out", number))
 
+    async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
+        """See `store.Store`."""
+        bounds = (float(now), float(now - DAY), at_most, round(DAY))
+        return bool(await self._run(scripts.CLAIM_TEXT, number, errand, *bounds))
+
     # ------------------------------------------------------------ deliveries
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
@@ -295,6 +301,7 @@ class RedisStore:
     async def forget_number(self, number: str) -> int:
         """See `store.Store`. A hundred at once."""
         with _bounded():
+            await self._line.ask("DEL", f"triode:texts:{number}")
             sids = await self._line.ask("SMEMBERS", f"triode:calls_of:{number}")
             return sum([await self._run(scripts.FORGET, "", FORGOTTEN, *some) for some in _pieces(list(sids))])
 

@@ -102,6 +102,16 @@ for i, key in ipairs(redis.call('LRANGE', 'triode:errands:' .. ARGV[1], 0, -1)) 
 end
 return found
 """
+CLAIM_TEXT = """
+local number, errand, now, before, most, day = unpack(ARGV)
+local texts = 'triode:texts:' .. number
+redis.call('ZREMRANGEBYSCORE', texts, '-inf', before)
+if redis.call('ZSCORE', texts, errand) then return 1 end
+if redis.call('ZCARD', texts) >= tonumber(most) then return 0 end
+redis.call('ZADD', texts, now, errand)
+redis.call('EXPIRE', texts, day)
+return 1
+"""
 PROMISE_DELIVERY = """
 if redis.call('HSETNX', 'triode:delivery:' .. ARGV[1], 'state', 'open') == 0 then return end
 redis.call('HSET', 'triode:delivery:' .. ARGV[1], 'tries', 0, 'error', '', 'at', 0)

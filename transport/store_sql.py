@@ -17,6 +17,7 @@ from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
 from transport.store import (
+    DAY,
     FORGOTTEN,
     OPEN,
     Delivery,
@@ -148,6 +149,16 @@ forgotten = sa.Table(
 opted_out = sa.Table(
     "opted_out", _tables, sa.Column("number", sa.String(64), primary_key=True), sa.Column("at", sa.Float)
 )
+
+
+texts = sa.Table(
+    "texts",
+    _tables,
+    sa.Column("errand", sa.String(200), primary_key=True),
+    sa.Column("number", sa.String(64), index=True),
+    sa.Column("at", sa.Float, index=True),
+)
+"""Text messages of the last day: who was sent them."""
 
 
 class SqlStore:
@@ -403,6 +414,20 @@ class SqlStore:
         found = sa.select(opted_out.c.at).where(opted_out.c.number == number)
         return await self._do(lambda db: db.scalar(found) is not None, reads=True)
 
+    async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
+        """See `store.Store`."""
+
+        def claim(db: sa.Connection) -> bool:
+            db.execute(texts.delete().where(texts.c.at <= now - DAY))
+            if db.scalar(sa.select(texts.c.at).where(texts.c.errand == errand)) is not None:
+                return True
+            if (db.scalar(sa.select(sa.func.count()).where(texts.c.number == number)) or 0) >= at_most:
+                return False
+            db.execute(texts.insert().values(errand=errand, number=number, at=now))
+            return True
+
+        return await self._do(claim)
+
     # ------------------------------------------------------------ deliveries
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
@@ -466,6 +491,7 @@ class SqlStore:
         """See `store.Store`."""
 
         def forget(db: sa.Connection) -> int:
+            db.execute(texts.delete().where(texts.c.at <= time.time() - DAY))
             age = sa.func.coalesce(calls.c.ended, calls.c.began, calls.c.answered)
             waiting = sa.select(deliveries.c.call_sid).where(deliveries.c.state == "open")
             old = db.scalars(sa.select(calls.c.call_sid).where(age < before, calls.c.call_sid.not_in(waiting))).all()
@@ -484,6 +510,7 @@ class SqlStore:
             for sid in sids:
                 db.execute(forgotten.delete().where(forgotten.c.call_sid == sid))
                 db.execute(forgotten.insert().values(call_sid=sid, at=now))
+            db.execute(texts.delete().where(texts.c.number == number))
             return _forget(db, sids)
 
         gone = await self._do(forget)

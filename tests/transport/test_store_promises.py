@@ -20,7 +20,7 @@ from tests.transport.store_kit import (
     one_store,
     two_stores,
 )
-from transport.store import Delivery, ErrandRow, Store
+from transport.store import DAY, Delivery, ErrandRow, Store
 
 pytest_plugins = ["tests.transport.store_kit"]
 
@@ -397,6 +397,26 @@ await store.opt_out({ANN!r}, 7.0)
         assert await store.take_unfinished(ANN, US, 0.0) is None
         assert [each.call_sid for each in await store.take_deliveries(20.0, 60.0, 9)] == ["CA2"]
         assert await store.has_opted_out(ANN)
+
+
+# ---------------------------------------------------------------- texts
+
+
+async def test_a_number_is_sent_so_many_texts_in_any_day_and_no_more(url: str):
+    async with two_stores(url) as (here, there):
+        assert [
+            await store.claim_text(ANN, f"CA{n}/sms", 10.0 * n, 2) for n, store in enumerate((here, there, here))
+        ] == [
+            True,
+            True,
+            False,
+        ]
+        assert await there.claim_text(ANN, "CA0/sms", 30.0, 2)  # the same one, asked for again
+        assert await there.claim_text(BOB, "CA3/sms", 30.0, 2)
+        assert await there.claim_text(ANN, "CA4/sms", DAY + 5.0, 2)  # the first was a day ago
+        assert not await here.claim_text(ANN, "CA5/sms", DAY + 6.0, 2)
+        await here.forget_number(ANN)
+        assert await there.claim_text(ANN, "CA6/sms", DAY + 7.0, 1)
 
 
 # ---------------------------------------------------------------- forgetting

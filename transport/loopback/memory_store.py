@@ -12,7 +12,7 @@ import trio
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
-from transport.store import FINAL, OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
+from transport.store import DAY, FINAL, OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
 from transport.store_rules import (
     left_a_record,
     opened_again,
@@ -68,6 +68,8 @@ class MemoryStore:
     errand_rows: dict[str, ErrandRow] = attrs.field(factory=dict)
     opted_out: set[str] = attrs.field(factory=set)
     forgotten: set[str] = attrs.field(factory=set)
+    texts: dict[str, tuple[str, float]] = attrs.field(factory=dict)
+    """By errand, to whom and when."""
     delivery_rows: dict[str, Delivery] = attrs.field(factory=dict)
 
     def of(self, call_sid: str) -> list[CallRecord]:
@@ -285,6 +287,15 @@ class MemoryStore:
         await self._there()
         return number in self.opted_out
 
+    async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
+        """See `transport.store.Store`."""
+        await self._there()
+        self.texts = {key: text for key, text in self.texts.items() if text[1] > now - DAY}
+        if errand not in self.texts and sum(to == number for to, _ in self.texts.values()) >= at_most:
+            return False
+        self.texts.setdefault(errand, (number, now))
+        return True
+
     # ------------------------------------------------------------ deliveries
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
@@ -349,6 +360,7 @@ class MemoryStore:
         await self._there()
         sids = [sid for sid, call in self.calls.items() if call.caller == number]
         self.forgotten.update(sids)
+        self.texts = {key: text for key, text in self.texts.items() if text[0] != number}
         return self._forget(sids)
 
     def _age(self, call_sid: str, call: StoredCall) -> datetime.datetime | None:
