@@ -1,5 +1,8 @@
 """RealtimeLink replaces a lost session inside the call: the next one knows what was heard, greets nobody, loses no word."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import attrs
 import pytest
 import trio
@@ -51,7 +54,7 @@ from actors.talk import LOSSES_AT_MOST
 from actors.turn_answer import WORDS_WITHIN
 from actors.waiting import FILLER_SHARE
 from tests.kit.calls import LIMITS, LOUD, MANUAL, QUIET, REPLACING, SAID, ReplacingDesk, ms
-from tests.kit.model import FakeModel, Place
+from tests.kit.model import FakeModel, FakeSession, Place
 
 
 async def test_the_next_session_knows_what_was_heard_and_where_the_conversation_stands(
@@ -788,6 +791,36 @@ async def test_a_model_that_one_place_refuses_for_good_does_not_keep_the_call_fr
     await trio.sleep(5)
     assert not desk.over.is_set()
     assert (desk.model.names[-1], desk.model.tried[-1][1]) == ("", 0)
+
+
+class _Choosy(FakeModel):
+    """Refuses for good what it does not know by name."""
+
+    @contextlib.asynccontextmanager
+    async def connect(self, endpoint: int, name: str = "") -> AsyncIterator[FakeSession]:
+        if name == "gpt-realtime-unknown":
+            self.names.append(name)
+            self.tried.append((trio.current_time(), endpoint))
+            raise ModelGone("model_not_found", fatal=True)
+        async with super().connect(endpoint, name) as session:
+            yield session
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["refused before", "not tried before"])
+@pytest.mark.parametrize("places", [1, 2])
+async def test_a_call_whose_session_is_lost_while_its_flow_wants_a_model_that_is_refused_goes_on_with_the_usual_one(
+    autojump_clock: MockClock, nursery: trio.Nursery, known: bool, places: int
+) -> None:
+    desk = ReplacingDesk(nursery, model=_Choosy(*[Place() for _ in range(places)]))
+    first = await desk.up()
+    desk.link.inbox.post(SetModel("gpt-realtime-unknown"))
+    await trio.sleep(30 if known else 0)
+    first.lose()
+    await trio.sleep(5)
+    assert not desk.over.is_set()
+    assert desk.model.names.count("gpt-realtime-unknown") <= places + 1
+    assert desk.model.names[-1] == ""
+    assert [session.closed for session in desk.model.sessions][-1] is False
 
 
 async def test_a_change_of_mind_about_the_model_changes_nothing(
