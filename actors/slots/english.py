@@ -52,6 +52,7 @@ ENGLISH = Language(
     symbol_names=english_names.SYMBOL_NAMES,
     phone_leads=english_numbers.PHONE_LEADS,
     plus=english_numbers.PLUS,
+    other_numbers=english_numbers.OTHER_NUMBERS,
     extension=english_numbers.EXTENSION,
     months=english_numbers.MONTHS,
     weekdays=english_numbers.WEEKDAYS,

@@ -97,6 +97,8 @@ class Language:
     phone_leads: Phrases[bool]
     plus: Phrases[bool]
     extension: Phrases[bool]
+    other_numbers: frozenset[str]
+    """Words after which a number is a year or an age, and no telephone's: "in 2026"."""
 
     # dates
     months: Mapping[str, int]
