@@ -1,7 +1,9 @@
 """The simulator: calls from seeds, with faults, judged from outside. Many more seeds are run by `triode sim`."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -556,6 +558,23 @@ def test_the_report_tells_speed_coverage_and_what_went_wrong() -> None:
     assert f"{len(drawn)} of {len(KINDS)} kinds of fault" in text
     for fault in (*good.faults, *bad.faults):
         assert fault.kind in text
+
+
+def test_a_seed_that_went_wrong_is_told_while_the_others_still_run(capsys: pytest.CaptureFixture[str]) -> None:
+    def played() -> Iterator[Verdict]:
+        for seed, wrong in enumerate(((), ("greeted twice", "a bug"), ())):
+            told.append(capsys.readouterr().out)
+            yield Verdict(a_plan(seed), wrong, (), "", (), 60.0, 2.0)
+
+    told: list[str] = []
+    assert len(list(sim_report.told_at_once(played()))) == 3
+    assert told == ["", "", "wrong: seed 1: greeted twice; a bug\n"]
+
+
+def test_a_run_that_is_killed_leaves_no_process_that_waits_for_more() -> None:
+    code = "import os; from transport.loopback import sim_report as r; r.processes(1).submit(os.getpid).result(); os._exit(9)"
+    ran = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert ran.returncode == 9  # and nobody has its output open any more
 
 
 def test_the_command_names_the_kinds_of_faults_and_refuses_others(
