@@ -150,6 +150,13 @@ ONCE_WRONG = {
     ),
     "a server that was told to go did not wait for who left its last stream for the menu": plan_of(1200008),
     "a judge that took a word for known of which nobody can tell whether it was the last": plan_of(1000239),
+    "a judge that wanted the carrier to be told to stop what it had never got: the model had begun too late": Plan(
+        480103,
+        "appointment",
+        (Act("press", "#"), Act("interrupt", "Four one five, double five five, two six seven one.", 1.6)),
+        (Fault("net_slow", 24.88, 10.48), Fault("model_wordless", 16.86, 5.61)),
+        delta_ms=37,
+    ),
 }
 
 

@@ -351,13 +351,14 @@ def _cuts(case: Case, party: Party) -> Iterator[str]:
             if not audio or (party.first and case.plan.fault("stream_slow_reader")):
                 continue  # what waits in the network is not played yet, and nobody can tell
             found = _clear_near(party.call, at, within)
-            if found is None:
-                if any(s.opened < at - within and at + within < s.closed for s in party.call.streams):
+            if found is None:  # unless nothing of it was ever sent there
+                up = any(s.opened < at - within and at + within < s.closed for s in party.call.streams)
+                if up and any(_some_played(audio, _played(s)) for s in party.call.streams):
                     yield f"{event['item_id']} was cut, and the carrier was not told to stop"
                 continue
             stream, played = found
             heard = _played(stream)
-            if any(audio[n : n + FRAME] in heard[played:] for n in range(0, min(len(audio) - FRAME, 8000) + 1, FRAME)):
+            if _some_played(audio, heard[played:]):
                 yield f"{event['item_id']} was played after it was cut"
             if event["type"] == "conversation.item.truncate":
                 unknown = bounds.get(event["item_id"], 20)
@@ -429,6 +430,11 @@ def _heard_of(audio: bytes, heard: bytes, slack: int) -> tuple[int, int]:
         nearest = min(found, key=lambda other: abs(other - count))
         count, off = nearest, off + abs(nearest - count)
     return count, off
+
+
+def _some_played(audio: bytes, heard: bytes) -> bool:
+    """Whether something of the first second of an item is in what was played."""
+    return any(audio[n : n + FRAME] in heard for n in range(0, min(len(audio) - FRAME, 8000) + 1, FRAME))
 
 
 def _played(stream: StreamLog) -> bytes:
