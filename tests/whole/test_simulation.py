@@ -150,6 +150,14 @@ ONCE_WRONG = {
     ),
     "a server that was told to go did not wait for who left its last stream for the menu": plan_of(1200008),
     "a judge that took a word for known of which nobody can tell whether it was the last": plan_of(1000239),
+    "of late words of a turn that the model had forgotten it was told the first ones only": Plan(
+        1200432,
+        "appointment",
+        (Act("press", "42#"), Act("interrupt", "Can I speak to a person?", 0.3)),
+        (Fault("model_busy", 26.01, 4.06),),
+        delta_ms=37,
+        setting=Setting(max_silence=2.5, turn_silence_ms=300, append_ms=100),
+    ),
     "a judge that wanted the carrier to be told to stop what it had never got: the model had begun too late": Plan(
         480103,
         "appointment",
