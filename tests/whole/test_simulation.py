@@ -158,6 +158,13 @@ ONCE_WRONG = {
         delta_ms=37,
         setting=Setting(max_silence=2.5, turn_silence_ms=300, append_ms=100),
     ),
+    "a judge that wanted more of what the caller said kept than is ever kept": Plan(
+        1200517,
+        "appointment",
+        (Act("say", "Yes, that is right.", 0.3, keys="42#"), Act("say", "I am not sure.", 1.6)),
+        (Fault("model_no_replies", 8.58, 7.58), Fault("model_deaf", 0.95, 2.74)),
+        delta_ms=187,
+    ),
     "a judge that wanted the carrier to be told to stop what it had never got: the model had begun too late": Plan(
         480103,
         "appointment",
