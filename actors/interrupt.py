@@ -268,7 +268,7 @@ class InterruptWatcher:
             self._kept, self._kept_words = False, ""
             speaker.yield_floor(event.reason)
             if self._manner is not BargeIn.MODEL:
-                self._link.post(Judged(taken=True, cancels=False))
+                self._link.post(Judged(taken=True, words=event.words, cancels=bool(event.words)))
         elif isinstance(event, SpeechStarted):
             self._model_hears(speaker)
             if self._suspicion is not None:

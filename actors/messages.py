@@ -522,9 +522,10 @@ class Judged:
 
 @attrs.frozen
 class FloorTaken:
-    """The agent is to stop talking."""
+    """The agent is to stop talking. `words`: what the caller said, of whom it is to be told that they took the floor."""
 
     reason: Floor
+    words: str = ""
 
 
 @attrs.frozen
