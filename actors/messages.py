@@ -340,12 +340,13 @@ class Role(enum.Enum):
 
 @attrs.frozen
 class Tell:
-    """Put `text` into the conversation. `item` names it; `first` puts it before everything else."""
+    """Put `text` into the conversation. `item` names it; `first` puts it before everything else, `after` behind that item."""
 
     role: Role
     text: str
     item: str = ""
     first: bool = False
+    after: str = ""
 
 
 @attrs.frozen

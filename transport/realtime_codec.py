@@ -419,8 +419,8 @@ def _event(command: ModelCommand) -> dict[str, Any]:
         return {"type": "session.update", "session": {"type": "realtime"}}
     if isinstance(command, Tell):
         event: dict[str, Any] = {"type": "conversation.item.create", "item": _told(command)}
-        if command.first:
-            event["previous_item_id"] = "root"
+        if before := "root" if command.first else command.after:
+            event["previous_item_id"] = before
         return event
     if isinstance(command, AskReply):
         return {"type": "response.create"}
