@@ -266,6 +266,9 @@ class InterruptWatcher:
         elif isinstance(event, CallerWords) and event.final:
             self._writing_time.written(event.item, event.text, trio.current_time())
         if isinstance(event, FloorTaken):
+            if event.words and speaker.audible() and self._keeps(speaker):  # a notice is heard to its end all the same
+                self._kept_words = event.words
+                return
             self._suspicion, self._model_waits = None, False
             self._doubted = self._unwritten_at = math.inf
             self._kept, self._kept_words = False, ""

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
 
 import attrs
@@ -86,10 +86,8 @@ class ErrandDesk:
         return outcome, detail
 
     async def _text(self, to: str, sender: str, text: str, errand: str) -> Sent:
-        if await self._opted_out(to):
-            return "opted_out", "", {}
-        if not await self._may_be_sent(to, errand):
-            return "failed", "", {"reason": TOO_MANY_TEXTS}
+        if refusal := await self._refusal(to, errand):
+            return refusal
         reason = ""
         # News of the message name the errand, since they may come before the answer that tells its SID.
         callback = f"{self._callback}?{urlencode({'errand': errand})}"
@@ -181,6 +179,20 @@ class ErrandDesk:
             self._failed("claim", error)
             rows = []
         return next((row for row in rows if row.key == full), ErrandRow(full, call_sid, name, "begun", "", {}))
+
+    async def _refusal(self, number: str, errand: str) -> Sent | None:
+        """Why it is not to be sent a text. Both questions are asked at once: a caller waits, and the store may be slow."""
+        answers = dict[str, bool]()
+
+        async def ask(name: str, question: Awaitable[bool]) -> None:
+            answers[name] = await question
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, "opted out", self._opted_out(number))
+            nursery.start_soon(ask, "may be sent", self._may_be_sent(number, errand))
+        if answers["opted out"]:
+            return "opted_out", "", {}
+        return None if answers["may be sent"] else ("failed", "", {"reason": TOO_MANY_TEXTS})
 
     async def _opted_out(self, number: str) -> bool:
         try:

@@ -555,6 +555,19 @@ async def test_who_said_more_than_the_model_was_told_takes_the_floor_with_all_of
     assert stage.link.take_all() == [Judged(taken=True, words="Can I speak to a person?")]
 
 
+async def test_a_protected_sentence_is_heard_also_by_who_said_more_than_the_model_was_told(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.speaker.rule = FloorRule.PROTECTED
+    stage.watcher.inbox.post(FloorTaken(Floor.SPEECH, "Can I speak to a person?"))
+    await trio.sleep(1)
+    assert (stage.speaker.doings, stage.link.take_all()) == ([], [])
+    stage.speaker.speaks = False
+    await trio.sleep(11)
+    assert stage.link.take_all() == [Judged(taken=True, words="Can I speak to a person?")]
+
+
 @pytest.mark.parametrize("written", [False, True], ids=["nothing is written down", "there are no words in it"])
 async def test_what_the_model_hears_for_long_and_nobody_writes_down_takes_the_floor_though_it_was_held_for_a_noise(
     written: bool, autojump_clock: MockClock, nursery: trio.Nursery

@@ -272,6 +272,16 @@ async def test_a_number_is_not_texted_without_end_however_many_calls_ask_for_it(
         assert (await d.send(call="CA7"))[0] == "done"
 
 
+async def test_a_bound_of_texts_a_day_makes_nobody_wait_longer_for_a_slow_store(autojump_clock: MockClock) -> None:
+    took: list[float] = []
+    for a_day in (0, 3):
+        async with a_desk(store=MemoryStore(slow=1.0), a_day=a_day) as d:
+            began = trio.current_time()
+            assert await d.send() == ("done", {})
+            took.append(trio.current_time() - began)
+    assert took[1] == pytest.approx(took[0], abs=0.01)
+
+
 async def test_an_opt_out_that_the_store_did_not_take_is_learnt_again(autojump_clock: MockClock) -> None:
     async with a_desk(RestFaults(opted_out=frozenset({ANN}))) as d:
         d.store.down = True
