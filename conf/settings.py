@@ -138,7 +138,10 @@ class Twilio:
         _is_sender,
     )
     sms_a_day: int = _number(
-        100, 0, 1000, "How many text messages one number is sent in 24 hours, whoever asks for them; 0: without a bound."
+        100,
+        0,
+        1000,
+        "How many text messages one number is sent, or has sent to others, in 24 hours; 0: without a bound.",
     )
 
 

@@ -26,7 +26,10 @@ WHY = {
     30034: "our number is not registered for text messages",
 }
 """What Twilio's refusals mean to a caller."""
+ASKED_FOR = "/asked"
+"""Ends the name under which a text is counted for who asked for it."""
 TOO_MANY_TEXTS = "that number was sent too many text messages today"
+TOO_MANY_ASKED_FOR = "the caller had too many text messages sent today"
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before a request is made again that certainly did nothing."""
 LOOK_AFTER = 1.5
@@ -65,12 +68,12 @@ class ErrandDesk:
         self._a_day = a_day
         self._seen: OrderedDict[str, None] = OrderedDict()
 
-    def of_call(self, called: str) -> "CallErrands":
-        """The port of one call, in which `called` was dialled."""
-        return CallErrands(self, self._sender or called)
+    def of_call(self, called: str, caller: str = "") -> "CallErrands":
+        """The port of one call, in which `called` was dialled, by `caller` if that is known."""
+        return CallErrands(self, self._sender or called, caller)
 
-    async def send(self, call_sid: str, key: str, to: str, sender: str, text: str) -> Came:
-        """Sends a text message unless that was begun before; what came of it."""
+    async def send(self, call_sid: str, key: str, to: str, sender: str, text: str, caller: str = "") -> Came:
+        """Sends a text message, which `caller` asked for, unless that was begun before; what came of it."""
         if not to or not sender:
             return "failed", {
                 "reason": "there is no number to send it to" if not to else "there is no number to send from"
@@ -78,18 +81,18 @@ class ErrandDesk:
         earlier = await self.claim(call_sid, key, "sms")
         if earlier is not None:
             return _of_row(earlier)
-        outcome, reference, detail = await self._text(to, sender, text, f"{call_sid}/{key}")
+        outcome, reference, detail = await self._text(to, sender, text, f"{call_sid}/{key}", caller)
         await self.settle(call_sid, key, outcome, reference, detail)
         self._metrics.errands.labels("sms", outcome).inc()
         level = log.info if outcome in {"done", "opted_out"} else log.warning
         level("sms", outcome=outcome, to=to, message_sid=reference, **detail)
         return outcome, detail
 
-    async def _text(self, to: str, sender: str, text: str, errand: str) -> Sent:
+    async def _text(self, to: str, sender: str, text: str, errand: str, caller: str) -> Sent:
         if await self._opted_out(to):
             return "opted_out", "", {}
-        if not await self._may_be_sent(to, errand):
-            return "failed", "", {"reason": TOO_MANY_TEXTS}
+        if too_many := await self._too_many(caller, to, errand):
+            return "failed", "", {"reason": too_many}
         reason = ""
         # News of the message name the errand, since they may come before the answer that tells its SID.
         callback = f"{self._callback}?{urlencode({'errand': errand})}"
@@ -189,6 +192,14 @@ class ErrandDesk:
             self._failed("opted out", error)
             return False
 
+    async def _too_many(self, caller: str, to: str, errand: str) -> str:
+        """Why it is one too many for today, if it is: a text to another number counts as one of the caller's too. They are asked
+        about first: who may have no more sent uses up nobody else's."""
+        known = caller.startswith("+") and caller != to
+        if known and not await self._may_be_sent(caller, f"{errand}{ASKED_FOR}"):
+            return TOO_MANY_ASKED_FOR
+        return "" if await self._may_be_sent(to, errand) else TOO_MANY_TEXTS
+
     async def _may_be_sent(self, number: str, errand: str) -> bool:
         """Whether it has not had too many today. Without the store nobody knows, and a call has a bound of its own."""
         try:
@@ -214,10 +225,11 @@ class CallErrands:
 
     desk: ErrandDesk
     sender: str
+    caller: str = ""
 
     async def send_text(self, call_sid: str, key: str, to: str, text: str) -> Came:
         """See `ErrandPort`."""
-        return await self.desk.send(call_sid, key, to, self.sender, text)
+        return await self.desk.send(call_sid, key, to, self.sender, text, self.caller)
 
     async def claim(self, call_sid: str, key: str, kind: str) -> bool:
         """See `ErrandPort`."""
