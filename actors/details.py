@@ -10,12 +10,16 @@ import attrs
 
 from actors.dialogue import CAPTURES_KEPT, MISSING, Dialogue, Held, Status
 from actors.slots import Context, Declined, Unclear, Understood, read_back, understand
+from actors.slots.languages import language_of
 from actors.slots.reading import UNLIKE
 from actors.slots.unfinished import joined
+from actors.slots.when import still_begun
 from conf import flow as flows
 
 KEYED_KINDS = frozenset({"phone", "number"})
 """What can be typed on a telephone."""
+_WHEN_KINDS = frozenset({"date_time", "date", "time"})
+"""What is told in two halves: "Tuesday", and "at three"."""
 UNLIKE_CONFIRMED = 0.45
 _NAME_PART = re.compile(r"\b(?:first|last|given|family|second|middle|sur)[ -]?name\b(?! and\b)", re.IGNORECASE)
 """In the label of a slot: not the whole name is asked for. "First name and last name" is it."""
@@ -34,8 +38,10 @@ def context(
     slot: flows.Slot, flow: flows.Flow, now: datetime.datetime, caller: str = "", held: Held = MISSING
 ) -> Context:
     """How values of `slot` are to be read. `caller`: the number that is being called from, if it is known."""
-    unlike = _unlike(slot, held)
-    return Context(now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller, slot.hours, unlike)
+    unlike, begun = _unlike(slot, held), "" if held.text else held.failed
+    return Context(
+        now, flow.language, flow.region, slot.choices, slot.least, slot.most, caller, slot.hours, unlike, begun
+    )
 
 
 def _unlike(slot: flows.Slot, held: Held) -> float:
@@ -143,10 +149,14 @@ def _capture(held: Held, slot: flows.Slot, text: str, how: Context, turn: int) -
         return held, reading.why
     if not isinstance(reading, Understood):
         status = held.status if held.known else Status.UNCLEAR
-        same = text == held.failed and turn == held.failed_turn  # the model has no more than that, and says it again
+        # The model has no more than that, and says it again.
+        same = held.failed.endswith(text) and turn == held.failed_turn
         again = not (whole or same or _goes_on(held.failed, text))
+        failed = held.failed if same else whole or text
+        if slot.kind in _WHEN_KINDS and not same:
+            failed = still_begun(slot.kind, text, how, language_of(how.language))
         tries = held.tries + again
-        return attrs.evolve(held, status=status, tries=tries, failed=whole or text, failed_turn=turn), reading.why
+        return attrs.evolve(held, status=status, tries=tries, failed=failed, failed_turn=turn), reading.why
     if reading.text == held.text and held.known:
         return _captured(held, reading.text), ""
     status = Status.HEARD if slot.confirmed_by_caller else Status.CONFIRMED

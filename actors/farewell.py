@@ -20,6 +20,7 @@ from actors.call_state import (
     SetTimer,
     State,
     StopTimer,
+    TellModel,
 )
 from actors.messages import (
     AgentQuiet,
@@ -42,6 +43,17 @@ LAST_WORDS = {
     Disposition.VOICEMAIL: "message",
 }
 """The recorded last words, for when the model does not find its own."""
+
+_NOT_CONNECTED = "[The caller interrupted: they were not connected. Call transfer_to_human if they still want it.]"
+CALLED_OFF = {
+    Disposition.HANG_UP: "[The caller interrupted: the call was not ended. Call end_call when they have all they need.]",
+    Disposition.DIAL: _NOT_CONNECTED,
+    Disposition.DIAL_WARM: _NOT_CONNECTED,
+    Disposition.VOICEMAIL: (
+        "[The caller interrupted: they were not handed over to leave a message. Do that again if they still want to.]"
+    ),
+}
+"""What the model is told of last words that the caller took back. It stays in the conversation, as the tool's "ok" does."""
 
 
 def farewell_timer() -> SetTimer:
@@ -110,7 +122,10 @@ def go(state: State, going: Disposition, why: str, floor: Floor, words: str) -> 
 def stay(state: State) -> Result:
     """The caller has more to say: nothing is decided any more."""
     staying = attrs.evolve(state, phase=Phase.TALKING, going=None, why="", last_words_asked=False)
-    return staying, ((StopTimer("farewell"),) if state.phase is Phase.FAREWELL else ())
+    if state.phase is not Phase.FAREWELL:
+        return staying, ()
+    told = CALLED_OFF.get(state.going or Disposition.HANG_UP)
+    return staying, (StopTimer("farewell"), *([TellModel(told)] if told else []))
 
 
 def own_words(state: State) -> tuple[Effect, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from actors.caller_lane import frames
 from actors.ear import LOUD
 from actors.messages import CallerAudio, CallerSilence, Tell
 from actors.mulaw import BYTES_PER_MS, envelope, loudness
@@ -29,6 +30,11 @@ BEFORE_ONSET = 0.1
 """Seconds before the first loud frame that are part of a word."""
 SOFT = 0.2
 """Seconds in which a word that begins softly becomes loud."""
+QUIET = 1.5
+"""Seconds of silence that are kept after what is loud, so that a turn is over for who hears it again; of more, what is too much
+is forgotten first."""
+SIFTED_EVERY = 1.0
+"""Seconds between two looks for silence in all that is kept: each costs a millisecond or two."""
 ITEMS_KEPT = 8
 """Items of speech of which at most some may not have been heard."""
 TURNS_KEPT = 8
@@ -68,10 +74,12 @@ class Handover:
     """What is known of one session. `frames`: how much of the caller's audio is kept at most."""
 
     frames: int
-    _sent: deque[Sent] = attrs.field(init=False)
+    _sent: deque[Sent] = attrs.field(factory=deque[Sent])
     """The newest, as far as it belongs to no turn that is over, or may not."""
     _turns: dict[str, _Turn] = attrs.field(factory=dict[str, _Turn])
     """The caller's turns that are not written down yet, and were not answered, in order."""
+    _sifted: float = -math.inf
+    """When the silence was last taken out of it."""
     _unnoticed: float = math.inf
     """From when on there is something of which the model has taken no notice yet."""
     _kept_from: float = math.inf
@@ -92,9 +100,6 @@ class Handover:
     _answers: dict[str, list[tuple[float, Tell]]] = attrs.field(factory=dict[str, list[tuple[float, Tell]]])
     """What was told that the first item of a reply answers, as long as it is not known whether that is heard."""
 
-    def __attrs_post_init__(self) -> None:
-        self._sent = deque(maxlen=self.frames)
-
     _answered_by: tuple[str, dict[str, _Turn]] = attrs.field(factory=lambda: ("", dict[str, _Turn]()))
     """The item with which the turns were answered that were last, and those: it may never be heard."""
 
@@ -109,6 +114,11 @@ class Handover:
             sent.append((now, event))
         oldest = min(self._kept_from, now - KEPT)
         while sent and sent[0][0] < oldest:
+            sent.popleft()
+        if len(sent) > self.frames and now >= self._sifted + SIFTED_EVERY:
+            self._sent = sent = _without_silence(sent)
+            self._sifted = now
+        while len(sent) > self.frames:
             sent.popleft()
 
     def turn_began(self, item: str, now: float) -> None:
@@ -269,3 +279,25 @@ class Handover:
 
 def _is_loud(event: CallerAudio) -> bool:
     return loudness(event.audio) >= LOUD
+
+
+def _without_silence(sent: Sequence[Sent]) -> deque[Sent]:
+    """Without the silence that is neither just before nor just after what is loud, and not the newest. Frames are counted, since
+    what a session hears again went to it all at once."""
+    kept: deque[Sent] = deque()
+    soft: deque[Sent] = deque(maxlen=frames(SOFT))
+    """What may be the beginning of a word."""
+    quiet, newest = frames(QUIET), len(sent) - frames(ONSET)
+    for number, one in enumerate(sent):
+        _, event = one
+        quiet += 1
+        if isinstance(event, CallerAudio):
+            quiet = 0 if _is_loud(event) else quiet
+            event.shrink()
+        if quiet < frames(QUIET) or number >= newest:
+            kept.extend(soft)
+            soft.clear()
+            kept.append(one)
+        else:
+            soft.append(one)
+    return kept

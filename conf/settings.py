@@ -141,7 +141,7 @@ class Twilio:
         100,
         0,
         1000,
-        "How many text messages one number is sent in 24 hours, whoever asks for them; 0: without a bound.",
+        "How many text messages one number is sent, or has sent to others, in 24 hours; 0: without a bound.",
     )
 
 

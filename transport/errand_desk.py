@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 import attrs
@@ -26,7 +26,10 @@ WHY = {
     30034: "our number is not registered for text messages",
 }
 """What Twilio's refusals mean to a caller."""
+ASKED_FOR = "/asked"
+"""Ends the name under which a text is counted for who asked for it."""
 TOO_MANY_TEXTS = "that number was sent too many text messages today"
+TOO_MANY_ASKED_FOR = "the caller had too many text messages sent today"
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before a request is made again that certainly did nothing."""
 LOOK_AFTER = 1.5
@@ -65,12 +68,12 @@ class ErrandDesk:
         self._a_day = a_day
         self._seen: OrderedDict[str, None] = OrderedDict()
 
-    def of_call(self, called: str) -> "CallErrands":
-        """The port of one call, in which `called` was dialled."""
-        return CallErrands(self, self._sender or called)
+    def of_call(self, called: str, caller: str = "") -> "CallErrands":
+        """The port of one call, in which `called` was dialled, by `caller` if that is known."""
+        return CallErrands(self, self._sender or called, caller)
 
-    async def send(self, call_sid: str, key: str, to: str, sender: str, text: str) -> Came:
-        """Sends a text message unless that was begun before; what came of it."""
+    async def send(self, call_sid: str, key: str, to: str, sender: str, text: str, caller: str = "") -> Came:
+        """Sends a text message, which `caller` asked for, unless that was begun before; what came of it."""
         if not to or not sender:
             return "failed", {
                 "reason": "there is no number to send it to" if not to else "there is no number to send from"
@@ -78,15 +81,15 @@ class ErrandDesk:
         earlier = await self.claim(call_sid, key, "sms")
         if earlier is not None:
             return _of_row(earlier)
-        outcome, reference, detail = await self._text(to, sender, text, f"{call_sid}/{key}")
+        outcome, reference, detail = await self._text(to, sender, text, f"{call_sid}/{key}", caller)
         await self.settle(call_sid, key, outcome, reference, detail)
         self._metrics.errands.labels("sms", outcome).inc()
         level = log.info if outcome in {"done", "opted_out"} else log.warning
         level("sms", outcome=outcome, to=to, message_sid=reference, **detail)
         return outcome, detail
 
-    async def _text(self, to: str, sender: str, text: str, errand: str) -> Sent:
-        if refusal := await self._refusal(to, errand):
+    async def _text(self, to: str, sender: str, text: str, errand: str, caller: str) -> Sent:
+        if refusal := await self._refusal(caller, to, errand):
             return refusal
         reason = ""
         # News of the message name the errand, since they may come before the answer that tells its SID.
@@ -180,19 +183,24 @@ class ErrandDesk:
             rows = []
         return next((row for row in rows if row.key == full), ErrandRow(full, call_sid, name, "begun", "", {}))
 
-    async def _refusal(self, number: str, errand: str) -> Sent | None:
-        """Why it is not to be sent a text. Both questions are asked at once: a caller waits, and the store may be slow."""
-        answers = dict[str, bool]()
+    async def _refusal(self, caller: str, to: str, errand: str) -> Sent | None:
+        """Why it is not to be sent. Both questions are asked at once: a caller waits, and the store may be slow."""
+        opted_out, too_many = False, ""
 
-        async def ask(name: str, question: Awaitable[bool]) -> None:
-            answers[name] = await question
+        async def ask_opted_out() -> None:
+            nonlocal opted_out
+            opted_out = await self._opted_out(to)
+
+        async def ask_too_many() -> None:
+            nonlocal too_many
+            too_many = await self._too_many(caller, to, errand)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, "opted out", self._opted_out(number))
-            nursery.start_soon(ask, "may be sent", self._may_be_sent(number, errand))
-        if answers["opted out"]:
+            nursery.start_soon(ask_opted_out)
+            nursery.start_soon(ask_too_many)
+        if opted_out:
             return "opted_out", "", {}
-        return None if answers["may be sent"] else ("failed", "", {"reason": TOO_MANY_TEXTS})
+        return ("failed", "", {"reason": too_many}) if too_many else None
 
     async def _opted_out(self, number: str) -> bool:
         try:
@@ -200,6 +208,14 @@ class ErrandDesk:
         except StoreDown as error:
             self._failed("opted out", error)
             return False
+
+    async def _too_many(self, caller: str, to: str, errand: str) -> str:
+        """Why it is one too many for today, if it is: a text to another number counts as one of the caller's too. They are asked
+        about first: who may have no more sent uses up nobody else's."""
+        known = caller.startswith("+") and caller != to
+        if known and not await self._may_be_sent(caller, f"{errand}{ASKED_FOR}"):
+            return TOO_MANY_ASKED_FOR
+        return "" if await self._may_be_sent(to, errand) else TOO_MANY_TEXTS
 
     async def _may_be_sent(self, number: str, errand: str) -> bool:
         """Whether it has not had too many today. Without the store nobody knows, and a call has a bound of its own."""
@@ -226,10 +242,11 @@ class CallErrands:
 
     desk: ErrandDesk
     sender: str
+    caller: str = ""
 
     async def send_text(self, call_sid: str, key: str, to: str, text: str) -> Came:
         """See `ErrandPort`."""
-        return await self.desk.send(call_sid, key, to, self.sender, text)
+        return await self.desk.send(call_sid, key, to, self.sender, text, self.caller)
 
     async def claim(self, call_sid: str, key: str, kind: str) -> bool:
         """See `ErrandPort`."""

@@ -183,8 +183,8 @@ class Store(Protocol):
         ...
 
     async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
-        """Whether `number` may be sent the text of `errand`: whether fewer than `at_most` were claimed for it in the day before.
-        Asking twice for the same errand counts once."""
+        """Whether `number` may be sent the text of `errand`, or have it sent: whether fewer than `at_most` were claimed for it in
+        the day before. Asking twice for the same errand counts once."""
         ...
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:

@@ -158,7 +158,7 @@ texts = sa.Table(
     sa.Column("number", sa.String(64), index=True),
     sa.Column("at", sa.Float, index=True),
 )
-"""Text messages of the last day: who was sent them."""
+"""Text messages of the last day: who was sent them, and who had them sent."""
 
 
 class SqlStore:

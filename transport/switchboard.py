@@ -338,7 +338,7 @@ class Switchboard:
         model = self.connect_model(
             lambda text: self._report("model event", text), _hash(token.caller or started.call_sid)
         )
-        errands: ErrandPort = self.errands.of_call(token.called)
+        errands: ErrandPort = self.errands.of_call(token.called, token.caller)
         recorder = None
         ear: LinePort = LineEar()
         if self.flights is not None:

@@ -21,7 +21,8 @@ class Context:
     code for national phone numbers and for the order of day and month. `choices` maps a canonical name to other words
     for it. `least` and `most` bound a number, both inclusive. `caller` is the number of the telephone in use, if known.
     `hours` ("17:00-23:00") are those within which a time is meant that is said without morning or evening. `unlike`: a name
-    that is no more like the one word that is held, from 0 to 1, is the rest of it, and does not take its place.
+    that is no more like the one word that is held, from 0 to 1, is the rest of it, and does not take its place. `begun`: what
+    was said before and was no value yet, such as a day without its hour.
     """
 
     now: datetime.datetime
@@ -33,6 +34,7 @@ class Context:
     caller: str = ""
     hours: str = ""
     unlike: float = UNLIKE
+    begun: str = ""
 
 
 @attrs.frozen

@@ -1,5 +1,6 @@
 """Dates and times that callers name, resolved in the future of a given moment."""
 
+import contextlib
 import datetime
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,8 @@ from actors.slots.when_day import Almanac, count_of, day_of, past, spoken_day
 from actors.slots.when_parts import Part, find_parts
 from actors.slots.when_words import in_figures
 
+BEGUN_AT_MOST = 200
+"""Characters that are kept of a day and a time which are told piece by piece."""
 _HALF_HOUR = datetime.timedelta(minutes=30)
 
 
@@ -27,18 +30,50 @@ class When:
 
 def understand_when(kind: str, utterance: str, before: str, context: Context, language: Language) -> Understood:
     """`kind` is date_time, date or time. Raises Puzzled."""
-    now = context.now.replace(tzinfo=None, second=0, microsecond=0)
-    held = held_when(kind, before)
-    said = in_figures(utterance, language)
+    now, held = _now(context), held_when(kind, before)
+    try:
+        return _whole(kind, _known(kind, utterance, held, context, language), held, now)
+    except Puzzled:
+        if not context.begun:
+            raise
+    # "Tuesday." "What time?" "Three." It is one utterance with a question in it, or puts right what was said before that.
+    with contextlib.suppress(Puzzled):
+        both = f"{context.begun} {utterance}"
+        return _whole(kind, _known(kind, both, held, context, language, bare=True), held, now)
+    half = _begun(kind, context.begun, context, language)
+    return _whole(kind, _known(kind, utterance, half, context, language), half, now)
+
+
+def still_begun(kind: str, utterance: str, context: Context, language: Language) -> str:
+    """What is to be kept in mind of an utterance that was no value, and of what was begun before: what names a day or a time."""
+    for said in (f"{context.begun} {utterance}".strip(), utterance, context.begun):
+        if len(said) <= BEGUN_AT_MOST and _begun(kind, said, context, language) != When():
+            return said
+    return utterance
+
+
+def _begun(kind: str, said: str, context: Context, language: Language) -> When:
+    try:
+        return _known(kind, said, When(), context, language)
+    except Puzzled:
+        return When()
+
+
+def _now(context: Context) -> datetime.datetime:
+    return context.now.replace(tzinfo=None, second=0, microsecond=0)
+
+
+def _known(kind: str, utterance: str, held: When, context: Context, language: Language, *, bare: bool = False) -> When:
+    """What is named. `bare`: an hour may be a number and nothing else, though nothing is held. Raises Puzzled."""
     known = When()
-    for segment in EDITS.split(said):
+    for segment in EDITS.split(in_figures(utterance, language)):
         if not segment.strip(" ,.;!?"):
             continue
-        alone = kind == "time" or held.time is not None or held.day is not None or known.time is not None
+        alone = bare or kind == "time" or held.time is not None or held.day is not None or known.time is not None
         base = When(known.day or held.day, known.time or held.time)
-        more = _segment(segment, base, now, context, language, alone)
+        more = _segment(segment, base, _now(context), context, language, alone)
         known = When(more.day or known.day, more.time or known.time)
-    return _whole(kind, known, held, now)
+    return known
 
 
 def held_when(kind: str, before: str) -> When:
@@ -137,7 +172,7 @@ def _shifted(part: Part, base: When) -> When:
 
 def _whole(kind: str, known: When, held: When, now: datetime.datetime) -> Understood:
     day, time = known.day or held.day, known.time or held.time
-    if known == When():
+    if known == When() and (kind != "date_time" or (day is None) == (time is None)):
         raise Puzzled(f"no {'time' if kind == 'time' else 'date'} was heard: ask for it")
     if kind == "time":
         if known.time is None or time is None:

@@ -215,6 +215,40 @@ def test_the_rest_of_a_number_that_was_begun_aloud_may_be_typed() -> None:
     assert (done[1].saved, done[0].held("phone").text) == (("phone",), "+14155550123")
 
 
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        (("Tuesday", "three"), "2026-12-01T15:00"),
+        (("Tuesday", "no, Wednesday", "three"), "2026-11-25T15:00"),
+        (("Tuesday", "in the evening", "eight"), "2026-12-01T20:00"),
+        (("Tuesday", "banana 7", "at three"), "2026-12-01T15:00"),
+        (("at three", "Tuesday"), "2026-12-01T15:00"),
+        (("three", "Tuesday"), "2026-12-01T15:00"),
+        (("Tuesday at seven", "in the evening"), "2026-12-01T19:00"),
+        (("today at nine", "at three"), "2026-11-24T15:00"),
+        (("Tuesday at three or four", "Wednesday at four"), "2026-11-25T16:00"),
+    ],
+)
+def test_a_day_and_its_time_may_be_told_one_after_the_other(said: tuple[str, ...], means: str) -> None:
+    now = START
+    for each in said[:-1]:
+        now, report = told(now, day=each)
+        assert report.problems
+        now = later(now)
+    now, report = told(now, day=said[-1])
+    assert report == Report(saved=("day",))
+    assert now.held("day").text == means
+
+
+def test_who_has_told_the_day_is_asked_for_the_time_alone_whatever_else_they_say() -> None:
+    now, _ = told(START, day="Tuesday")
+    now, first = told(later(now), day="in the afternoon")
+    again, second = told(now, day="in the afternoon")  # the model has no more than that, and says it again
+    assert first.problems == ("the time is missing for Tuesday, December 1: ask for the time of day @ $.day",)
+    assert second.problems == first.problems
+    assert again == now
+
+
 @pytest.mark.parametrize("settle", [False, True])
 def test_what_cannot_be_read_leaves_what_is_known_as_it_was(settle: bool) -> None:
     now = settled(phone="2125550123") if settle else told(START, phone="2125550123")[0]

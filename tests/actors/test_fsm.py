@@ -22,8 +22,10 @@ from actors.call_state import (
     State,
     StopTimer,
     TellKeys,
+    TellModel,
 )
 from actors.dialogue import timeouts
+from actors.farewell import CALLED_OFF
 from actors.fsm import step
 from actors.guidance import guidance
 from actors.messages import (
@@ -80,6 +82,7 @@ ONE_TURN = attrs.evolve(BEGUN, turn=1)
 FAREWELL = State(BEGUN, guided=TODAY, phase=Phase.FAREWELL, link=Link.UP, going=Disposition.HANG_UP, why="because")
 ASKED = attrs.evolve(FAREWELL, last_words_asked=True)
 DIALING = attrs.evolve(FAREWELL, going=Disposition.DIAL)
+NOT_ENDED = TellModel(CALLED_OFF[Disposition.HANG_UP])
 TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[call_state.Effect, ...]]] = {
     "the call begins with the greeting": (
         BEFORE,
@@ -225,7 +228,7 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
         FAREWELL,
         KeyPressed("4"),
         {"phase": Phase.TALKING, "going": None, "why": "", "digits": "4"},
-        (StopTimer("farewell"), Listen(Floor.KEY), SetTimer("digits", DIGITS_PAUSE)),
+        (StopTimer("farewell"), NOT_ENDED, Listen(Floor.KEY), SetTimer("digits", DIGITS_PAUSE)),
     ),
     "the pound key ends a number": (
         attrs.evolve(TALKING, digits="42"),
@@ -306,13 +309,25 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
         FAREWELL,
         interrupted(Floor.SPEECH),
         {"phase": Phase.TALKING, "going": None, "why": ""},
+        (StopTimer("farewell"), NOT_ENDED),
+    ),
+    "a caller who speaks into the transfer is not connected, and the model knows that": (
+        DIALING,
+        interrupted(Floor.SPEECH),
+        {"phase": Phase.TALKING, "going": None, "why": ""},
+        (StopTimer("farewell"), TellModel(CALLED_OFF[Disposition.DIAL])),
+    ),
+    "a caller who speaks into the apology for the menu goes on, and no tool said otherwise": (
+        attrs.evolve(FAREWELL, going=Disposition.IVR),
+        interrupted(Floor.SPEECH),
+        {"phase": Phase.TALKING, "going": None, "why": ""},
         (StopTimer("farewell"),),
     ),
     "a goodbye that the model broke off is taken back": (
         FAREWELL,
         interrupted(Floor.MODEL),
         {"phase": Phase.TALKING, "going": None, "why": ""},
-        (StopTimer("farewell"),),
+        (StopTimer("farewell"), NOT_ENDED),
     ),
     "what a key cut does not take the transfer back": (DIALING, interrupted(Floor.KEY), {}, ()),
     "what the end of time cut does not take the goodbye back": (FAREWELL, interrupted(Floor.TIME), {}, ()),
@@ -327,7 +342,7 @@ TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[cal
             "dialogue": ONE_TURN,
             "speaking": True,
         },
-        (StopTimer("farewell"),),
+        (StopTimer("farewell"), NOT_ENDED),
     ),
     "a caller heard beside last words that nobody cut": (
         FAREWELL,

@@ -9,6 +9,7 @@ from tests.kit.calls import ms
 
 FRAMES = 750
 QUIET = b"\xff"
+VOICE = b"\x00"
 
 
 def speaking(handover: Handover, seconds: float, start: float) -> float:
@@ -16,6 +17,14 @@ def speaking(handover: Handover, seconds: float, start: float) -> float:
     for number in range(round(seconds * 50)):
         at = start + number * 0.02
         handover.sent([CallerAudio(f"{at:.2f}", 0)], at)
+    return start + seconds
+
+
+def loud(handover: Handover, seconds: float, start: float) -> float:
+    """As `speaking`, with a voice; its frames bear their time as the stream's."""
+    for number in range(round(seconds * 50)):
+        at = start + number * 0.02
+        handover.sent([CallerAudio(to_base64(ms(20, VOICE)), round(at * 1000))], at)
     return start + seconds
 
 
@@ -186,11 +195,26 @@ def test_of_a_silent_caller_there_is_no_onset() -> None:
 
 def test_memory_is_bounded_while_nothing_is_said_and_by_the_frames_in_a_long_turn() -> None:
     handover = Handover(FRAMES)
-    now = speaking(handover, 60.0, 0.0)
+    now = loud(handover, 60.0, 0.0)
     assert len(handover._sent) <= KEPT * 50 + 1
     handover.turn_began("u1", now)
-    speaking(handover, 60.0, now)
+    loud(handover, 60.0, now)
     assert len(handover._sent) == FRAMES
+
+
+def test_what_was_said_is_not_pushed_out_by_the_silence_of_a_long_wait() -> None:
+    handover = Handover(FRAMES)
+    handover.unnoticed_since(0.0)
+    for start in (0.0, 30.0):
+        loud(handover, 2.0, start)
+        silent(handover, 28.0, start + 2.0)
+    kept = [event for event in handover.unheard() if isinstance(event, CallerAudio)]
+    words = [event.timestamp_ms for event in kept if event.payload == to_base64(ms(20, VOICE))]
+    assert words == [*range(0, 2000, 20), *range(30000, 32000, 20)]
+    between = [event.payload for event in kept].index(to_base64(ms(20, VOICE)), 100) - 100
+    assert between >= 75, "so much silence that the first turn is over"
+    assert len(kept) <= FRAMES
+    assert not any(event._audio for event in kept[:100]), "what many frames hold is kept once"
 
 
 def test_an_unfinished_reply_has_the_words_that_were_heard_at_most_and_a_finished_one_all() -> None:

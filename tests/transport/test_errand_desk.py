@@ -282,6 +282,23 @@ async def test_a_bound_of_texts_a_day_makes_nobody_wait_longer_for_a_slow_store(
     assert took[1] == pytest.approx(took[0], abs=0.01)
 
 
+async def test_a_caller_has_not_texts_sent_without_end_to_ever_other_numbers(autojump_clock: MockClock) -> None:
+    async with a_desk(a_day=3) as d:
+
+        async def ask(number: int, caller: str, to: str) -> str:
+            return (await d.desk.of_call(OURS, caller).send_text(f"CA{number}", KEY, to, TEXT))[0]
+
+        others = [f"+1555111010{number}" for number in range(5)]
+        came = [await ask(number, ANN, to) for number, to in enumerate(others)]
+        assert came == ["done"] * 3 + ["failed"] * 2
+        assert [message.to for message in d.world.rest.messages] == others[:3]
+        assert await ask(5, BOB, others[4]) == "done", "what was not sent is not counted as sent to them"
+        assert [await ask(number, "anonymous", others[number - 6]) for number in (6, 7)] == ["done"] * 2
+        assert [await ask(number, BOB, BOB) for number in (8, 9)] == ["done"] * 2, "one of their own counts once"
+        await trio.sleep(DAY)
+        assert await ask(10, ANN, others[3]) == "done"
+
+
 async def test_an_opt_out_that_the_store_did_not_take_is_learnt_again(autojump_clock: MockClock) -> None:
     async with a_desk(RestFaults(opted_out=frozenset({ANN}))) as d:
         d.store.down = True

@@ -6,6 +6,7 @@ import attrs
 import pytest
 import trio
 
+from actors.farewell import CALLED_OFF
 from actors.messages import BYTES_PER_MS, Disposition
 from actors.waiting import FILLER_SHARE
 from conf.prompts import load_prompt
@@ -166,6 +167,24 @@ async def test_a_caller_who_interrupts_the_goodbye_goes_on_talking(monkeypatch, 
         call = await world.call(AwaitQuiet(), HELLO, AwaitAgent(0.5), HELLO, AwaitQuiet(), BYE)
     assert len(call.streams) == 1
     assert heard_audio(call).endswith(SHORT.audio + line("agent_bye").audio)
+
+
+@pytest.mark.parametrize(
+    ("last_words", "told"),
+    [
+        (GOODBYE, CALLED_OFF[Disposition.HANG_UP]),
+        (Reply((say("agent_connect"), Call("transfer_to_human", "{}"))), CALLED_OFF[Disposition.DIAL]),
+    ],
+)
+async def test_the_model_knows_that_what_the_caller_broke_off_was_not_done(
+    monkeypatch, autojump_clock, last_words, told
+):
+    script = Script(turns=(last_words, Reply((say("agent_saturday"),)), Reply((say("agent_saturday"),)), GOODBYE))
+    async with a_world(monkeypatch, LoopbackModel(script)) as world:
+        await world.call(AwaitQuiet(), HELLO, AwaitAgent(0.5), HELLO, AwaitQuiet(), HELLO, AwaitQuiet(), BYE)
+    words = [world.session.words_of(item) for item in world.session.items]
+    assert words.count(told) == 1, "its tool was answered with ok, which is there for good"
+    assert words.index(told) < words.index(SHORT.text), "it knows before it answers"
 
 
 async def test_parallel_tool_calls_are_all_answered_before_one_reply_is_asked_for(monkeypatch, autojump_clock):

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from actors.call_state import ASKED_TO_WAIT
+from actors.farewell import CALLED_OFF
+from actors.messages import Disposition
 from conf.prompts import load_prompt
 from tests.whole.world import a_world
 from transport.loopback.caller import AwaitAgent, HangUp, Press, Wait
@@ -187,10 +189,11 @@ def test_a_recorded_goodbye_that_the_caller_broke_off_stands_before_what_they_sa
     outcome = call.run()
     (session,) = outcome.world.models[0].sessions
     assert not session.errors
-    asked, cut, said, answer = list(session.items)[-4:]
-    assert [session.words_of(item) for item in (asked, cut, answer)] == [
+    asked, cut, said, told, answer = list(session.items)[-5:]
+    assert [session.words_of(item) for item in (asked, cut, told, answer)] == [
         "Are you still there?",
         "Thank you for",
+        CALLED_OFF[Disposition.HANG_UP],
         "There you are.",
     ], outcome.timeline
     assert session.items[said]["role"] == "user"

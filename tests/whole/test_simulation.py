@@ -158,7 +158,7 @@ ONCE_WRONG = {
         delta_ms=37,
         setting=Setting(max_silence=2.5, turn_silence_ms=300, append_ms=100),
     ),
-    "a judge that wanted more of what the caller said kept than is ever kept": Plan(
+    "what the caller said was pushed out of what is kept by the silence of a long wait for a model that was deaf": Plan(
         1200517,
         "appointment",
         (Act("say", "Yes, that is right.", 0.3, keys="42#"), Act("say", "I am not sure.", 1.6)),

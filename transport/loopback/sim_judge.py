@@ -503,15 +503,8 @@ def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
         last = listening[-1]
         hearers = [s for s, knows in zip(sessions, knew, strict=True) if knows]
         answered = any(_answered(party, s, turn.ended - 0.1) for s in hearers)
-        kept = settings_of(case.plan).call.hold_back_seconds  # what began longer ago is not kept whole
-        if not answered and last not in hearers and _followed_at(sessions, hearers[-1]) - turn.began < kept:
+        if not answered and last not in hearers:
             yield f"what the caller said at {turn.began:.2f} was lost with its session: {turn.words!r}"
-
-
-def _followed_at(sessions: list[SessionLog], session: SessionLog) -> float:
-    """When the next session began, or this one, if there is none."""
-    follows = next(iter(sessions[sessions.index(session) + 1 :]), session)
-    return follows.events[0][0] if follows.events else follows.opened
 
 
 def _talks(stream: StreamLog, at: float) -> bool:
