@@ -281,21 +281,20 @@ class Switchboard:
     async def _until_empty(self, *, menus: bool = False) -> None:
         """Until no stream is open, and none is expected that was promised a place; `menus`: nor anybody in the menu, or on their
         way there from a stream that is just over."""
-        # All are asked: who is expected no longer is not to be waited for.
-        while self._promised() + self._streams + (self._in_menus() + self._asks_still() if menus else 0):
+        while True:
+            now = trio.current_time()
+            expected = [*self._expected.values(), *((*self._asking.values(), self._asked_by) if menus else ())]
+            expected = [until for until in expected if until > now]
+            if not (expected or self._streams):
+                return
             self._changed = trio.Event()
-            due = [*self._expected.values(), *((*self._asking.values(), self._asked_by) if menus else ())]
-            due = [at for at in due if at > trio.current_time()]
-            with trio.move_on_at(min(due, default=math.inf)):
+            with trio.move_on_at(min(expected, default=math.inf)):
                 await self._changed.wait()
 
     @property
     def _asked_by(self) -> float:
         """When who left their stream last has asked what is next."""
         return self._stream_left + ASKS_WITHIN
-
-    def _asks_still(self) -> bool:
-        return trio.current_time() < self._asked_by
 
     def _in_menus(self) -> int:
         """Callers who are in the menu, leave a message or ring a human, as far as is known here."""
