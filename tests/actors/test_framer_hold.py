@@ -23,9 +23,9 @@ from actors.messages import (
     TellWhenQuiet,
 )
 from actors.mulaw import silence
-from tests.actors.test_framer import Speaker, a_speaker, check_pace
 from tests.kit.calls import PACE, ms
 from tests.kit.carrier import FakeCarrier
+from tests.kit.speaker import Speaker, a_speaker, check_pace
 
 LOUD = b"\x00"
 LATE = 0.1

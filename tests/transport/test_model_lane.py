@@ -16,7 +16,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError
 from wsproto import ConnectionType, WSConnection
 from wsproto import events as wire
 
-from tests.transport.test_ws_codec import codes, cut, meaning, messages, texts
+from tests.transport.frames_kit import codes, cut, meaning, messages, texts
 from transport.direct_stream import DirectStream
 from transport.model_lane import GOODBYE_WITHIN, REFUSAL_AT_MOST, REFUSAL_WITHIN, TextLane
 from transport.ws_client import LINGER, Client, client_on
