@@ -237,7 +237,7 @@ SIZES = st.lists(st.integers(0, 3000), min_size=1, max_size=25)
     st.lists(st.floats(0, 0.3) | st.sampled_from([0.02, 0.1]), max_size=25),
 )
 @example([800, 80, 160, 0, 3000, 90], 100, 300, [0.1, 0.01, 0.02, 0.0, 0.3])
-@settings(max_examples=90)
+@settings(max_examples=60)
 def test_however_audio_arrives_every_byte_is_heard_once_in_order_and_on_time(
     sizes: list[int], frame_ms: int, lead_ms: int, pauses: list[float]
 ) -> None:
@@ -554,7 +554,7 @@ async def test_those_who_wait_for_silence_are_released_by_an_interruption(autoju
     ),
     st.sampled_from([0.0, 0.08, 0.3]),
 )
-@settings(max_examples=80)
+@settings(max_examples=60)
 def test_whenever_the_floor_is_taken_the_books_agree_with_the_ear(moves: list[tuple[str, int]], delay: float) -> None:
     async def main() -> None:
         async with a_speaker(FakeCarrier(there=lambda: delay, back=lambda: delay)) as speaker:
