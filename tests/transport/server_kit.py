@@ -15,13 +15,13 @@ from pathlib import Path
 import attrs
 import trio
 
+from tests.kit.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 ACCOUNT, AUTH_TOKEN = "AC" + "0" * 32, "a-token-for-tests"
 PUBLIC_URL = "https://phone.example.com"
 COMMAND = [sys.executable, "-m", "hypercorn", "-c", "conf/hypercorn.toml"]
 APP = "transport.app:app"
-PATIENCE = 100
-"""Seconds: it only ends what hangs, however busy the machine is, and before pytest ends the test (`timeout`)."""
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ import trio
 from actors.mailbox import MailboxStats
 from actors.messages import Disposition
 from actors.notebook import CallRecord, Interruption, Trouble, Turn
+from tests.kit.patience import PATIENCE
 from transport.loopback.memory_store import MemoryStore
 from transport.open_store import open_store
 from transport.store import Store
@@ -56,7 +57,7 @@ class RedisServer:
         nothing_kept = ("--save", "", "--appendonly", "no")
         words = ("redis-server", *place, *nothing_kept, *self._options)
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(500):
+        for _ in range(PATIENCE * 50):
             with contextlib.suppress(OSError):
                 self.ask("PING")
                 return
@@ -66,7 +67,7 @@ class RedisServer:
 
     def ask(self, *words: str) -> bytes:
         """The first part of its answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as sock:
             sock.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words))
             return sock.recv(1_000_000)
 
@@ -82,7 +83,7 @@ class RedisServer:
         """It is gone, with all it knew."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
@@ -153,7 +154,7 @@ def lasting_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @contextlib.asynccontextmanager
 async def one_store(url: str) -> AsyncIterator[Store]:
     """What hangs in it fails."""
-    with trio.fail_after(100):
+    with trio.fail_after(PATIENCE):
         if url.startswith("memory:"):
             yield _in_memory(url)
             return
@@ -180,7 +181,7 @@ async def in_another_process(url: str, lines: str) -> None:
         "import trio\nfrom actors.messages import Disposition\nfrom transport.open_store import open_store\n"
         f"async def main():\n    async with open_store({url!r}) as store:\n{body}\ntrio.run(main)\n"
     )
-    with trio.fail_after(100):
+    with trio.fail_after(PATIENCE):
         await trio.run_process([sys.executable, "-c", program])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from conf.prompts import load_prompt
-from tests.transport.server_kit import PATIENCE
+from tests.kit.patience import PATIENCE
 from tests.transport.store_kit import free_port
 from tests.transport.town_kit import CALLED, Town, a_town
 from transport.loopback.caller import AwaitAgent, AwaitQuiet, Do, HangUp, Speak

@@ -20,12 +20,12 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
 from trio.testing import MockClock
 
+from tests.kit.patience import PATIENCE
 from tests.transport.server_kit import (
     ACCOUNT,
     APP,
     AUTH_TOKEN,
     COMMAND,
-    PATIENCE,
     PUBLIC_URL,
     ROOT,
     Server,

@@ -13,7 +13,8 @@ import attrs
 import trio
 
 from conf.prompts import load_prompt
-from tests.transport.server_kit import PATIENCE, Server
+from tests.kit.patience import PATIENCE
+from tests.transport.server_kit import Server
 from tests.transport.store_kit import free_port
 from tests.transport.town_kit import CALLED, Town, a_town
 from transport.loopback.caller import AwaitAgent, AwaitQuiet, Do, HangUp, Speak

@@ -13,6 +13,7 @@ from wsproto import ConnectionType
 from wsproto import events as wire
 from wsproto.connection import Connection
 
+from tests.kit.patience import PATIENCE
 from tests.transport.frames_kit import codes, cut, meaning, messages, texts, theirs
 from transport import ws_codec
 from transport.ws_codec import (
@@ -245,7 +246,7 @@ else:
 
 
 def test_a_process_that_was_forked_has_masks_of_its_own() -> None:
-    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout == "True\n"
 
 
