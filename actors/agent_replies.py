@@ -242,7 +242,8 @@ class AgentReplies:
     def _on_no_reply(self, trouble: ModelTrouble) -> None:
         """What was asked for will not even begin: that is as good as a reply that failed."""
         gravity = Gravity.RETRY if trouble.gravity is Gravity.BENIGN else trouble.gravity
-        ended = ReplyEnded("", ReplyStatus.FAILED, reason=f"{trouble.code}: {trouble.text}", gravity=gravity)
+        reason = f"{trouble.code}: {trouble.text}"
+        ended = ReplyEnded("", ReplyStatus.FAILED, reason=reason, gravity=gravity, again_in=trouble.again_in)
         made = Made(asked=True, due=True)
         then = self._second_try.ended(ended, made, self._pauses(ended), caller_speaks=self._desk.caller_speaks).then
         if isinstance(then, Elsewhere):

@@ -167,6 +167,8 @@ class Briefing:
         for command in commands:
             if isinstance(command, Truncate | DropItem) and command.item not in self._items:
                 continue
+            if isinstance(command, Tell) and command.after and command.after not in self._items:
+                command = attrs.evolve(command, after="")
             if isinstance(command, CancelReply) and not knows_reply(command.reply):
                 continue
             if isinstance(command, CommitTurn) and not committing:
@@ -200,8 +202,14 @@ class Briefing:
         told = self._told.pop(cut.item, None)
         if told is not None:  # a recorded prompt, told as text: tell it again, as far as it was heard
             words = heard_words(told.text, cut.heard, cut.received, complete=True)
-            heard = [Tell(told.role, words, self._another(HEARD_PREFIX), told.first)] if words else []
-            return [DropItem(told.item), *heard]
+            drop = DropItem(told.item)
+            if not words:
+                return [drop]
+            again = Tell(told.role, words, self._another(HEARD_PREFIX), told.first)
+            if told.first:
+                return [drop, again]
+            # In its place: what the caller said over it is in the conversation already, and was no answer to it.
+            return [attrs.evolve(again, after=told.item), drop]
         if cut.item.startswith(PROMPT_PREFIX):
             return []  # a prompt that the model was not told of
         return [Truncate(cut.item, cut.heard_ms) if cut.began else DropItem(cut.item)]

@@ -189,9 +189,8 @@ class Call:
         """The conversation scope: when the dialogue is over, however, the model's link ends with it."""
         async with trio.open_nursery() as conversation:
             conversation.start_soon(self._link.run)
-            conversation.start_soon(
-                self._watcher.run, self._framer, self._link.inbox, self._link.turn_ends, self._takes_leave
-            )
+            asks = (self._link.turn_ends, self._takes_leave, self._hears_nobody)
+            conversation.start_soon(self._watcher.run, self._framer, self._link.inbox, *asks)
             neighbours = Neighbours(
                 self._framer.inbox,
                 self._link.inbox,
@@ -209,6 +208,10 @@ class Call:
     def _takes_leave(self) -> bool:
         """Whether the last words are being said."""
         return self._flow.state.phase is call_state.Phase.FAREWELL
+
+    def _hears_nobody(self) -> bool:
+        """Whether they are being said to somebody who was asked in vain whether they are there."""
+        return self._takes_leave() and self._flow.state.dialogue.idle > self._plan.rules.flow.idle_times
 
     # ------------------------------------------------------------ the story
 

@@ -19,6 +19,8 @@ from actors.messages import (
     CommitTurn,
     DropItem,
     Extracted,
+    Floor,
+    FloorTaken,
     Judged,
     ModelCommand,
     ModelEvent,
@@ -112,6 +114,9 @@ class CallerTurns:
             if event.final and not self._contested.is_open(event.item):
                 self._handover.turn_written(event.item)
             self._around.watcher.post(event)
+            if event.final and event.text.strip() and self._contested.told_in_part(event.item):
+                # What it says to that, it says to half of it.
+                self._around.watcher.post(FloorTaken(Floor.SPEECH, event.text))
         else:
             self._notebook.caller_words(event.item, event.text, event.final)
             if event.final:
@@ -194,13 +199,17 @@ class CallerTurns:
         return commands
 
     def _known_by_words(self, words: str) -> list[ModelCommand]:
-        """A turn that was held for none, and that the model has forgotten."""
-        self._around.flow.post(CallerSpoke())
+        """A turn that was held for none, and that the model has forgotten. If these are the first of its words, the rest may
+        come: then they are told once more, whole."""
+        words = self._contested.whole(words)
         told = self._briefing.late_words(words)
-        self._notebook.caller_words(told.item, words, final=True)
-        self._around.flow.post(CallerDone(told.item))
-        self._around.flow.post(CallerSaid(told.item, words, None))
-        return [told, *self._replies.ask(turn=True)]
+        first = self._contested.told_as(told.item, words)
+        item = first or told.item
+        self._around.flow.post(CallerSpoke(again=bool(first)))
+        self._notebook.caller_words(item, words, final=True)
+        self._around.flow.post(CallerDone(item))
+        self._around.flow.post(CallerSaid(item, words, None))
+        return [*([DropItem(first)] if first else []), told, *self._replies.ask(turn=True)]
 
     # ------------------------------------------------------------ what the model does not hear
 

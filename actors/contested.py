@@ -35,6 +35,8 @@ class ContestedTurns:
     """The words of those of them that had any after all."""
     _pieces: dict[str, str] = attrs.field(factory=dict[str, str])
     """What is known of their words while they are being written down."""
+    _in_part: tuple[str, str] = ("", "")
+    """A turn that the model has forgotten, and as which item it was told the first words of it."""
     _unended: str = ""
     """The turn that was none and that the model hears go on; empty if there is no such turn."""
     _to_drop: list[str] = attrs.field(factory=list[str])
@@ -131,6 +133,31 @@ class ContestedTurns:
         """The turn that was none, which the model has or still hears, and whose words begin so; empty if there is none."""
         those = (item for item, text in self._pieces.items() if item in self._dismissed and text.startswith(words))
         return next((item for item in those if item in self._to_drop or item == self._unended), "")
+
+    def whole(self, words: str) -> str:
+        """All words of the turn that was none and began so, if they have come meanwhile; else `words`."""
+        item = self._dismissed_with(words)
+        return next((late.text for late in self._late if late.item == item), words)
+
+    def told_as(self, item: str, words: str) -> str:
+        """The model is told `words`, of a turn that it has forgotten, as `item`. As which item it was told the first of them;
+        empty if it was not."""
+        turn = self._dismissed_with(words)
+        first = self._in_part[1] if turn and turn == self._in_part[0] else ""
+        written = any(late.item == turn for late in self._late)
+        self._in_part = ("", "") if written or not turn else (turn, item)
+        return first
+
+    def told_in_part(self, item: str) -> bool:
+        """Whether the model has forgotten turn `item` and was told only the first words of it."""
+        return bool(item) and item == self._in_part[0]
+
+    def _dismissed_with(self, words: str) -> str:
+        """The turn that was none, the last one of which these words are known, or that they are the first of; empty if there is
+        none."""
+        whole = (late.item for late in reversed(self._late) if late.text == words)
+        begun = (item for item, text in reversed(self._pieces.items()) if text.startswith(words))
+        return next((item for item in (*whole, *begun) if item in self._dismissed), "")
 
     def forget(self) -> list[str]:
         """What the model is to forget before it speaks, once."""

@@ -424,7 +424,8 @@ class _Step(ToolStep):
         happening = dialogue.Silent(seconds) if kind == "silence" else dialogue.Lasted(seconds)
         after, due = dialogue.happen(before, happening, self.flow, self.now)
         if after.idle > self.flow.idle_times:
-            return go(state, Disposition.HANG_UP, "nobody is there any more", Floor.TIME, "goodbye")
+            unheard = attrs.evolve(state, dialogue=attrs.evolve(before, idle=after.idle))
+            return go(unheard, Disposition.HANG_UP, "nobody is there any more", Floor.TIME, "goodbye")
         moved, effects = self.moved(attrs.evolve(state, dialogue=after), due, asked=False, since=before)
         stayed = (moved.dialogue.at, moved.dialogue.visits) == (before.at, before.visits)
         again = self.silences(moved) if moved.phase is Phase.TALKING and stayed else []

@@ -39,9 +39,11 @@ def instructions(flow: Flow) -> str:
 
 
 def guidance(flow: Flow, dialogue: Dialogue, caller: str = "", today: datetime.date | None = None) -> str:
-    """Where the conversation stands; empty if the flow has nothing to guide. `caller`: their number, if it is known; `today`:
-    the date where the flow is, which no model knows by itself. (Not the time: it would be another text with every turn.)"""
-    return "[" + "\n".join(_lines(flow, dialogue, caller, today)) + "]" if _has_states(flow) else ""
+    """Where the conversation stands; of a flow that has nothing to guide, the date alone. `caller`: their number, if it is
+    known; `today`: the date where the flow is, which no model knows by itself. (Not the time: it would be another text with
+    every turn.)"""
+    lines = list(_lines(flow, dialogue, caller, today) if _has_states(flow) else _date(today))
+    return "[" + "\n".join(lines) + "]" if lines else ""
 
 
 def _has_states(flow: Flow) -> bool:
@@ -51,8 +53,7 @@ def _has_states(flow: Flow) -> bool:
 def _lines(flow: Flow, dialogue: Dialogue, caller: str, today: datetime.date | None) -> Iterator[str]:
     state = flow.states[dialogue.at]
     yield f"Now: {state.goal}"
-    if today is not None:
-        yield f"Today is {today:%A}, {today:%B} {today.day}, {today.year}."
+    yield from _date(today)
     for name, slot in flow.slots.items():
         line = _slot_line(name, slot, dialogue.held(name), today)
         if line:
@@ -74,6 +75,11 @@ def _lines(flow: Flow, dialogue: Dialogue, caller: str, today: datetime.date | N
         yield f"Tools for this: {', '.join(state.tools)}."
     if state.without:
         yield f"Not to be used now: {', '.join(state.without)}."
+
+
+def _date(today: datetime.date | None) -> Iterator[str]:
+    if today is not None:
+        yield f"Today is {today:%A}, {today:%B} {today.day}, {today.year}."
 
 
 def _settled(held: Held) -> bool:

@@ -35,9 +35,10 @@ def _english() -> Wish:
         r"(?: (?:quick|little|short|brief|more))* (?:moment|second|sec|minute|min|tick)s?"
     )
     ask = r"(?:(?:can|could|would|will|do|may) (?:you|i)|i|i'll|i just|you)(?: please| just| mind| kindly)*"
+    you = r"(?:can|could|would|will|do) you(?: please| just| mind| kindly)*"  # "I'll wait" says that the caller does
     wait = (
-        rf"(?:(?:{ask} )?(?:hold|hold on|hold up|hang on|hold the line|wait|waiting|holding|stand by|bear with me|"
-        rf"stay on the line|stay on|don't hang up)(?: (?:for )?{span})?"
+        rf"(?:(?:(?:{you} )?(?:hold|hold on|hold up|hang on|hold the line|wait|stand by|bear with me|"
+        rf"stay on the line|stay on|don't hang up)|{you} (?:waiting|holding))(?: (?:for )?{span})?"
         rf"|(?:{ask} )?(?:(?:give|gimme|have|get|need)(?: me)? )?{span}"
         r"|(?:i'll |i will |i'm gonna |i'm going to )?be right back)"
     )

@@ -163,11 +163,13 @@ class InterruptWatcher:
         link: Outbox[Judged],
         turn_ends: Callable[[], float] = lambda: USUAL_PAUSE,
         last_words: Callable[[], bool] = lambda: False,
+        hears_nobody: Callable[[], bool] = lambda: False,
     ) -> None:
         """Until cancelled. `turn_ends`: seconds of silence after which the model holds a caller's turn for over; `last_words`:
-        whether the agent takes its leave.
+        whether the agent takes its leave; `hears_nobody`: whether it does so because nobody answered.
         """
         self._speaker, self._link, self._turn_ends, self._last_words = speaker, link, turn_ends, last_words
+        self._hears_nobody = hears_nobody
         try:
             while True:
                 event: Heard | None = None
@@ -236,7 +238,8 @@ class InterruptWatcher:
         rule = speaker.floor()
         if self._kept:
             return
-        question = not speaker.audible() or "?" in speaker.saying()[-LAST_SENTENCE:]
+        # "Yes?" over the goodbye to somebody who was asked whether they are there is the answer to that.
+        question = not speaker.audible() or "?" in speaker.saying()[-LAST_SENTENCE:] or self._hears_nobody()
         at_end, pause = speaker.ends_within(ANSWERS_AT), self._turn_ends()
         self._suspicion = Suspicion(
             began,
@@ -268,7 +271,7 @@ class InterruptWatcher:
             self._kept, self._kept_words = False, ""
             speaker.yield_floor(event.reason)
             if self._manner is not BargeIn.MODEL:
-                self._link.post(Judged(taken=True, cancels=False))
+                self._link.post(Judged(taken=True, words=event.words, cancels=bool(event.words)))
         elif isinstance(event, SpeechStarted):
             self._model_hears(speaker)
             if self._suspicion is not None:

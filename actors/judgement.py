@@ -17,7 +17,7 @@ import math
 import attrs
 
 from actors.line_ear import Line
-from actors.small_words import only_listens, only_parts, parts_in, without_asides
+from actors.small_words import only_listens, only_parts, parts_in, without_asides, without_please
 from actors.writing_time import WAIT_LEAST, WAIT_MOST
 
 LONG = 0.8
@@ -109,7 +109,7 @@ class Suspicion:
         if said.strip() and not self.echoed and not (parts or only_listens(said, self.language)):
             return Verdict.TAKEN
         if self.final and said.strip():
-            answers = self._may_be_answer and only_listens(said, self.language)
+            answers = self._may_be_answer and only_listens(without_please(said), self.language)
             return Verdict.TAKEN if answers else Verdict.LISTENER
         if self.final and not self.voice_goes_on:  # there were no words in it
             lasted = self.voice_ms >= SHORT * 1000 and self.voice_until - self.voice_began >= LONG

@@ -290,6 +290,8 @@ class ModelTrouble:
     gravity: Gravity
     ref: str = ""
     no_reply: bool = False
+    again_in: float = 0.0
+    """See `ReplyEnded`."""
 
 
 @attrs.frozen
@@ -338,12 +340,13 @@ class Role(enum.Enum):
 
 @attrs.frozen
 class Tell:
-    """Put `text` into the conversation. `item` names it; `first` puts it before everything else."""
+    """Put `text` into the conversation. `item` names it; `first` puts it before everything else, `after` behind that item."""
 
     role: Role
     text: str
     item: str = ""
     first: bool = False
+    after: str = ""
 
 
 @attrs.frozen
@@ -520,9 +523,10 @@ class Judged:
 
 @attrs.frozen
 class FloorTaken:
-    """The agent is to stop talking."""
+    """The agent is to stop talking. `words`: what the caller said, of whom it is to be told that they took the floor."""
 
     reason: Floor
+    words: str = ""
 
 
 @attrs.frozen

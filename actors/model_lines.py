@@ -70,8 +70,10 @@ class ModelLines:
         return self._places
 
     def following(self) -> ModelLine:
-        """The line to be used next: the one that is prepared, or one that begins to open."""
-        return self._take_spare() or self._open(self._places[0])
+        """The line to be used next: the one that is prepared, or one that begins to open. Where the model that is wanted is
+        refused for good the usual one speaks: better than none."""
+        place = self._places[0]
+        return self._take_spare() or self._open(place, self._best if place in self._open_to(self._best) else "")
 
     def over(self, line: ModelLine, gone: ModelGone) -> None:
         """A line is gone: another place is tried first, but after a planned end."""
@@ -80,14 +82,17 @@ class ModelLines:
         self._places.remove(line.place)
         if line.planned_end:
             self._places.appendleft(line.place)
-        elif not gone.fatal:  # else it never works until an operator acts
+        elif not gone.fatal:
+            self._places.append(line.place)
+        elif line.name:  # the usual one may be had there; if that is refused, too, nothing works until an operator acts
+            self._refused.add((line.place, line.name))
             self._places.append(line.place)
 
-    def _open(self, place: int) -> ModelLine:
+    def _open(self, place: int, name: str) -> ModelLine:
         """A connection begins to open."""
         assert self._nursery is not None
         config = self._set_up()
-        line = ModelLine(self._model, place, self._wanted, config, self._connect, self._answer, self._trouble)
+        line = ModelLine(self._model, place, name, config, self._connect, self._answer, self._trouble)
         self._nursery.start_soon(line.run)
         return line
 
@@ -103,17 +108,22 @@ class ModelLines:
         self._changed()
 
     @property
+    def _best(self) -> str:
+        """The model that is wanted, or the usual one, if that is refused everywhere for good."""
+        return self._wanted if self._open_to(self._wanted) else ""
+
+    @property
     def is_wanted(self) -> bool:
         """Whether the session that is up is of the model that is wanted."""
         return self.up is None or self.wants(self.up)
 
     def wants(self, line: ModelLine) -> bool:
         """Whether `line` is of the model that is wanted."""
-        return line.name == self._wanted
+        return line.name == self._best
 
     def prepare_due(self) -> float:
         """When another session is to be prepared: as a standby, because this one will be over or is deaf, or of another model."""
-        if self.up is None or self._preparing or not self._open_to(self._wanted):
+        if self.up is None or self._preparing or not self._open_to(self._best):
             return math.inf
         if self._standby or self.renew or not self.is_wanted:
             return -math.inf
@@ -123,7 +133,7 @@ class ModelLines:
         """When the prepared session takes over: a session does not last for ever, is deaf, or of the wrong model. `quiet_from`:
         from when on nobody speaks or waits, infinity if that is not known."""
         up, spare = self.up, self._spare
-        if up is None or spare is None or not spare.ready or spare.name != self._wanted:
+        if up is None or spare is None or not spare.ready or spare.name != self._best:
             return math.inf
         early = up.before_end(ROLL_OVER_EARLY) if self.is_wanted and not self.renew else -math.inf
         return max(early, min(quiet_from, up.before_end(ROLL_OVER_AT_LAST)))
@@ -135,10 +145,10 @@ class ModelLines:
         self._nursery.start_soon(self._prepare)
 
     async def _prepare(self) -> None:
-        """Until it is taken. It is tried until there is one."""
-        pauses, tried = iter(SPARE_BACK_OFF), 0
-        while self._open_to(self._wanted):
-            line = self._spare = self._open(self._beside(tried))
+        """Until it is taken. It is tried until there is one, or another model is wanted."""
+        pauses, tried, name = iter(SPARE_BACK_OFF), 0, self._best
+        while name == self._best and self._open_to(name):
+            line = self._spare = self._open(self._beside(tried, name), name)
             await line.settled.wait()
             self._changed()
             await line.parted.wait()
@@ -156,11 +166,11 @@ class ModelLines:
         self._preparing = False
         self._changed()
 
-    def _beside(self, tried: int) -> int:
+    def _beside(self, tried: int, name: str) -> int:
         """Where a session is prepared after so many tries: one that is kept ready elsewhere than the one that is up, others where
         that is; in the next try at another place, which may have what this one has not."""
         used = self._places[0] if self.up is None else self.up.place
-        places = sorted(self._open_to(self._wanted), key=lambda place: (place == used) == self._standby)
+        places = sorted(self._open_to(name), key=lambda place: (place == used) == self._standby)
         return places[tried % len(places)]
 
     def _open_to(self, name: str) -> list[int]:
@@ -172,7 +182,7 @@ class ModelLines:
         spare, self._spare = self._spare, None
         if spare is None or spare.over:
             return None
-        if spare.name != self._wanted:
+        if spare.name != self._best:
             spare.let_go()
             return None
         return spare

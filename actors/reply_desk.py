@@ -151,7 +151,8 @@ class ReplyDesk:
             del self._active[oldest]
             self._over.append(oldest)
         self._wished = self._wished and self._hushed
-        self._asked = self._expected = self._caller_speaks = self._hushed = self._untold = False
+        self._caller_speaks = self._caller_speaks and self._hushed
+        self._asked = self._expected = self._hushed = self._untold = False
         return not self._active[reply].muted
 
     def spoke(self, reply: str) -> None:
@@ -173,10 +174,13 @@ class ReplyDesk:
         return active.muted, active.spoke
 
     def speech_started(self) -> list[str]:
-        """The caller begins to speak. The replies being made are muted; those to be cancelled by us are returned."""
+        """The caller begins to speak. The replies being made are muted; those to be cancelled by us are returned.
+
+        One that was asked for and has not begun is muted when it does: the request and this news cross on their way.
+        """
         self._caller_speaks = True
         self._expected = False
-        self._hushed = self._hushed and self._asked
+        self._hushed = self._asked
         silenced = self.mute()
         return [] if self.interrupting else silenced
 

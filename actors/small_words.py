@@ -32,6 +32,9 @@ LISTENERS_WORDS = {
 """Words by which listeners say that they listen, by language; those of others only hum, laugh and say "okay", as all do."""
 _SOUND = re.compile(_SOUNDS)
 _WORD = re.compile(r"[\w']+")
+_PLEASE = re.compile(
+    r"\b(?:please(?: do)?|bitte(?: schön| sehr)?|por favor|s'il (?:vous|te) plaît|per favore|graag|alstublieft|alsjeblieft)\b"
+)
 _ASIDE = re.compile(r"\[[^\]]*(?:\]|$)|\([^)]*(?:\)|$)|\*[^*]*(?:\*|$)")
 """What a transcriber notes that is no word: "(coughs)"; the last may still be open."""
 ECHOED = 0.8
@@ -44,7 +47,9 @@ _GOODBYES = {
         r"good ?bye|bye(?:bye)?|cheers|take care|ciao|see (?:you|ya)(?: (?:then|soon|later|there|tomorrow))?|"
         r"(?:no )?(?:thanks|thank you)(?: (?:so|very) much| again| a lot)?(?: for (?:your|the|all your) (?:help|time|call))?|"
         rf"(?:you )?have an? (?:very )?{_GOOD} {_DAY}(?: too)?|good (?:night|day|evening)|(?:for )?now|"
-        r"(?:to )?you(?: too| as well)|(?:the )?same to you|talk to you (?:soon|later)|that's (?:all|it)|that was (?:all|it)"
+        r"(?:to )?you(?: too| as well)|(?:the )?same to you|talk to you (?:soon|later)|that's (?:all|it)|that was (?:all|it)|"
+        r"(?:i'll|i will|i can) (?:hold|wait)|sounds good|no (?:problem|worries)|(?:i )?appreciate (?:it|that)|"
+        r"(?:that's|that is|that'd be|that would be) (?:fine|great|good|perfect|okay|ok|lovely)"
     ),
     "de": (
         r"tschü(?:ss|ß)i?|tschau|ciao|servus|ade|(?:auf )?wieder(?:hören|sehen|schauen)|gute nacht|alles gute|"
@@ -115,6 +120,11 @@ def without_asides(text: str) -> str:
     return _ASIDE.sub(" ", text)
 
 
+def without_please(text: str) -> str:
+    """`text` without the politeness of "yes please"."""
+    return _PLEASE.sub(" ", text.lower().replace("’", "'"))
+
+
 def only_listens(text: str, language: str) -> bool:
     """Whether nothing is said in `text` but that somebody listens; also of a text without words."""
     words = LISTENERS_WORDS.get(primary(language), frozenset[str]())
@@ -122,8 +132,8 @@ def only_listens(text: str, language: str) -> bool:
 
 
 def only_parts(text: str, language: str) -> bool:
-    """Whether nothing is said in `text` but goodbye, and thanks; never in a language that is not known here."""
-    words, goodbyes = " ".join(_words(text)), _PARTING.get(primary(language))
+    """Whether nothing is said in `text` but goodbye, thanks, and "yes please"; never in a language that is not known here."""
+    words, goodbyes = " ".join(_words(without_please(text))), _PARTING.get(primary(language))
     return goodbyes is not None and bool(goodbyes.fullmatch(f"{words} "))
 
 

@@ -73,7 +73,7 @@ class SaveDetails:
     intent: str = ""
     confidence: float | None = None
     left_out: str = ""
-    """What is wrong with the confidence that was passed: the values count without it."""
+    """What is wrong with the intent or confidence that was passed: the values count without it."""
 
 
 @attrs.frozen
@@ -300,20 +300,33 @@ class _Sureness:
 
 
 def details(values: Mapping[str, object], flow: Flow) -> SaveDetails:
-    """What was told, as far as it concerns no slot: intent and confidence are checked here. Raises BadArguments, but not for the
-    confidence: what the caller said is worth more."""
+    """What was told, as far as it concerns no slot: intent and confidence are checked here. Raises BadArguments; but what the
+    caller said is worth more than either, so that with values a wrong one is only left out."""
     plain: dict[str, object] = {key: values[key] for key in ("intent", "confidence") if values.get(key) is not None}
     rest = {key: value for key, value in values.items() if key not in {"intent", "confidence"} and value is not None}
-    told = cast("_Wish", _structure(plain, _Wish))
-    if told.intent and told.intent not in flow.intents:
-        raise BadArguments(f"expected one of {', '.join(flow.intents) or 'none'} @ $.intent")
-    if not rest and not told.intent:
+    intent, wrong = _intent(plain, flow)
+    if wrong and not any(key in flow.slots for key in rest):
+        raise BadArguments(wrong)
+    if not rest and not intent:
         raise BadArguments(f"nothing is told: pass the intent or one of {', '.join(flow.slots) or 'none'} @ $")
+    left_out = [wrong] if wrong else []
+    sure: float | None = None
     try:
-        sure, left_out = cast("_Sureness", _structure(plain, _Sureness)).confidence, ""
+        sure = cast("_Sureness", _structure(plain, _Sureness)).confidence
     except BadArguments as error:
-        sure, left_out = None, str(error)
-    return SaveDetails(rest, told.intent, sure, left_out)
+        left_out.append(str(error))
+    return SaveDetails(rest, intent, sure, "; ".join(left_out))
+
+
+def _intent(plain: Mapping[str, object], flow: Flow) -> tuple[str, str]:
+    """The wish that is named, and what is wrong with it: one of the two is empty."""
+    try:
+        named = cast("_Wish", _structure(plain, _Wish)).intent
+    except BadArguments as error:
+        return "", str(error)
+    if named and named not in flow.intents:
+        return "", f"expected one of {', '.join(flow.intents) or 'none'} @ $.intent"
+    return named, ""
 
 
 def arguments_from(tool: PythonTool, values: Mapping[str, object]) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """cattrs' errors as sentences: what is wrong, and the path to it, for a model or an operator to act on."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Any, cast
 
 import attrs
@@ -25,16 +26,20 @@ def _said(error: BaseException, kind: type[Any] | None) -> str:
     if any(sign in text for sign in _NO_TABLE) or (isinstance(error, TypeError) and attrs.has(kind or object)):
         return "expected a table (an object with keys)"
     if isinstance(error, cattrs.ForbiddenExtraKeysError) and attrs.has(error.cl):
-        return _unknown(sorted(error.extra_fields), error.cl)
+        return unknown(sorted(error.extra_fields), _keys(error.cl))
     if isinstance(error, ValueError) and text:
         return text
     return format_exception(error, kind)
 
 
-def _unknown(keys: list[str], kind: type[Any]) -> str:
-    """Which keys there are instead."""
+def _keys(kind: type[Any]) -> list[str]:
+    """The keys that a file may give."""
     fields = cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(kind))
-    known = [RENAMED.get(f.name, f.name) for f in fields if f.init and not f.metadata.get(ONLY_IN_PYTHON)]
+    return [RENAMED.get(f.name, f.name) for f in fields if f.init and not f.metadata.get(ONLY_IN_PYTHON)]
+
+
+def unknown(keys: Sequence[str], known: Sequence[str]) -> str:
+    """Which keys there are instead."""
     close = [difflib.get_close_matches(key, known, 1) for key in keys]
     hint = (
         "did you mean " + ", ".join(repr(each[0]) for each in close) + "?"

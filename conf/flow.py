@@ -275,6 +275,7 @@ class Flow:
     extract: bool = True
     """Whether the model is asked apart, in text, for what it did not save although the caller's words seem to hold it."""
     start: str = TALK
+    """The state in which a call begins; the first one if none is named."""
     intents: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """What callers may want: names and what they mean."""
     slots: Mapping[str, Slot] = attrs.field(factory=dict[str, Slot])

@@ -32,6 +32,17 @@ from conf.prompts import WORDS
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _FIELD = re.compile(r"\{([^{}]*)\}")
+_ANYTHING = re.compile(r".*", re.DOTALL)
+_DAY = r"\d{4}-[01]\d-[0-3]\d"
+CANONICAL: Mapping[str, tuple[re.Pattern[str], str]] = {
+    "number": (re.compile(r"-?(0|[1-9]\d*)(\.\d*[1-9])?"), "4"),
+    "phone": (re.compile(r"\+\d+"), "+12125550123"),
+    "date": (re.compile(_DAY), "2026-12-24"),
+    "past_date": (re.compile(_DAY), "1980-12-24"),
+    "time": (re.compile(r"[0-2]\d:[0-5]\d"), "17:30"),
+    "date_time": (re.compile(rf"{_DAY}T[0-2]\d:[0-5]\d"), "2026-12-24T17:30"),
+}
+"""How values are kept, by kind, with an example: a guard compares with that."""
 EVENTS = ("key", "silence", "after", "corrected", "outcome")
 OUTCOMES: Mapping[str, Names] = {
     "sms": ("done", "failed", "opted_out", "unknown"),
@@ -84,7 +95,7 @@ def _of_the_whole(flow: Flow, prompts: Collection[str]) -> Iterator[str]:
     if flow.greeting not in prompts:
         yield f"greeting = {flow.greeting!r} is no prompt @ greeting: {_hint(flow.greeting, prompts)}"
     if not flow.states:
-        yield "there is no state @ states: write at least one [states.NAME]"
+        yield "there is no state @ states: write at least one [states.NAME], or in Python a function below @flow.state"
     elif flow.start not in flow.states:
         yield f"start = {flow.start!r} is no state @ start: {_hint(flow.start, flow.states)}"
     try:
@@ -275,6 +286,9 @@ def _of_condition(flow: Flow, condition: Condition, place: str) -> Iterator[str]
         for value in values:
             if value not in known:
                 yield f"it can never be {value!r} @ {place}.equals.{name}: {_hint(value, known)}"
+            form, example = CANONICAL.get(slot.kind if slot else "", (_ANYTHING, ""))
+            if not form.fullmatch(value):
+                yield f"it can never be {value!r} @ {place}.equals.{name}: write it like {example!r}"
         statuses = condition.slots.get(name, ("heard",))
         if not set(statuses) & {"heard", "confirmed"}:
             yield f"a slot that is {' or '.join(statuses)} has no value @ {place}.equals.{name}: it can never hold"

@@ -2,6 +2,7 @@
 
 import runpy
 import tomllib
+import traceback
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -11,7 +12,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from conf.errors import ONLY_IN_PYTHON, RENAMED, sentences
-from conf.flow import Condition, Effect, Flow, Names, State, Transition
+from conf.flow import TALK, Condition, Effect, Flow, Names, State, Transition
 from conf.flow_check import problems
 from conf.prompts import WORDS
 from conf.settings import SettingsError
@@ -42,7 +43,10 @@ def read_flow(given: str = "") -> Flow:
             return _from_python(file)
         return structure(tomllib.loads(file.read_text("utf-8")))
     except OSError as error:
-        raise SettingsError(f"flow.path = {str(file)!r} cannot be read: {error.strerror}.") from error
+        shipped = (
+            "" if file.suffix else f"; shipped are {', '.join(sorted(path.stem for path in FOLDER.glob('*.toml')))}"
+        )
+        raise SettingsError(f"flow.path = {str(file)!r} cannot be read: {error.strerror}{shipped}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"The flow {file} is not TOML: {error}.") from error
     except SettingsError:
@@ -52,8 +56,11 @@ def read_flow(given: str = "") -> Flow:
 
 
 def structure(document: Mapping[str, Any]) -> Flow:
-    """The flow of a parsed file. Raises what cattrs raises."""
-    return _converter.structure(document, Flow)
+    """The flow of a parsed file; it starts at its first state if none is named. Raises what cattrs raises."""
+    flow = _converter.structure(document, Flow)
+    return (
+        flow if "start" in document or TALK in flow.states else attrs.evolve(flow, start=next(iter(flow.states), TALK))
+    )
 
 
 def _from_python(file: Path) -> Flow:
@@ -64,9 +71,10 @@ def _from_python(file: Path) -> Flow:
     try:
         names = runpy.run_path(str(file), run_name="triode_flow")
     except SettingsError as error:
-        raise SettingsError(f"The flow {file} cannot be used: {error}") from error
+        raise SettingsError(f"The flow {file}{_line(error, file)} cannot be used: {error}") from error
     except (Exception, SystemExit) as error:
-        raise SettingsError(f"The flow {file} cannot be run: {type(error).__name__}: {error}.") from error
+        where = _line(error, file)
+        raise SettingsError(f"The flow {file}{where} cannot be run: {type(error).__name__}: {error}.") from error
     found = list({id(value): value for value in names.values() if isinstance(value, PythonFlow)}.values())
     if len(found) != 1:
         raise SettingsError(f"The flow {file} must make exactly one PythonFlow; it makes {len(found)}.")
@@ -74,6 +82,12 @@ def _from_python(file: Path) -> Flow:
     if wrong := list(misfits(flow, Flow)):
         raise SettingsError(f"The flow {file} cannot be used: {'; '.join(wrong)}.")
     return flow
+
+
+def _line(error: BaseException, file: Path) -> str:
+    """Where in the file it was raised, as far as it was run."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f", line {lines[-1]}," if lines else ""
 
 
 # ---------------------------------------------------------------- how plain data becomes a flow
@@ -114,7 +128,8 @@ def _names(value: object, _: Any) -> Names:
     """One text or a list of them."""
     values = cast("list[object]", value) if isinstance(value, list) else [value]
     if not all(isinstance(each, str) for each in values):
-        raise ValueError(f"expected a text or a list of texts, not {value!r}")
+        write = f': write "{value}"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        raise ValueError(f"expected a text or a list of texts, not {value!r}{write}")
     return tuple(cast("list[str]", values))
 
 

@@ -26,6 +26,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 
 import attrs
 
+from conf.errors import unknown
 from conf.flow import SHARED_TOOLS, TALK, Flow, PythonTool, Router, Slot, State, Transition
 from conf.json_schema import schema_of
 from conf.settings import SettingsError
@@ -40,6 +41,7 @@ class PythonFlow:
     def __init__(self, base: str | Path = "", *, name: str = "", instructions: str = "", **fields: Any) -> None:
         """On top of the flow `base` (a path, or the name of a shipped one), or from scratch with `name` and
         `instructions`; `fields` are those of `Flow`."""
+        _known(fields, Flow, "PythonFlow", ("name", "instructions"))
         if base:
             from conf.flow_file import read_flow
 
@@ -54,12 +56,14 @@ class PythonFlow:
 
     def slot(self, name: str, kind: str, label: str, **fields: Any) -> None:
         """Adds or replaces slot `name`; `fields` are those of `Slot`."""
+        _known(fields, Slot, f"The slot {name!r}", ("kind", "label"))
         self._slots[name] = Slot(kind, label, **fields)
 
     def state(
         self, name: str, goal: str, *, transitions: tuple[Transition, ...] = (), **fields: Any
     ) -> Callable[[Router], Router]:
         """Adds or replaces state `name`. The decorated function is asked where to go when no transition holds."""
+        _known(fields, State, f"The state {name!r}", ("goal", "transitions", "router"))
         for key in ("collects", "tools", "leads_to"):
             given = fields.get(key, ())
             fields[key] = (given,) if isinstance(given, str) else tuple(given)
@@ -110,6 +114,13 @@ class PythonFlow:
         return attrs.evolve(self._flow, start=start, **parts)
 
 
+def _known(fields: Mapping[str, object], kind: type, what: str, given: tuple[str, ...]) -> None:
+    """Raises SettingsError if one of `fields` is none of `kind`, or `given` by another way."""
+    known = [field.name for field in attrs.fields(kind) if field.init and field.name not in given]
+    if wrong := [name for name in fields if name not in known]:
+        raise SettingsError(f"{what}: {unknown(wrong, known)}.")
+
+
 def _arguments_of(function: Callable[..., Awaitable[object]], called: str) -> type:
     """An attrs class with a field for each argument, typed as it is and with its default."""
     hints: Mapping[str, Any] = typing.get_type_hints(function)
@@ -156,8 +167,10 @@ def misfits(value: object, kind: Any, path: str = "$") -> Iterator[str]:
             yield from misfits(name, inner[0], path)
             yield from misfits(each, inner[1], f"{path}[{name!r}]")
     elif not _is(value, float if kind is float else origin or kind):
-        expected = "a tuple" if origin is tuple else getattr(origin or kind, "__name__", str(kind))
-        yield f"expected {expected}, not {value!r} @ {path}"
+        name = getattr(origin or kind, "__name__", str(kind))
+        expected = {tuple: "a tuple", Mapping: "a dict"}.get(cast("Any", origin), name)
+        one = f": write ({value!r},)" if origin is tuple and isinstance(value, str) else ""
+        yield f"expected {expected}, not {value!r}{one} @ {path}"
     elif attrs.has(kind):
         for field in cast("tuple[attrs.Attribute[Any], ...]", attrs.fields(kind)):
             if field.init:

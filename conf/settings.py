@@ -137,6 +137,12 @@ class Twilio:
         "empty, +digits (E.164), or a messaging service MG…",
         _is_sender,
     )
+    sms_a_day: int = _number(
+        100,
+        0,
+        1000,
+        "How many text messages one number is sent in 24 hours, whoever asks for them; 0: without a bound.",
+    )
 
 
 @attrs.frozen

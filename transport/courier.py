@@ -8,14 +8,17 @@ when the call ends. So whatever dies in between, it is delivered once somebody r
 import contextlib
 import datetime
 import difflib
+import email.utils
 import hashlib
 import hmac
 import json
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import httpx2
 import structlog
 import trio
@@ -39,7 +42,16 @@ PAUSE = 5.0
 """Seconds while the store is down."""
 FIRST_RETRY, LAST_RETRY = 2.0, 3600.0
 TRIES_AT_MOST = 22
-"""About eleven hours; then it is a dead letter, kept, listed and revived by hand."""
+"""About eleven hours; then it is a dead letter, kept, listed and revived by hand. A backend that does not let us in, or is not
+where it was (401, 403, 404 and so on), has that long to be put right: no call is lost by a bad night there."""
+REFUSED_TRIES_AT_MOST = 12
+"""About an hour, for a call that is not what the backend expects: it is the same in every try."""
+REFUSED = frozenset({400, 413, 414, 415, 422})
+"""What a backend answers that does not want this call."""
+GONE = 410
+"""What a backend answers that wants no more of them: each is a dead letter at once."""
+WAITS = frozenset({429, 503})
+"""Answers with which a backend may say when it wants to be asked again (`Retry-After`)."""
 SETTLE = 2.0
 """Seconds that a call which is over waits for its last callbacks."""
 ERRAND_SECONDS = 60.0
@@ -48,6 +60,16 @@ LOOK_AGAIN = 3.0
 """Seconds until it is looked again whether a call's last errands have come out."""
 
 log = structlog.get_logger("triode.courier")
+
+
+@attrs.frozen
+class Answer:
+    """What came of a try. `error`: what went wrong, empty if nothing did; `tries`: after how many of them it is given up;
+    `wait`: for how many seconds the backend wants to be left alone."""
+
+    error: str = ""
+    tries: int = TRIES_AT_MOST
+    wait: float = 0.0
 
 
 class Courier:
@@ -71,6 +93,8 @@ class Courier:
         self._news = trio.Event()
         self._unwritten: dict[str, Delivery] = {}
         """Delivered, while the store was down: written down first of all when it is back, before a lease runs out."""
+        self._left_alone = -math.inf
+        """Until when the backend wants to hear of no call (Trio's clock)."""
 
     def hurry(self) -> None:
         """Something has become due earlier."""
@@ -84,6 +108,7 @@ class Courier:
                 await self._round()
                 soonest = await self._store.next_delivery()
                 wait = SWEEP if soonest is None else min(SWEEP, max(0.05, soonest - self._clock()))
+                wait = max(wait, self._left_alone - trio.current_time())
             except StoreDown as error:
                 self._metrics.store_failures.labels("delivery").inc()
                 log.error("store_failed", what="delivery", error=str(error)[:300])
@@ -128,7 +153,9 @@ class Courier:
         """Delivers all that is due now. Raises StoreDown."""
         for delivery in list(self._unwritten.values()):
             await self._settle(delivery, "delivered", 0.0, "")
-        while due := await self._store.take_deliveries(self._clock(), LEASE, AT_ONCE):
+        while trio.current_time() >= self._left_alone and (
+            due := await self._store.take_deliveries(self._clock(), LEASE, AT_ONCE)
+        ):
             async with trio.open_nursery() as nursery:
                 for delivery in due:
                     nursery.start_soon(self._try, delivery)
@@ -140,28 +167,30 @@ class Courier:
                 later, tries = self._clock() + LOOK_AGAIN, delivery.tries - 1  # that was none
                 await self._store.settle_delivery(delivery.call_sid, "open", later, "", self._clock(), tries)
                 return
-            error = "nothing is known of this call" if call is None else await self._told(delivery, call)
-            if not error:
+            answer = Answer("nothing is known of this call") if call is None else await self._told(delivery, call)
+            self._left_alone = max(self._left_alone, trio.current_time() + answer.wait)
+            if not answer.error:
                 self._unwritten[delivery.call_sid] = delivery
                 await self._settle(delivery, "delivered", 0.0, "")
-            elif delivery.tries >= TRIES_AT_MOST:
-                await self._settle(delivery, "dead", 0.0, error)
+            elif delivery.tries >= answer.tries:
+                await self._settle(delivery, "dead", 0.0, answer.error)
             else:
-                await self._settle(delivery, "open", self._clock() + back_off(delivery.tries, random.random()), error)
+                pause = max(answer.wait, back_off(delivery.tries, random.random()))
+                await self._settle(delivery, "open", self._clock() + pause, answer.error)
         except StoreDown as down:
             # If it was not delivered it is tried again when the lease runs out; if this process dies before it can say that it
             # was, somebody else tries again, and the backend knows it by its id.
             self._metrics.store_failures.labels("delivery").inc()
             log.error("store_failed", what="delivery", error=str(down)[:300])
 
-    async def _told(self, delivery: Delivery, call: Mapping[str, Any]) -> str:
-        """What went wrong; empty if nothing did. A call that cannot be put into words is as one that was not taken: it must not
+    async def _told(self, delivery: Delivery, call: Mapping[str, Any]) -> Answer:
+        """What came of it. A call that cannot be put into words is as one that was not taken: it must not
         end the process, and the next one that starts, with all the calls that are up."""
         try:
             return await self._post(delivery, payload(call))
         except Exception as bug:
             log.exception("delivery_bug", call_sid=delivery.call_sid)
-            return type(bug).__name__
+            return Answer(type(bug).__name__)
 
     async def _settle(self, delivery: Delivery, state: str, due: float, error: str) -> None:
         await self._store.settle_delivery(delivery.call_sid, state, due, error, self._clock())
@@ -170,8 +199,7 @@ class Courier:
         level = log.info if state == "delivered" else log.warning
         level("delivery", call_sid=delivery.call_sid, state=state, tries=delivery.tries, error=error)
 
-    async def _post(self, delivery: Delivery, content: Mapping[str, Any]) -> str:
-        """What went wrong; empty if nothing did."""
+    async def _post(self, delivery: Delivery, content: Mapping[str, Any]) -> Answer:
         body = json.dumps(content, default=_plain).encode()
         at = int(self._clock())
         headers = {
@@ -184,8 +212,25 @@ class Courier:
                 async with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
                     await _leave_read(answer)
         except (httpx2.HTTPError, httpx2.InvalidURL, trio.TooSlowError) as error:
-            return f"{type(error).__name__}: {error}"
-        return "" if answer.is_success else f"HTTP {answer.status_code}"
+            return Answer(f"{type(error).__name__}: {error}")
+        return Answer() if answer.is_success else _refusal(answer.status_code, answer.headers, self._clock())
+
+
+def _refusal(status: int, headers: Mapping[str, str], now: float) -> Answer:
+    """What is to be done about a backend that did not take a call."""
+    tries = 0 if status == GONE else REFUSED_TRIES_AT_MOST if status in REFUSED else TRIES_AT_MOST
+    wait = seconds_named(headers.get("retry-after", ""), now) if status in WAITS else 0.0
+    return Answer(f"HTTP {status}", tries, wait)
+
+
+def seconds_named(retry_after: str, now: float) -> float:
+    """The seconds that `Retry-After` names, as such or as a date; an hour at most, and none if it makes no sense."""
+    try:
+        number = retry_after.strip().isdecimal()
+        seconds = float(retry_after) if number else email.utils.parsedate_to_datetime(retry_after).timestamp() - now
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(LAST_RETRY, max(0.0, seconds))
 
 
 async def _leave_read(answer: httpx2.Response) -> None:

@@ -26,6 +26,7 @@ WHY = {
     30034: "our number is not registered for text messages",
 }
 """What Twilio's refusals mean to a caller."""
+TOO_MANY_TEXTS = "that number was sent too many text messages today"
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds before a request is made again that certainly did nothing."""
 LOOK_AFTER = 1.5
@@ -42,7 +43,8 @@ log = structlog.get_logger("triode.errands")
 
 
 class ErrandDesk:
-    """Does what calls ask for. `sender`: who texts come from; empty: the number that was called."""
+    """Does what calls ask for. `sender`: who texts come from; empty: the number that was called. `a_day`: how many a number is
+    sent in a day, 0: without a bound."""
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class ErrandDesk:
         sender: str,
         callback: str,
         clock: Callable[[], float] = time.time,
+        a_day: int = 0,
     ) -> None:
         self._store = store
         self._rest = rest
@@ -59,6 +62,7 @@ class ErrandDesk:
         self._sender = sender
         self._callback = callback
         self._clock = clock
+        self._a_day = a_day
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def of_call(self, called: str) -> "CallErrands":
@@ -84,6 +88,8 @@ class ErrandDesk:
     async def _text(self, to: str, sender: str, text: str, errand: str) -> Sent:
         if await self._opted_out(to):
             return "opted_out", "", {}
+        if not await self._may_be_sent(to, errand):
+            return "failed", "", {"reason": TOO_MANY_TEXTS}
         reason = ""
         # News of the message name the errand, since they may come before the answer that tells its SID.
         callback = f"{self._callback}?{urlencode({'errand': errand})}"
@@ -182,6 +188,14 @@ class ErrandDesk:
         except StoreDown as error:
             self._failed("opted out", error)
             return False
+
+    async def _may_be_sent(self, number: str, errand: str) -> bool:
+        """Whether it has not had too many today. Without the store nobody knows, and a call has a bound of its own."""
+        try:
+            return not self._a_day or await self._store.claim_text(number, errand, self._clock(), self._a_day)
+        except StoreDown as error:
+            self._failed("texts", error)
+            return True
 
     async def _remember_opt_out(self, number: str) -> None:
         try:

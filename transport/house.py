@@ -97,7 +97,8 @@ class HousePlan:
             told = {"call_over": call_over, "caught_up": hurry}
             records = Records(store, self.metrics, keep_transcripts=keep, clock=self.clock, **told)
             callback = self.documents.url("/twilio/message-status")
-            desk = ErrandDesk(store, rest, self.metrics, self.settings.twilio.sms_from, callback, self.clock)
+            twilio = self.settings.twilio
+            desk = ErrandDesk(store, rest, self.metrics, twilio.sms_from, callback, self.clock, twilio.sms_a_day)
             switchboard = self._switchboard(records, desk)
             if self.garbage is not None:
                 switchboard.stream_over = self.garbage.call_over

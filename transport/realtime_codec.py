@@ -345,7 +345,8 @@ def _error(event: Mapping[str, Any], grave: Gravity | None = None) -> ModelTroub
     text = _text(error, "message")[:MESSAGE_AT_MOST]
     if code == "invalid_request_error" and "no active response" in text:
         code = "response_cancel_not_active"  # older servers say it in words only
-    return ModelTrouble(code, text, grave or gravity(code, _text(error, "type")), _text(error, "event_id"))
+    grave = grave or gravity(code, _text(error, "type"))
+    return ModelTrouble(code, text, grave, _text(error, "event_id"), again_in=_again_in(text))
 
 
 def _tool_call(call_id: str, name: str, arguments: str, status: str) -> ToolCall:
@@ -418,8 +419,8 @@ def _event(command: ModelCommand) -> dict[str, Any]:
         return {"type": "session.update", "session": {"type": "realtime"}}
     if isinstance(command, Tell):
         event: dict[str, Any] = {"type": "conversation.item.create", "item": _told(command)}
-        if command.first:
-            event["previous_item_id"] = "root"
+        if before := "root" if command.first else command.after:
+            event["previous_item_id"] = before
         return event
     if isinstance(command, AskReply):
         return {"type": "response.create"}

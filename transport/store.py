@@ -30,6 +30,10 @@ class Unkeepable(StoreDown):
     """What was to be kept cannot be, however often it is tried: a number or a text beyond all bounds."""
 
 
+FORGOTTEN = 7 * 86_400
+"""Seconds after `forget_number` in which callbacks may still come for a call of that number: they are not kept."""
+DAY = 86_400.0
+"""Seconds in which texts to a number are counted."""
 OPEN = ("begun", "ringing", "returning")
 """Statuses of an errand that is still under way; a text message knows only the first."""
 
@@ -88,8 +92,9 @@ class Store(Protocol):
         """The stored decision; asking twice answers twice, since webhooks may be repeated."""
         ...
 
-    async def reopen(self, call_sid: str) -> int:
-        """The stream is opened again, undecided: how often that has been done in a row (see `store_rules.tries_left_behind`)."""
+    async def reopen(self, call_sid: str, at: float | None = None) -> int:
+        """The stream is opened again `at` (unix seconds; None: now), undecided: how often that has been done in a row (see
+        `store_rules.tries_left_behind` and `store_rules.opened_again`)."""
         ...
 
     async def status(
@@ -177,6 +182,11 @@ class Store(Protocol):
         """Whether it said so."""
         ...
 
+    async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
+        """Whether `number` may be sent the text of `errand`: whether fewer than `at_most` were claimed for it in the day before.
+        Asking twice for the same errand counts once."""
+        ...
+
     async def promise_delivery(self, call_sid: str, due: float) -> None:
         """The call is to be delivered at `due` at the latest, whatever happens to whoever promises it."""
         ...
@@ -212,5 +222,6 @@ class Store(Protocol):
         ...
 
     async def forget_number(self, number: str) -> int:
-        """Everything of the calls of `number`; how many. That it opted out is kept: it asked for that."""
+        """Everything of the calls of `number`; how many. That it opted out is kept: it asked for that. For FORGOTTEN seconds
+        it is known which calls these were: a status or a recording that comes then brings nobody back."""
         ...

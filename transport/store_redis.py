@@ -22,8 +22,19 @@ from coredis.exceptions import ReadOnlyError, RedisError, ResponseError
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport import store_redis_scripts as scripts
-from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, Store, StoreAway, StoreDown, disposition_kept
-from transport.store_rules import finished_stream, settled, status_change, turn_rows
+from transport.store import (
+    DAY,
+    FORGOTTEN,
+    OPEN,
+    Delivery,
+    ErrandChange,
+    ErrandRow,
+    Store,
+    StoreAway,
+    StoreDown,
+    disposition_kept,
+)
+from transport.store_rules import finished_stream, opened_again, settled, status_change, turn_rows
 
 SECONDS = 3.0
 """An operation that takes longer has failed for whoever waits for it (it may still be carried out)."""
@@ -53,6 +64,7 @@ NEW_CALL: Mapping[str, Any] = {
     "status": "",
     "status_sequence": -1,
     "reopened": 0,
+    "reopened_at": None,
     "streams": 0,
     "tokens": 0,
     "details": {},
@@ -96,15 +108,18 @@ class RedisStore:
             chosen = _opened(call_sid, kept)[0]["disposition"]
             return Disposition(chosen) if chosen else None
 
-    async def reopen(self, call_sid: str) -> int:
+    async def reopen(self, call_sid: str, at: float | None = None) -> int:
         """See `store.Store`."""
-        row = await self._change(call_sid, lambda row, _: {"reopened": row["reopened"] + 1, "disposition": None})
+        row = await self._change(call_sid, lambda row, _: opened_again(row, _seconds(_now(at))))
         return int(row["reopened"])
 
     async def status(
         self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "", at: float | None = None
     ) -> None:
         """See `store.Store`."""
+        with _bounded():
+            if await self._line.ask("EXISTS", f"triode:forgotten:{call_sid}"):
+                return
         numbers = caller, called
         await self._change(call_sid, lambda row, _: status_change(row, status, sequence, numbers, _now(at)))
 
@@ -225,6 +240,11 @@ class RedisStore:
         with _bounded():
             return bool(await self._line.ask("HEXISTS", "triode:opted_out", number))
 
+    async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
+        """See `store.Store`."""
+        bounds = (float(now), float(now - DAY), at_most, round(DAY))
+        return bool(await self._run(scripts.CLAIM_TEXT, number, errand, *bounds))
+
     # ------------------------------------------------------------ deliveries
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
@@ -276,13 +296,14 @@ class RedisStore:
         until = _seconds(_utc(before))
         with _bounded():
             sids = await self._line.ask("ZRANGE", "triode:calls", "-inf", f"({until!r}", "BYSCORE")
-            return sum([await self._run(scripts.FORGET, until, *some) for some in _pieces(sids)])
+            return sum([await self._run(scripts.FORGET, until, 0, *some) for some in _pieces(sids)])
 
     async def forget_number(self, number: str) -> int:
         """See `store.Store`. A hundred at once."""
         with _bounded():
+            await self._line.ask("DEL", f"triode:texts:{number}")
             sids = await self._line.ask("SMEMBERS", f"triode:calls_of:{number}")
-            return sum([await self._run(scripts.FORGET, "", *some) for some in _pieces(list(sids))])
+            return sum([await self._run(scripts.FORGET, "", FORGOTTEN, *some) for some in _pieces(list(sids))])
 
     # ------------------------------------------------------------ doing it
 
@@ -453,9 +474,10 @@ def _both(caller: str, called: str) -> str:
 
 
 def _opened(call_sid: str, kept: str | None) -> tuple[Row, Began]:
-    """A call's row, and when its streams began; of a call that is new if nothing is kept."""
-    document = json.loads(kept) if kept else {"row": {**NEW_CALL, "call_sid": call_sid}, "began": {}}
-    row, moment = document["row"], datetime.datetime.fromisoformat
+    """A call's row, and when its streams began; of a call that is new if nothing is kept. One that an earlier version kept gets
+    what came since."""
+    document = json.loads(kept) if kept else {"row": {"call_sid": call_sid}, "began": {}}
+    row, moment = {**NEW_CALL, **document["row"]}, datetime.datetime.fromisoformat
     row |= {name: moment(row[name]) for name in TIMES if row[name]}
     return row, {sid: moment(began) for sid, began in document["began"].items()}
 

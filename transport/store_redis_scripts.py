@@ -30,6 +30,7 @@ return {redis.call('HGET', 'triode:call:' .. sid, 'document'), redis.call('LRANG
 """
 KEEP_RECORDING = """
 local key, sid, url, seconds, status, now = unpack(ARGV)
+if redis.call('EXISTS', 'triode:forgotten:' .. sid) == 1 then return end
 local recording = 'triode:recording:' .. key
 local before, at, known = unpack(redis.call('HMGET', recording, 'call_sid', 'at', 'status'))
 if known == 'completed' then return end
@@ -101,6 +102,16 @@ for i, key in ipairs(redis.call('LRANGE', 'triode:errands:' .. ARGV[1], 0, -1)) 
 end
 return found
 """
+CLAIM_TEXT = """
+local number, errand, now, before, most, day = unpack(ARGV)
+local texts = 'triode:texts:' .. number
+redis.call('ZREMRANGEBYSCORE', texts, '-inf', before)
+if redis.call('ZSCORE', texts, errand) then return 1 end
+if redis.call('ZCARD', texts) >= tonumber(most) then return 0 end
+redis.call('ZADD', texts, now, errand)
+redis.call('EXPIRE', texts, day)
+return 1
+"""
 PROMISE_DELIVERY = """
 if redis.call('HSETNX', 'triode:delivery:' .. ARGV[1], 'state', 'open') == 0 then return end
 redis.call('HSET', 'triode:delivery:' .. ARGV[1], 'tries', 0, 'error', '', 'at', 0)
@@ -143,7 +154,7 @@ return found
 """
 FORGET = """
 local gone = 0
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local sid = ARGV[i]
   local call, story, delivery = 'triode:call:' .. sid, 'triode:story:' .. sid, 'triode:delivery:' .. sid
   local caller, state = redis.call('HGET', call, 'caller'), redis.call('HGET', delivery, 'state')
@@ -163,6 +174,7 @@ for i = 2, #ARGV do
     redis.call('ZREM', 'triode:calls', sid)
     redis.call('SREM', 'triode:calls_of:' .. caller, sid)
     redis.call('DEL', call, story, delivery, 'triode:turns:' .. sid, 'triode:errands:' .. sid, 'triode:recordings:' .. sid)
+    if ARGV[1] == '' then redis.call('SET', 'triode:forgotten:' .. sid, 1, 'EX', ARGV[2]) end
     gone = gone + 1
   end
 end

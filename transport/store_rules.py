@@ -64,6 +64,18 @@ def tries_left_behind(reopened: int, record: CallRecord) -> int:
     return 0 if record.moved or record.seconds >= LIVED else reopened
 
 
+def left_a_record(record: CallRecord, reopened_at: float | None) -> bool:
+    """Whether `record` is of the stream that was opened again then: by it, it is known how long that lived."""
+    return reopened_at is not None and record.began.replace(tzinfo=datetime.UTC).timestamp() >= reopened_at
+
+
+def opened_again(row: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """What changes about a call whose stream is opened again, undecided. A stream whose process died has left no record: it lived
+    from when it was opened until now, as far as anybody knows."""
+    lived = row["reopened_at"] is not None and now - row["reopened_at"] >= LIVED
+    return {"reopened": (0 if lived else row["reopened"]) + 1, "reopened_at": now, "disposition": None}
+
+
 def finished_stream(row: Mapping[str, Any], record: CallRecord, newest: datetime.datetime | None) -> dict[str, Any]:
     """What a stream adds to its call. `newest`: when the newest stream before it began (UTC, without a zone)."""
     values: dict[str, Any] = {
@@ -72,6 +84,7 @@ def finished_stream(row: Mapping[str, Any], record: CallRecord, newest: datetime
         "streams": row["streams"] + 1,
         "tokens": row["tokens"] + record.tokens,
         "reopened": tries_left_behind(row["reopened"], record),
+        "reopened_at": None if left_a_record(record, row["reopened_at"]) else row["reopened_at"],
     }
     if newest is None or newest <= record.began.replace(tzinfo=None):
         # A disposition that is stored was stored by somebody who knew better.

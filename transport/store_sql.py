@@ -16,8 +16,19 @@ from sqlalchemy import event, exc
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
-from transport.store import OPEN, Delivery, ErrandChange, ErrandRow, StoreAway, StoreDown, Unkeepable, disposition_kept
-from transport.store_rules import finished_stream, settled, status_change, turn_rows
+from transport.store import (
+    DAY,
+    FORGOTTEN,
+    OPEN,
+    Delivery,
+    ErrandChange,
+    ErrandRow,
+    StoreAway,
+    StoreDown,
+    Unkeepable,
+    disposition_kept,
+)
+from transport.store_rules import finished_stream, opened_again, settled, status_change, turn_rows
 
 SECONDS = 3.0
 """A statement that takes longer has failed for whoever waits for it (it may still be carried out)."""
@@ -47,6 +58,7 @@ calls = sa.Table(
     sa.Column("status", sa.String(32), default=""),
     sa.Column("status_sequence", sa.Integer, default=-1),
     sa.Column("reopened", sa.Integer, default=0),
+    sa.Column("reopened_at", sa.Float),
     sa.Column("streams", sa.Integer, default=0),
     sa.Column("tokens", sa.Integer, default=0),
     sa.Column("details", sa.JSON, default=dict),
@@ -130,9 +142,23 @@ deliveries = sa.Table(
     sa.Column("error", sa.Text, default=""),
     sa.Column("at", sa.Float),
 )
+forgotten = sa.Table(
+    "forgotten", _tables, sa.Column("call_sid", sa.String(64), primary_key=True), sa.Column("at", sa.Float)
+)
+"""Calls of numbers that were to be forgotten."""
 opted_out = sa.Table(
     "opted_out", _tables, sa.Column("number", sa.String(64), primary_key=True), sa.Column("at", sa.Float)
 )
+
+
+texts = sa.Table(
+    "texts",
+    _tables,
+    sa.Column("errand", sa.String(200), primary_key=True),
+    sa.Column("number", sa.String(64), index=True),
+    sa.Column("at", sa.Float, index=True),
+)
+"""Text messages of the last day: who was sent them."""
 
 
 class SqlStore:
@@ -184,14 +210,15 @@ class SqlStore:
         )
         return Disposition(chosen) if chosen else None
 
-    async def reopen(self, call_sid: str) -> int:
-        """The stream is opened again, undecided: how often that has been done now."""
+    async def reopen(self, call_sid: str, at: float | None = None) -> int:
+        """See `store.Store`."""
 
         def count(db: sa.Connection) -> int:
             _ensure(db, call_sid)
-            change = calls.update().where(calls.c.call_sid == call_sid)
-            db.execute(change.values(reopened=calls.c.reopened + 1, disposition=None))
-            return int(db.scalar(sa.select(calls.c.reopened).where(calls.c.call_sid == call_sid)) or 0)
+            row = dict(db.execute(sa.select(calls).where(calls.c.call_sid == call_sid)).mappings().one())
+            values = opened_again(row, _now(at).timestamp())
+            db.execute(calls.update().where(calls.c.call_sid == call_sid).values(values))
+            return int(values["reopened"])
 
         return await self._do(count)
 
@@ -201,6 +228,8 @@ class SqlStore:
         """A status callback: late, double or out of order, a final status stays and a later one is not undone."""
 
         def change(db: sa.Connection) -> None:
+            if _is_forgotten(db, call_sid):
+                return
             _ensure(db, call_sid)
             row = dict(db.execute(sa.select(calls).where(calls.c.call_sid == call_sid)).mappings().one())
             if values := status_change(row, status, sequence, (caller, called), _now(at)):
@@ -233,6 +262,8 @@ class SqlStore:
         """A voicemail message, or news of one; in any order."""
 
         def keep(db: sa.Connection) -> None:
+            if _is_forgotten(db, call_sid):
+                return
             known = db.execute(sa.select(recordings).where(recordings.c.recording_sid == recording_sid)).one_or_none()
             values: dict[str, Any] = {"call_sid": call_sid, "url": url, "seconds": seconds, "status": status}
             if known is None:
@@ -383,6 +414,20 @@ class SqlStore:
         found = sa.select(opted_out.c.at).where(opted_out.c.number == number)
         return await self._do(lambda db: db.scalar(found) is not None, reads=True)
 
+    async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
+        """See `store.Store`."""
+
+        def claim(db: sa.Connection) -> bool:
+            db.execute(texts.delete().where(texts.c.at <= now - DAY))
+            if db.scalar(sa.select(texts.c.at).where(texts.c.errand == errand)) is not None:
+                return True
+            if (db.scalar(sa.select(sa.func.count()).where(texts.c.number == number)) or 0) >= at_most:
+                return False
+            db.execute(texts.insert().values(errand=errand, number=number, at=now))
+            return True
+
+        return await self._do(claim)
+
     # ------------------------------------------------------------ deliveries
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
@@ -446,6 +491,7 @@ class SqlStore:
         """See `store.Store`."""
 
         def forget(db: sa.Connection) -> int:
+            db.execute(texts.delete().where(texts.c.at <= time.time() - DAY))
             age = sa.func.coalesce(calls.c.ended, calls.c.began, calls.c.answered)
             waiting = sa.select(deliveries.c.call_sid).where(deliveries.c.state == "open")
             old = db.scalars(sa.select(calls.c.call_sid).where(age < before, calls.c.call_sid.not_in(waiting))).all()
@@ -459,7 +505,13 @@ class SqlStore:
         """See `store.Store`."""
 
         def forget(db: sa.Connection) -> int:
-            return _forget(db, db.scalars(sa.select(calls.c.call_sid).where(calls.c.caller == number)).all())
+            sids, now = db.scalars(sa.select(calls.c.call_sid).where(calls.c.caller == number)).all(), time.time()
+            db.execute(forgotten.delete().where(forgotten.c.at < now - FORGOTTEN))
+            for sid in sids:
+                db.execute(forgotten.delete().where(forgotten.c.call_sid == sid))
+                db.execute(forgotten.insert().values(call_sid=sid, at=now))
+            db.execute(texts.delete().where(texts.c.number == number))
+            return _forget(db, sids)
 
         gone = await self._do(forget)
         await self._empty_log()
@@ -585,6 +637,10 @@ def _errand(row: Any) -> ErrandRow:
 
 def _delivery(row: Any) -> Delivery:
     return Delivery(row.call_sid, row.state, row.due, row.tries, row.error or "")
+
+
+def _is_forgotten(db: sa.Connection, call_sid: str) -> bool:
+    return db.scalar(sa.select(forgotten.c.at).where(forgotten.c.call_sid == call_sid)) is not None
 
 
 def _forget(db: sa.Connection, sids: Sequence[str]) -> int:

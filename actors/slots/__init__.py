@@ -17,13 +17,13 @@ from actors.slots.number import number_of, understand_number
 from actors.slots.past_date import spoken_past_date, understand_past_date
 from actors.slots.person_name import spoken_name, understand_name
 from actors.slots.phone import spoken_phone, understand_phone
-from actors.slots.reading import KINDS, Context, Declined, Puzzled, Reading, SlotValue, Unclear, Understood
+from actors.slots.reading import Context, Declined, Puzzled, Reading, SlotValue, Unclear, Understood
 from actors.slots.tokens import plain, words_of
 from actors.slots.when import spoken_day_with_year, understand_when
 from actors.slots.when_clock import spoken_time
+from conf.flow import SLOT_KINDS
 
 __all__ = [
-    "KINDS",
     "MOST_CHARACTERS",
     "Context",
     "Declined",
@@ -121,8 +121,8 @@ def _spells(said: str, text: str) -> bool:
 
 
 def _known(kind: str) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}; known are {', '.join(KINDS)}")
+    if kind not in SLOT_KINDS:
+        raise ValueError(f"unknown kind {kind!r}; known are {', '.join(SLOT_KINDS)}")
 
 
 def _held(kind: str, before: str) -> str:

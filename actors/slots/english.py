@@ -4,6 +4,7 @@ from actors.slots import english_answers, english_letters, english_names, englis
 from actors.slots.language import Language
 
 ENGLISH = Language(
+    vowels=english_letters.VOWELS,
     letter_names=english_letters.LETTER_NAMES,
     letter_words=english_letters.LETTER_WORDS,
     alphabet=english_letters.ALPHABET,
@@ -37,6 +38,8 @@ ENGLISH = Language(
     name_parts=english_names.NAME_PARTS,
     retracting=english_names.RETRACTING,
     alone=english_names.ALONE,
+    given_only=english_names.GIVEN_ONLY,
+    given_too=english_names.GIVEN_TOO,
     copulas=english_names.COPULAS,
     no_names=english_names.NO_NAMES,
     respelled=english_names.RESPELLED,
@@ -49,6 +52,7 @@ ENGLISH = Language(
     symbol_names=english_names.SYMBOL_NAMES,
     phone_leads=english_numbers.PHONE_LEADS,
     plus=english_numbers.PLUS,
+    other_numbers=english_numbers.OTHER_NUMBERS,
     extension=english_numbers.EXTENSION,
     months=english_numbers.MONTHS,
     weekdays=english_numbers.WEEKDAYS,

@@ -8,6 +8,7 @@ from actors.slots.tokens import Phrases
 _ALPHABET = """alpha alfa bravo charlie delta echo foxtrot golf hotel india juliet juliett juliette kilo lima mike november
  oscar papa quebec romeo sierra tango uniform victor whiskey whisky xray yankee zulu"""
 
+VOWELS: frozenset[str] = frozenset("aeiouy")
 LETTER_NAMES: Mapping[str, str] = {
     "ay": "a",
     "cee": "c",

@@ -43,6 +43,23 @@ NAME_PREFIXES: frozenset[str] = words("mc mac fitz le la de di du")
 NAME_SUFFIXES: frozenset[str] = words("junior jr senior sr esquire")
 RETRACTING: frozenset[str] = words("no nope nah not actually said meant mean")
 ALONE: frozenset[str] = words("just")
+GIVEN_ONLY: frozenset[str] = words(
+    """abigail alex alice amanda amber amy andy angela anna ashley barbara becky ben benjamin beth betty bill billy bob
+    bobby brandon brenda brian brittany carolyn charlotte cheryl chris christina christine christopher cindy cynthia dan
+    danielle danny dave debbie deborah debra denise diana diane donna dorothy dylan ed eddie elizabeth emily emma eric
+    ethan evelyn gary hannah heather helen isabella jack jacqueline jake janet janice jason jeff jeffrey jen jennifer
+    jenny jeremy jerry jessica jim jimmy joan joe joey jonathan josh joshua judith julia julie justin karen kate
+    katherine kathleen kathryn katie kayla ken kenneth kevin kimberly kyle larry laura lauren linda lisa liz lori maggie
+    margaret marilyn mary matt matthew megan melissa michelle mike nancy natalie nathan nick nicholas nicole noah olivia
+    pamela patricia patty pete rachel rebecca rick rob robbie robert ron ronald sam samantha sandra sara sarah sean
+    sharon shirley sophia stephanie steve steven sue susan susie ted teddy theresa tim timothy tom tommy tony vicky
+    william zachary"""
+)
+GIVEN_TOO: frozenset[str] = words(
+    """aaron adam alexander andrew anne anthony arthur carol charles daniel david dennis donald edward frank george grace
+    gregory henry jacob james jane john jordan joseph keith kelly luke maria marie mark martin michael oliver patrick paul
+    peter philip raymond richard roger rose ruth ryan samuel scott simon stephen taylor teresa thomas victoria walter"""
+)
 COPULAS: frozenset[str] = words("is was")
 NAME_PARTS: Phrases[str] = Phrases(
     {

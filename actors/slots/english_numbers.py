@@ -39,6 +39,7 @@ ORDINAL_PHRASES: Phrases[int] = Phrases(
         "last but one": -2,
     }
 )
+OTHER_NUMBERS: frozenset[str] = words("in since until till i'm am aged")
 PHONE_LEADS: Phrases[bool] = Phrases.of(
     lines("""my number is
         my phone number is

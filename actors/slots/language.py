@@ -13,6 +13,8 @@ class Language:
     """All words of one language that this package knows. Words are case folded; letters are lower-case."""
 
     # spelling
+    vowels: frozenset[str]
+    """Letters without which nothing can be said."""
     letter_names: Mapping[str, str]
     """Names of letters that are hardly ever other words: "aitch"."""
     letter_words: Mapping[str, str]
@@ -69,6 +71,10 @@ class Language:
     """Words before a name by which it takes the place of the one that was told before: "no", "I said"."""
     alone: frozenset[str]
     """Words that say that there is no more to a name: "just Anna"."""
+    given_only: frozenset[str]
+    """Common first names that are hardly anybody's last: "Bob"."""
+    given_too: frozenset[str]
+    """Common first names that are last names as well: "James"."""
     copulas: frozenset[str]
     """Between a part of a name and what it is: "Garcia is my last name"."""
     no_names: frozenset[str]
@@ -91,6 +97,8 @@ class Language:
     phone_leads: Phrases[bool]
     plus: Phrases[bool]
     extension: Phrases[bool]
+    other_numbers: frozenset[str]
+    """Words after which a number is a year or an age, and no telephone's: "in 2026"."""
 
     # dates
     months: Mapping[str, int]

@@ -458,11 +458,13 @@ def _into(before: str, parts: Sequence[Part], unlike: float, language: Language)
     if "" not in labels:
         for label in sorted(labels):
             new = [part for part in parts if part.said_as == label]
-            held = _labelled_into(held, new, label, unlike)
+            held = _labelled_into(held, new, label, unlike, language)
         return held
     particles = all(part.text.casefold() in language.particles for part in parts[:-1])
+    if _goes_on_spelling(held, parts, language):
+        return [*held[:-1], Part(held[-1].text + parts[0].text.lower(), spelled=True)]
     if len(held) == 1 and particles and not parts[-1].titled and _likeness(held, parts[-1]) <= unlike:
-        return [*held, *parts]  # "Berg", "van der Berg"
+        return _joined(held, parts, language)  # "Berg", "van der Berg"
     if len(parts) == 1 and parts[0].spelled and len(held) > 1:
         likest = max(range(len(held)), key=lambda at: _likeness(held[at : at + 1], parts[0]))
         likeness, whole = _likeness(held[likest : likest + 1], parts[0]), _likeness(held, parts[0])
@@ -480,15 +482,43 @@ def _into(before: str, parts: Sequence[Part], unlike: float, language: Language)
         if likeness[-1][0] >= 0.6 and likeness[-2][0] < 0.6:
             at = likeness[-1][1]
             return [*held[:at], parts[0], *held[at + 1 :]]
+        if len(held) == 2 and parts[0].text.casefold() in language.given_only:
+            return [parts[0], held[1]]
         raise Puzzled(
             f'it is not clear which part of {before} is "{parts[0].text}": ask whether it is the first or the last name'
         )
     return list(parts)
 
 
-def _labelled_into(held: list[Part], new: list[Part], label: str, unlike: float) -> list[Part]:
+def _joined(held: list[Part], parts: Sequence[Part], language: Language) -> list[Part]:
+    """A name beside the one that is held. What is nobody's last name is the first one; or another, if a first one is held."""
+    if len(parts) > 1 or parts[0].text.casefold() not in language.given_only:
+        return [*held, *parts]
+    first = held[0].text.casefold() in language.given_only | language.given_too
+    return [*parts] if first else [*parts, *held]
+
+
+def _goes_on_spelling(held: Sequence[Part], parts: Sequence[Part], language: Language) -> bool:
+    """Whether letters are the rest of what was spelled before: "S C H M", "I D T". One of the two cannot be said alone."""
+    last, more = held[-1].text.casefold(), parts[0].text.casefold()
+    if len(parts) > 1 or not parts[0].spelled or more.startswith(last):
+        return False
+    prefix = last in language.name_prefixes
+    if cannot_be_said(last, language) and (prefix or len(last) > 2):  # two may be initials, or "Ng"
+        return True
+    # Beside a first name alone, letters may as well be the beginning of the last one.
+    return len(held) > 1 and cannot_be_said(more, language) and _likeness(held[-1:], parts[0]) < 0.5
+
+
+def cannot_be_said(letters: str, language: Language) -> bool:
+    """Whether they are no name by themselves."""
+    return letters.isascii() and language.vowels.isdisjoint(letters.casefold())
+
+
+def _labelled_into(held: list[Part], new: list[Part], label: str, unlike: float, language: Language) -> list[Part]:
     if label == "first":
-        more = len(held) == 1 and _likeness(held, new[0]) <= unlike
+        other = held[0].text.casefold() in language.given_only
+        more = len(held) == 1 and not other and _likeness(held, new[0]) <= unlike
         return [*new, *held] if more else [*new, *held[1:]]
     if label == "last":
         if len(held) == 1 and _likeness(held, new[-1]) >= 0.5:  # it was the last name that was held

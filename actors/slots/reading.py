@@ -6,20 +6,6 @@ from typing import TypeAlias
 
 import attrs
 
-KINDS: tuple[str, ...] = (
-    "person_name",
-    "email",
-    "phone",
-    "date_time",
-    "date",
-    "past_date",
-    "time",
-    "number",
-    "yes_no",
-    "choice",
-    "text",
-)
-
 UNLIKE = 0.25
 """So little the first name and the last resemble each other, and a name and what was misheard for it do not."""
 

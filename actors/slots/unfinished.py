@@ -3,6 +3,8 @@
 Only what is plain counts. Who is held for unfinished is waited for, and everybody who is not waits in vain.
 """
 
+from collections.abc import Sequence
+
 import phonenumbers
 
 from actors.slots.digits import digits_at
@@ -10,15 +12,18 @@ from actors.slots.email import address_pieces
 from actors.slots.language import Language
 from actors.slots.languages import is_known, language_of
 from actors.slots.letters import Piece, pieces_of
+from actors.slots.person_name import cannot_be_said
 from actors.slots.phone import is_valid
 from actors.slots.reading import Puzzled
-from actors.slots.tokens import tokens_of
+from actors.slots.tokens import Token, tokens_of
 
 LEAST = 2
 """Digits (or a plus) or letters from which on something is being dictated."""
 MISSING_AT_MOST = 8
 """Digits that may be missing of a number that is as long as some are and begins like a longer one."""
 FILLED_WITH = "015"
+YEAR = 4
+"""Digits of a year; what counts something else has no more."""
 _NO_NUMBER_YET = frozenset(
     {
         phonenumbers.NumberParseException.NOT_A_NUMBER,
@@ -39,7 +44,7 @@ def breaks_off(kind: str, said: str, language: str, region: str) -> bool:
             return _too_short(_last_digits(said, known), region)
         if kind == "email":
             return _address_breaks_off(address_pieces(said, known), known)
-        return kind == "person_name" and _spells_part(pieces_of(tokens_of(said), known))
+        return kind == "person_name" and _spells_part(pieces_of(tokens_of(said), known), known)
     except Puzzled:
         return False
 
@@ -88,8 +93,18 @@ def _last_digits(said: str, language: Language) -> str:
             place = lead[1]
         else:
             digits = "" if tokens[place].is_word else digits
-            place += 1
+            place += 1 + _counts_otherwise(tokens, place, language)
     return digits
+
+
+def _counts_otherwise(tokens: Sequence[Token], place: int, language: Language) -> int:
+    """How many tokens the number has that follows, if the word there makes it a year, an age or a day: "in 2026", "March 15"."""
+    if not (tokens[place].word in language.other_numbers or tokens[place].word in language.months):
+        return 0
+    digits, end = "", place + 1
+    while end < len(tokens) and (found := digits_at(tokens, end, language)) is not None:
+        digits, end = digits + found[0], found[1]
+    return end - place - 1 if len(digits) <= YEAR else 0
 
 
 def _too_short(digits: str, region: str) -> bool:
@@ -128,12 +143,24 @@ def _address_breaks_off(pieces: list[Piece], language: Language) -> bool:
     ending = said[-2:] if not spelled else [*said[-1:], spelled]
     if "@" in said or (ending[:1] == ["."] and ending[-1].casefold() in language.endings):
         return False
+    if spelled.isdigit() and not _begins_an_address(before, language):  # how many, how old, when
+        return False
+    if not before and language.agreement.at(tokens_of(spelled), 0) is not None:  # "O K"
+        return False
     return len(spelled) >= LEAST or bool({".", "_"} & set(said))
 
 
-def _spells_part(pieces: list[Piece]) -> bool:
-    """It ends with letters with which a name that was just said begins, and the name goes on."""
+def _begins_an_address(before: list[Piece], language: Language) -> bool:
+    """Whether figures may go on with it: "smith 42", but not "in 2026"."""
+    others = language.no_names | language.no_email
+    return bool(before) and all(piece.kind != "word" or piece.text.casefold() not in others for piece in before)
+
+
+def _spells_part(pieces: list[Piece], language: Language) -> bool:
+    """It ends with letters with which a name that was just said begins, and the name goes on; or that nobody can say."""
     before, spelled = _spelled_last(pieces, {"letter"})
+    if len(spelled) > LEAST and cannot_be_said(spelled, language):
+        return True
     words = [piece.text.casefold() for piece in before if piece.kind == "word"]
     return len(spelled) >= LEAST and any(word.startswith(spelled) and word != spelled for word in words)
 

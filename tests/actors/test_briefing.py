@@ -59,7 +59,7 @@ def test_speech_that_is_on_its_way_to_the_caller_is_told_once_and_cut_where_it_w
     )
     assert [tell.text for tell in tells] == ["Hi.", GREETING.text, "We are open from nine to five."]
     assert not any(tell.first for tell in tells), "it comes after what was heard"
-    drop, again = briefing.cut(Cut("i1", heard=800, received=1600))
+    again, drop = briefing.cut(Cut("i1", heard=800, received=1600))
     assert drop == DropItem(tells[-1].item)
     assert isinstance(again, Tell)
     assert tells[-1].text.startswith(again.text)

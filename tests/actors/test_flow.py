@@ -140,11 +140,12 @@ async def test_the_first_words_are_played_and_told_to_the_model_as_the_first_ite
     dialogue = Dialogue(nursery, before=CallBegan(before))
     await wait_all_tasks_blocked()
     (play,) = dialogue.framer.take_all()
-    (tell,) = dialogue.link.take_all()
+    tell, guide = dialogue.link.take_all()
     assert isinstance(play, Play)
     assert play.item.startswith(PROMPT_PREFIX)
     assert (play.words, play.audio) == (PROMPTS[name].text, PROMPTS[name].audio)
     assert tell == Tell(Role.AGENT, PROMPTS[name].text, play.item, first=True)
+    assert guide == Guide("[Today is Tuesday, November 24, 2026.]")
 
 
 async def test_words_said_later_have_names_of_their_own_and_come_where_they_belong(
@@ -219,7 +220,8 @@ async def test_every_step_is_shown_as_it_is_made(autojump_clock: MockClock, nurs
     dialogue = Dialogue(nursery)
     await dialogue.up()
     await dialogue.post(KeyPressed("7"))
-    begun = attrs.evolve(call_state.initial(FLOW), dialogue=Talk("talk", visits={"talk": 1}))
+    today = "[Today is Tuesday, November 24, 2026.]"
+    begun = attrs.evolve(call_state.initial(FLOW), dialogue=Talk("talk", visits={"talk": 1}), guided=today)
     assert dialogue.steps == [begun, attrs.evolve(begun, link=call_state.Link.UP), dialogue.flow.state]
     assert dialogue.events == [CallBegan(), LinkUp(), KeyPressed("7")]
     assert dialogue.flow.state == attrs.evolve(begun, link=call_state.Link.UP, digits="7")

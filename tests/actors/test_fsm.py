@@ -66,6 +66,7 @@ from tests.kit.machine import (
     SAID,
     STORY,
     TALKING,
+    TODAY,
     TOOLS,
     answer_of,
     interrupted,
@@ -76,21 +77,21 @@ from tests.kit.machine import (
 
 ONE_TURN = attrs.evolve(BEGUN, turn=1)
 """The caller has spoken, or pressed keys, once."""
-FAREWELL = State(BEGUN, phase=Phase.FAREWELL, link=Link.UP, going=Disposition.HANG_UP, why="because")
+FAREWELL = State(BEGUN, guided=TODAY, phase=Phase.FAREWELL, link=Link.UP, going=Disposition.HANG_UP, why="because")
 ASKED = attrs.evolve(FAREWELL, last_words_asked=True)
 DIALING = attrs.evolve(FAREWELL, going=Disposition.DIAL)
 TABLE: dict[str, tuple[State, call_state.FlowEvent, dict[str, object], tuple[call_state.Effect, ...]]] = {
     "the call begins with the greeting": (
         BEFORE,
         CallBegan(),
-        {"dialogue": BEGUN},
-        (Say("greeting", first=True), SetTimer("link", 5.0), SetTimer("longest call", 600.0)),
+        {"dialogue": BEGUN, "guided": TODAY},
+        (Say("greeting", first=True), SetTimer("link", 5.0), SetTimer("longest call", 600.0), Guide(TODAY)),
     ),
     "a resumed call is not greeted again": (
         BEFORE,
         CallBegan(Before.CUT_OFF),
-        {"dialogue": BEGUN},
-        (Say("resume", first=True), SetTimer("link", 5.0), SetTimer("longest call", 600.0)),
+        {"dialogue": BEGUN, "guided": TODAY},
+        (Say("resume", first=True), SetTimer("link", 5.0), SetTimer("longest call", 600.0), Guide(TODAY)),
     ),
     "the link is up": (BEFORE, LinkUp(), {"link": Link.UP}, (StopTimer("link"),)),
     "the link is lost: keypad, after what is being said": (

@@ -490,9 +490,9 @@ def test_the_model_is_told_where_it_stands_when_the_call_begins_and_not_again_wh
     assert of(Guide, effects) == []
 
 
-def test_a_flow_without_states_guides_nobody() -> None:
+def test_a_flow_without_states_tells_the_date_and_guides_nobody() -> None:
     _, effects = run(BEFORE, CallBegan(), LinkUp(), *turn(), USELESS, ReplyOver(True))
-    assert of(Guide, effects) == []
+    assert of(Guide, effects) == [Guide("[Today is Tuesday, November 24, 2026.]")]
 
 
 def test_where_the_conversation_stands_is_told_after_the_results_and_before_the_model_speaks_on_them() -> None:

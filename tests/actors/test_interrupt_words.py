@@ -316,6 +316,16 @@ async def test_late_words_whose_end_never_comes_take_the_floor_once_by_what_is_k
     assert stage.judged == [], "it is known already"
 
 
+async def test_who_said_more_than_the_model_was_told_takes_the_floor_with_all_of_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stage = await a_stage(nursery)
+    stage.watcher.inbox.post(FloorTaken(Floor.SPEECH, "Can I speak to a person?"))
+    await wait_all_tasks_blocked()
+    assert stage.speaker.doings == ["yields: SPEECH"]
+    assert stage.link.take_all() == [Judged(taken=True, words="Can I speak to a person?")]
+
+
 @pytest.mark.parametrize("written", [False, True], ids=["nothing is written down", "there are no words in it"])
 async def test_what_the_model_hears_for_long_and_nobody_writes_down_takes_the_floor_though_it_was_held_for_a_noise(
     written: bool, autojump_clock: MockClock, nursery: trio.Nursery

@@ -18,6 +18,8 @@ from actors.messages import (
     CommitTurn,
     Configure,
     DropItem,
+    Floor,
+    FloorTaken,
     Gravity,
     Judged,
     LinkUp,
@@ -352,6 +354,33 @@ async def test_late_words_of_a_turn_that_is_forgotten_are_told_as_text_and_to_th
     second = await desk.next()
     assert [tell.text for tell in second.said(Tell)].count("Stop!") == 1
     assert len(second.said(AskReply)) == 1
+
+
+async def test_of_a_turn_that_is_forgotten_the_rest_of_its_late_words_is_told_too(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk, session = await dismissed(nursery, "u1")
+    desk.link.inbox.post(AskReply())
+    await says(session, CallerWords("u1", "Can I", False), CallerWords("u1", " sp", False))
+    await desk.judge(Judged(taken=True, words="Can I"))
+    session.speak("r2", "i2", ms(200), end=False)
+    (half,) = session.said(Tell)
+    desk.watcher.take_all()
+    desk.flow.take_all()
+    await says(session, CallerWords("u1", "Can I speak to a person?", True))
+    words, floor = desk.watcher.take_all()
+    assert (words, floor) == (
+        CallerWords("u1", "Can I speak to a person?", True),
+        FloorTaken(Floor.SPEECH, "Can I speak to a person?"),
+    )
+    before = len(after_setup(session))
+    await desk.judge(Judged(taken=True, words="Can I speak to a person?"))
+    told = session.said(Tell)[-1]
+    assert (told.role, told.text) == (Role.CALLER, "Can I speak to a person?")
+    assert after_setup(session)[before:] == [CancelReply("r2"), DropItem(half.item), told]
+    said = CallerSaid(half.item, "Can I speak to a person?", None)
+    assert desk.flow.take_all() == [CallerSpoke(again=True), CallerDone(half.item), said]
+    assert [turn.text for turn in desk.notebook.record.turns if turn.who == "caller"] == ["Can I speak to a person?"]
 
 
 async def test_each_of_two_turns_with_late_words_becomes_the_turn_it_was(

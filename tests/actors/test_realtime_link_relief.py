@@ -1,5 +1,8 @@
 """RealtimeLink replaces a session before it is lost: its time is nearly over, or another model is wanted; one is kept ready."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import attrs
 import pytest
 import trio
@@ -26,7 +29,7 @@ from actors.realtime_link import LOSSES_WITHIN
 from actors.talk import LOSSES_AT_MOST
 from actors.turn_answer import WORDS_WITHIN
 from tests.kit.calls import MANUAL, REPLACING, ReplacingDesk, ms
-from tests.kit.model import Place
+from tests.kit.model import FakeModel, FakeSession, Place
 
 # ---------------------------------------------------------------- a session's time is over
 
@@ -325,6 +328,36 @@ async def test_a_model_that_one_place_refuses_for_good_does_not_keep_the_call_fr
     await trio.sleep(5)
     assert not desk.over.is_set()
     assert (desk.model.names[-1], desk.model.tried[-1][1]) == ("", 0)
+
+
+class _Choosy(FakeModel):
+    """Refuses for good what it does not know by name."""
+
+    @contextlib.asynccontextmanager
+    async def connect(self, endpoint: int, name: str = "") -> AsyncIterator[FakeSession]:
+        if name == "gpt-realtime-unknown":
+            self.names.append(name)
+            self.tried.append((trio.current_time(), endpoint))
+            raise ModelGone("model_not_found", fatal=True)
+        async with super().connect(endpoint, name) as session:
+            yield session
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["refused before", "not tried before"])
+@pytest.mark.parametrize("places", [1, 2])
+async def test_a_call_whose_session_is_lost_while_its_flow_wants_a_model_that_is_refused_goes_on_with_the_usual_one(
+    autojump_clock: MockClock, nursery: trio.Nursery, known: bool, places: int
+) -> None:
+    desk = ReplacingDesk(nursery, model=_Choosy(*[Place() for _ in range(places)]))
+    first = await desk.up()
+    desk.link.inbox.post(SetModel("gpt-realtime-unknown"))
+    await trio.sleep(30 if known else 0)
+    first.lose()
+    await trio.sleep(5)
+    assert not desk.over.is_set()
+    assert desk.model.names.count("gpt-realtime-unknown") <= places + 1
+    assert desk.model.names[-1] == ""
+    assert [session.closed for session in desk.model.sessions][-1] is False
 
 
 async def test_a_change_of_mind_about_the_model_changes_nothing(

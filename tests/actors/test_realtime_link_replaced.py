@@ -220,9 +220,9 @@ async def test_a_reply_that_broke_off_is_gone_on_with_and_can_be_cut_where_it_wa
     desk.link.inbox.post(Interrupted(0.0, Floor.SPEECH, (Cut("i1", len(ms(1000)), len(ms(2000))),), 20))
     await wait_all_tasks_blocked()
     commands = [command for _, command in second.commands][-2:]
-    assert commands[0] == DropItem(second.said(Tell)[2].item)
-    assert isinstance(commands[1], Tell)
-    assert commands[1].text == "We are open"
+    assert commands[1] == DropItem(second.said(Tell)[2].item)
+    assert isinstance(commands[0], Tell)
+    assert commands[0].text == "We are open"
     assert second.said(Truncate) == []
 
 

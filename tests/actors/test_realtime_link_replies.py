@@ -381,3 +381,22 @@ async def test_what_was_passed_on_of_a_reply_that_was_broken_off_is_heard_to_its
     await wait_all_tasks_blocked()
     assert desk.watcher.take_all() == [], "nobody took the floor: we broke the reply off"
     assert desk.flow.take_all() == [ReplyOver(spoke=True)]
+
+
+async def test_a_caller_who_goes_on_while_the_answer_is_being_asked_for_is_answered_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
+    await session.told(AskReply)
+    session.push(SpeechStarted("u2"))  # it crosses the request on its way
+    session.push(ReplyBegan("r1"), ReplyAudio("r1", "half an answer", ms(100)))
+    await wait_all_tasks_blocked()
+    assert session.said(CancelReply) == [CancelReply("r1")]
+    session.push(SpeechStopped("u2"))
+    await wait_all_tasks_blocked()
+    assert len(session.said(AskReply)) == 1
+    session.push(ReplyEnded("r1", ReplyStatus.CANCELLED))
+    await session.told(AskReply, 2)
+    assert not [event for event in desk.framer.take_all() if isinstance(event, ReplyAudio)]

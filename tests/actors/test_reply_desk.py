@@ -223,6 +223,7 @@ def test_in_any_order_of_events_nothing_is_asked_while_a_reply_is_made_or_the_ca
     active: set[str] = set()
     over: set[str] = set()
     speaking = False
+    crossed = False  # what was asked for had not begun when the caller began to speak
     for move, reply in moves:
         if move == "wish":
             if desk.wish():
@@ -236,18 +237,19 @@ def test_in_any_order_of_events_nothing_is_asked_while_a_reply_is_made_or_the_ca
         elif move == "began":
             desk.began(reply)
             active.add(reply)
-            speaking = False
-            assert desk.wanted(reply)
+            assert desk.wanted(reply) is not crossed
+            speaking, crossed = speaking and crossed, False
         elif move == "spoke":
             desk.spoke(reply)
             if reply not in over | active:  # it was never announced
                 active.add(reply)
-                speaking = False
+                speaking, crossed = speaking and crossed, False
         elif move == "ended":
             desk.ended(reply, ReplyStatus.COMPLETED)
             active.discard(reply)
             over.add(reply)
         elif move == "started":
+            crossed = desk.asked
             cancelled = desk.speech_started()
             assert not (interrupting and cancelled)
             assert set(cancelled) <= active
@@ -264,6 +266,7 @@ def test_in_any_order_of_events_nothing_is_asked_while_a_reply_is_made_or_the_ca
             active.clear()
         elif move == "refused":
             desk.refused()
+            crossed = False
         else:
             desk.insist()
             speaking = False

@@ -37,6 +37,10 @@ def test_a_goodbye_that_is_said_again_and_again_is_known_for_one_or_for_more_at_
     ("language", "text"),
     [
         ("en", "Okay, thank you very much, bye-bye."),
+        ("en", "Yes, please."),
+        ("en", "Okay, I'll hold, that would be great."),
+        ("de", "Ja, bitte."),
+        ("fr", "Oui, s’il vous plaît."),
         ("de", "Vielen Dank, auf Wiederhören!"),
         ("de", "Nein, danke. Ihnen auch einen schönen Tag noch."),
         ("de-AT", "Das war's, danke für Ihre Hilfe, tschüss."),
@@ -60,6 +64,8 @@ def test_who_says_goodbye_does_nothing_else(language: str, text: str) -> None:
     ("language", "text"),
     [
         ("en", "Thanks, but when do you open?"),
+        ("en", "Please."),
+        ("en", "No, please wait."),
         ("de", "Danke, aber wann öffnen Sie?"),
         ("de", "Bis wann haben Sie auf?"),
         ("es", "Gracias, pero ¿cuándo abren?"),

@@ -220,6 +220,14 @@ def test_a_bad_confidence_is_left_out_and_the_values_with_it_count(confidence: o
     assert "@ $.confidence" in request.left_out
 
 
+@pytest.mark.parametrize("intent", ["booking", "none", 5, ["book"]])
+def test_an_intent_that_there_is_not_is_left_out_and_the_values_with_it_count(intent: object) -> None:
+    request = asked("save_details", {"intent": intent, "name": "John"})
+    assert isinstance(request, SaveDetails)
+    assert (request.values, request.intent) == ({"name": "John"}, "")
+    assert "@ $.intent" in request.left_out
+
+
 def test_nothing_told_is_nothing_to_save() -> None:
     for arguments in ({}, {"confidence": 0.9}, {"name": None}, {"intent": ""}, {"intent": None}):
         said = refusal("save_details", arguments)

@@ -81,7 +81,7 @@ def test_where_a_table_is_expected_that_is_said(given: dict[str, Any], path: str
 def test_what_is_in_a_list_is_counted_and_a_condition_keeps_the_names_of_the_file() -> None:
     inside = {"transitions": [{}, {"when": {"not": {"any": [{}, {"key": 5}]}}}]}
     (sentence,) = in_a_state(**inside)
-    assert sentence.startswith("expected a text or a list of texts, not 5 @ ")
+    assert sentence.startswith('expected a text or a list of texts, not 5: write "5" @ ')
     assert sentence.endswith("$.states['a'].transitions[1].when.not.any[1].key")
     assert "but_not" not in sentence
 

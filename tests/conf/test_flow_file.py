@@ -68,7 +68,7 @@ def test_a_missing_flow_is_named_by_its_key_and_path(tmp_path: Path):
             load_flow(str(tmp_path / name))
     with pytest.raises(SettingsError, match=r"flow\.path"):
         load_flow(str(tmp_path))
-    with pytest.raises(SettingsError, match=r"flow\.path.*dentist"):
+    with pytest.raises(SettingsError, match=r"flow\.path.*dentist.*shipped are after_hours, appointment"):
         load_flow("dentist")
 
 
@@ -86,6 +86,15 @@ def test_only_name_and_instructions_are_needed(tmp_path: Path):
     assert flow.greeting == "greeting"
     assert (flow.facts, flow.slots, flow.intents, flow.shared, flow.tools) == ({}, {}, {}, (), {})
     assert list(flow.states) == [TALK] == [flow.start]
+
+
+def test_a_call_begins_in_the_first_state_if_none_is_named(tmp_path: Path):
+    state = (
+        'goal = "Help."\nfinal = true\ntransitions = [{ when.key = "1", goto = "b" }, { when.key = "2", goto = "a" }]\n'
+    )
+    text = f"{GOOD}[states.b]\n{state}[states.a]\n{state}"
+    assert flow_of(tmp_path, text).start == "b"
+    assert flow_of(tmp_path, f'start = "a"\n{text}').start == "a"
 
 
 def test_facts_and_greeting_are_read(tmp_path: Path):
@@ -415,7 +424,20 @@ def test_a_flow_may_be_written_in_python(tmp_path: Path):
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("1 / 0\n", "ZeroDivisionError"),
+        ("1 / 0\n", "mine.py, line 1, cannot be run: ZeroDivisionError"),
+        ("def f():\n    raise KeyError('x')\n\nf()\n", "mine.py, line 2, cannot be run: KeyError"),
+        (
+            PYTHON.replace("leads_to=", "leadsto="),
+            "cannot be used: The state 'ask': unknown: 'leadsto'; did you mean 'leads_to'?",
+        ),
+        (
+            PYTHON + "flow.slot('n', 'number', 'how many', lest=1)\n",
+            "The slot 'n': unknown: 'lest'; did you mean 'least'?",
+        ),
+        (
+            "from conf.flow_python import PythonFlow\nPythonFlow('apointment')\n",
+            "line 2, cannot be used: flow.path = 'apointment' cannot be read",
+        ),
         ("raise SystemExit(3)\n", "SystemExit"),
         ("def broken(:\n", "SyntaxError"),
         ("import no_such_module_at_all\n", "no_such_module_at_all"),
@@ -441,7 +463,10 @@ def test_a_flow_may_be_written_in_python(tmp_path: Path):
         (PYTHON.replace("def ask", "async def ask"), "The function of state 'ask': write `def ask(known)`, not async"),
         (PYTHON.replace("ask(known)", "ask()"), "The function of state 'ask': write `def ask(known)`"),
         (PYTHON.replace("final=True", 'final=True, patience_ms="900"'), "not '900' @ $.states['end'].patience_ms"),
-        (PYTHON.replace("final=True", 'final=True, without="send_sms"'), "not 'send_sms' @ $.states['end'].without"),
+        (
+            PYTHON.replace("final=True", 'final=True, without="send_sms"'),
+            "not 'send_sms': write ('send_sms',) @ $.states['end'].without",
+        ),
         (PYTHON.replace("final=True", 'transitions=[{"goto": "ask"}]'), "@ $.states['end'].transitions[0]"),
         (PYTHON.replace("kind.", 'kind.", start="aks'), "start = 'aks' is no state @ start: did you mean 'ask'?"),
     ],

@@ -54,3 +54,16 @@ def test_the_state_that_the_readme_shows_is_that_of_the_shipped_flow():
         structure({"name": "x", "instructions": "x", **tomllib.loads(block)}).states["email"]
         == (load_flow("appointment").states["email"])
     )
+
+
+def test_systemd_can_read_the_unit():
+    (unit,) = re.findall(r"^```ini\n(.*?)^```", README, re.M | re.S)
+    for line in filter(
+        None, unit.splitlines()
+    ):  # systemd knows no comment behind anything, and no section in a line with one
+        assert re.fullmatch(r"#.*|\[\w+\]|[A-Z]\w+=[^#]+", line), line
+    (command,) = re.findall("^ExecStart=.*/(hypercorn .*)$", unit, re.MULTILINE)
+    assert command.replace(" -b 127.0.0.1:%i", "") in README.replace(unit, "")
+    (waits,) = re.findall("^TimeoutStopSec=([0-9]+)$", unit, re.MULTILINE)
+    hypercorn = tomllib.loads((Path(__file__).parents[2] / "conf" / "hypercorn.toml").read_text("utf-8"))
+    assert int(waits) > hypercorn["graceful_timeout"]

@@ -26,6 +26,7 @@ GOOD = {
     "twilio.api_url": "http://127.0.0.1:9000",
     "twilio.token_seconds": 30.0,
     "twilio.sms_from": "MG" + "0123456789abcdef" * 2,
+    "twilio.sms_a_day": 5,
     "model.url": "ws://127.0.0.1:9001/v1/realtime",
     "model.failover_url": "wss://other.example.com/v1/realtime",
     "model.name": "another-model",

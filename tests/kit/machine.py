@@ -49,7 +49,9 @@ NOW = datetime.datetime(2026, 11, 24, 10, 0, tzinfo=ZoneInfo("America/New_York")
 BEFORE = call_state.initial(FLOW)
 """Before the call begins."""
 BEGUN = Dialogue("talk", visits={"talk": 1})
-TALKING = State(BEGUN, link=Link.UP)
+TODAY = "[Today is Tuesday, November 24, 2026.]"
+"""All that a flow without states is told."""
+TALKING = State(BEGUN, link=Link.UP, guided=TODAY)
 
 
 def interrupted(reason: Floor) -> Interrupted:

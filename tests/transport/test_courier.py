@@ -25,11 +25,13 @@ from transport.courier import (
     LOOK_AGAIN,
     PAUSE,
     RECONCILE,
+    REFUSED_TRIES_AT_MOST,
     SECONDS,
     SWEEP,
     TRIES_AT_MOST,
     Courier,
     back_off,
+    seconds_named,
     signature,
 )
 from transport.loopback.backend import BackendFaults, LoopbackBackend
@@ -202,7 +204,7 @@ def test_back_off_doubles_up_to_an_hour_within_a_quarter_of_jitter(tries: int, c
     assert back_off(tries, 0.0) < back_off(tries, 1.0)
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 410, 429, 500, 503, 302])
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503, 302])
 async def test_a_backend_that_does_not_take_it_is_asked_again_later_and_later(
     status: int, autojump_clock: MockClock
 ) -> None:
@@ -236,6 +238,72 @@ async def test_it_is_tried_for_about_eleven_hours_before_it_is_given_up(autojump
         await trio.sleep(24 * HOUR)
         (delivery,) = desk.backend.deliveries
         assert 8 * HOUR < delivery.at < 14 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("status", "tries", "hours"), [(422, REFUSED_TRIES_AT_MOST, 1), (410, 1, 0.001)], ids=["this call", "every call"]
+)
+async def test_what_a_backend_refuses_for_good_is_given_up_soon(
+    status: int, tries: int, hours: float, autojump_clock: MockClock
+) -> None:
+    async with a_desk(BackendFaults(statuses=(status,) * 100)) as desk:
+        await desk.due("CA1")
+        await trio.sleep(0.5 * hours * HOUR)
+        assert desk.states == {"CA1": "open" if tries > 1 else "dead"}
+        await trio.sleep(24 * HOUR)
+        (dead,) = await desk.store.deliveries("dead")
+        assert (dead.tries, dead.error) == (tries, f"HTTP {status}")
+        assert len(desk.backend.refused) == tries
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_backend_that_says_when_it_may_be_asked_again_hears_of_no_call_before(
+    status: int, autojump_clock: MockClock
+) -> None:
+    asked: list[tuple[float, str]] = []
+
+    async def handle(request: httpx2.Request) -> httpx2.Response:
+        asked.append((trio.current_time(), request.headers["X-Triode-Delivery"]))
+        return httpx2.Response(status, headers={"Retry-After": "120"}) if len(asked) == 1 else httpx2.Response(200)
+
+    store, metrics = MemoryStore(), Metrics(lambda: 0)
+    async with (
+        httpx2.AsyncClient(transport=httpx2.MockTransport(handle)) as client,
+        trio.open_nursery() as nursery,
+    ):
+        courier = Courier(store, client, URL, SECRET, metrics, now)
+        for number in range(3):
+            await store.answered(f"CA{number}", "", "")
+        await store.promise_delivery("CA0", now())
+        nursery.start_soon(courier.run)
+        await trio.sleep(10)
+        for number in (1, 2):
+            await store.promise_delivery(f"CA{number}", now())
+            courier.hurry()
+        await trio.sleep(109.9)
+        assert [sid for _, sid in asked] == ["CA0"]
+        await trio.sleep(1)
+        assert sorted(sid for _, sid in asked) == ["CA0", "CA0", "CA1", "CA2"]
+        assert asked[0][0] + 120 <= asked[1][0]
+        nursery.cancel_scope.cancel("the test is over")
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("17", 17),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 59),
+        ("Fri, 31 Dec 1999 23:58:59 GMT", 0),
+        ("86400", LAST_RETRY),
+        ("9" * 5000, LAST_RETRY),
+        ("-1", 0),
+        ("soon", 0),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", 0),
+        ("", 0),
+    ],
+)
+def test_a_time_that_a_backend_names_is_bounded_and_nonsense_is_none(said: str, seconds: float) -> None:
+    assert seconds_named(said, 946_684_740.0) == seconds
 
 
 async def test_a_dead_letter_that_is_revived_is_tried_anew(autojump_clock: MockClock) -> None:

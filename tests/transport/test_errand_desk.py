@@ -12,11 +12,11 @@ from trio.testing import MockClock
 
 from tests.transport.loopback.carrier_kit import ACCOUNT, PUBLIC, TOKEN
 from tests.transport.loopback.rest_kit import ANN, OURS, World, world
-from transport.errand_desk import OPTED_OUT, PAUSES, WHY, ErrandDesk
+from transport.errand_desk import OPTED_OUT, PAUSES, TOO_MANY_TEXTS, WHY, ErrandDesk
 from transport.loopback.memory_store import MemoryStore
 from transport.loopback.rest import RestFaults
 from transport.metrics import Metrics
-from transport.store import ErrandRow, StoreDown
+from transport.store import DAY, ErrandRow, StoreDown
 from transport.twilio_rest import open_rest
 
 BOB = "+15551110002"
@@ -66,13 +66,13 @@ class Desk:
 
 @contextlib.asynccontextmanager
 async def a_desk(
-    faults: RestFaults | None = None, store: MemoryStore | None = None, *, sender: str = ""
+    faults: RestFaults | None = None, store: MemoryStore | None = None, *, sender: str = "", a_day: int = 0
 ) -> AsyncIterator[Desk]:
     async with world(faults=faults) as w:
         way = Way(w.rest.transport())
         async with open_rest(ACCOUNT, TOKEN, "https://api.twilio.com", way) as rest:
             store, metrics = store or MemoryStore(), Metrics(lambda: 0)
-            desk = ErrandDesk(store, rest, metrics, sender, CALLBACK, trio.current_time)
+            desk = ErrandDesk(store, rest, metrics, sender, CALLBACK, trio.current_time, a_day)
             yield Desk(w, store, desk, metrics, way)
 
 
@@ -260,6 +260,16 @@ async def test_who_opted_out_is_remembered_and_never_texted_again(autojump_clock
         assert len(d.world.rest.requests) == asked
         assert elsewhere.world.rest.requests == []
         assert (await d.send(to=BOB, key="again.3"))[0] == "done"
+
+
+async def test_a_number_is_not_texted_without_end_however_many_calls_ask_for_it(autojump_clock: MockClock) -> None:
+    async with a_desk(a_day=3) as d:
+        outcomes = [await d.send(call=f"CA{number}") for number in range(5)]
+        assert outcomes == [("done", {})] * 3 + [("failed", {"reason": TOO_MANY_TEXTS})] * 2
+        assert len(d.texts) == 3
+        assert (await d.send(to=BOB, call="CA6"))[0] == "done"
+        await trio.sleep(DAY)
+        assert (await d.send(call="CA7"))[0] == "done"
 
 
 async def test_an_opt_out_that_the_store_did_not_take_is_learnt_again(autojump_clock: MockClock) -> None:

@@ -40,6 +40,19 @@ async def test_a_call_is_moved_from_server_to_server_as_often_as_they_are_replac
             await house.store.keep_record(moved)
 
 
+async def test_a_call_whose_servers_die_long_after_one_another_goes_on_each_time(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+):
+    async with house_in_memory(monkeypatch) as house:
+        house.store.wall_clock = lambda: 1.7e9 + trio.current_time()
+        for _ in range(3 * REOPEN_AT_MOST):
+            assert (await ask(house.app, "/twilio/after", form("CA1"))).kinds == [Connect]
+            await trio.sleep(70)  # and its process dies, without a record
+        for _ in range(REOPEN_AT_MOST + 1):
+            answer = await ask(house.app, "/twilio/after", form("CA1"))
+        assert answer.kinds[0] is Gather
+
+
 @pytest.mark.parametrize(
     ("path", "more", "kept"),
     [

@@ -157,6 +157,27 @@ async def test_a_stream_that_was_moved_or_lived_long_leaves_no_tries_behind(
         assert await store.reopen("CA1") == times
 
 
+@pytest.mark.parametrize(
+    ("record", "times"),
+    [
+        (None, 1),  # its process died
+        (attrs.evolve(a_record(), began=ENDED), 3),  # it lived for 42 s, then a human's phone rang in vain
+        (a_record(), 1),  # which is of the stream before, and came late
+    ],
+    ids=["no record", "its record", "the record before"],
+)
+async def test_a_stream_of_which_nothing_is_known_lived_until_it_was_opened_again(
+    url: str, record: CallRecord | None, times: int
+):
+    began = BEGAN.replace(tzinfo=datetime.UTC).timestamp()
+    async with one_store(url) as store:
+        assert [await store.reopen("CA1", began + 1), await store.reopen("CA1", began + 30)] == [1, 2]
+        if record is not None:
+            await store.keep_record(record)
+        assert await store.reopen("CA1", began + 100) == times
+        assert await store.reopen("CA1", began + 110) == times + 1
+
+
 async def test_a_token_is_claimed_once(url: str):
     async with one_store(url) as store:
         assert await store.claim_token("a", 1000, now=950)
@@ -178,7 +199,7 @@ async def test_a_call_of_which_nearly_nothing_is_known_has_all_fields(url: str):
         await store.status("CA1", "ringing", 0)
         row = await store.call("CA1")
     assert row == {
-        **dict.fromkeys(("answered", "began", "ended", "seconds", "disposition", "story")),
+        **dict.fromkeys(("answered", "began", "ended", "seconds", "disposition", "reopened_at", "story")),
         **dict.fromkeys(("stream_sid", "caller", "called", "reason"), ""),
         **dict.fromkeys(("reopened", "streams", "tokens", "status_sequence"), 0),
         **{name: [] for name in ("turns", "errands", "recordings")},

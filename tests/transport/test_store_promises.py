@@ -20,7 +20,7 @@ from tests.transport.store_kit import (
     one_store,
     two_stores,
 )
-from transport.store import Delivery, ErrandRow, Store
+from transport.store import DAY, Delivery, ErrandRow, Store
 
 pytest_plugins = ["tests.transport.store_kit"]
 
@@ -399,6 +399,26 @@ await store.opt_out({ANN!r}, 7.0)
         assert await store.has_opted_out(ANN)
 
 
+# ---------------------------------------------------------------- texts
+
+
+async def test_a_number_is_sent_so_many_texts_in_any_day_and_no_more(url: str):
+    async with two_stores(url) as (here, there):
+        assert [
+            await store.claim_text(ANN, f"CA{n}/sms", 10.0 * n, 2) for n, store in enumerate((here, there, here))
+        ] == [
+            True,
+            True,
+            False,
+        ]
+        assert await there.claim_text(ANN, "CA0/sms", 30.0, 2)  # the same one, asked for again
+        assert await there.claim_text(BOB, "CA3/sms", 30.0, 2)
+        assert await there.claim_text(ANN, "CA4/sms", DAY + 5.0, 2)  # the first was a day ago
+        assert not await here.claim_text(ANN, "CA5/sms", DAY + 6.0, 2)
+        await here.forget_number(ANN)
+        assert await there.claim_text(ANN, "CA6/sms", DAY + 7.0, 1)
+
+
 # ---------------------------------------------------------------- forgetting
 
 
@@ -441,6 +461,17 @@ async def test_everything_of_a_number_is_forgotten_and_nothing_of_others(url: st
         assert await store.has_opted_out(ANN)  # it asked for that
         for sid in ("CA1", "CA3"):
             await assert_gone(store, sid, ANN)
+
+
+async def test_a_callback_that_comes_after_its_caller_was_forgotten_brings_nothing_back(url: str):
+    async with two_stores(url) as (here, there):
+        await fill(here, "CA1", ANN)
+        assert await here.forget_number(ANN) == 1
+        await there.keep_recording("RE9", "CA1", "https://api.example.com/RE9", 9, "completed")
+        await there.status("CA1", "completed", 9, ANN, US)
+        assert await there.call("CA1") is None
+        assert await here.forget_number(ANN) == 0
+        await assert_gone(there, "CA1", ANN)
 
 
 async def test_a_number_is_forgotten_though_its_call_is_still_to_be_delivered(url: str):
@@ -508,4 +539,5 @@ async def test_no_key_of_a_forgotten_call_is_left_in_redis(redis: RedisServer):
         await store.opt_out(ANN, 5.0)
         assert await store.forget_number(ANN) == 1
         assert await store.forget_before(LATER) == 1
+    assert redis.ask("DEL", "triode:forgotten:CA1") == b":1\r\n"  # no more than that it was
     assert redis.ask("KEYS", "*") == b"*1\r\n$16\r\ntriode:opted_out\r\n"

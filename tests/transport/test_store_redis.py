@@ -41,6 +41,7 @@ USES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "errand_by_reference": lambda store: store.errand_by_reference("SM1"),
     "errands": lambda store: store.errands("CA1"),
     "opt_out": lambda store: store.opt_out(ANN, 1.0),
+    "claim_text": lambda store: store.claim_text(ANN, "CA1/sms", 1.0, 1),
     "has_opted_out": lambda store: store.has_opted_out(ANN),
     "promise_delivery": lambda store: store.promise_delivery("CA1", 1.0),
     "hasten_delivery": lambda store: store.hasten_delivery("CA1", 1.0),

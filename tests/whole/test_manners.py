@@ -157,6 +157,45 @@ def test_a_goodbye_over_the_agents_goodbye_does_not_take_it_back(words: str, aft
     ], outcome.timeline
 
 
+@pytest.mark.parametrize(("words", "stays"), [("Yes.", True), ("Uh-huh.", True), ("Okay, bye.", False), ("", False)])
+def test_who_answers_the_goodbye_that_follows_are_you_still_there_is_there(
+    words: str, stays: bool, tmp_path: Path
+) -> None:
+    call = Scenario(written(tmp_path, PLAIN))
+    for _ in range(2):
+        call.caller_is_silent(10)
+        call.model_says("Are you still there?")
+    call.caller_is_silent(10)
+    call.caller_interrupts(words, after=0.5)
+    call.model_says("There you are.")
+    call.caller_hangs_up()
+    outcome = call.run()
+    (record,) = outcome.world.store.of(outcome.call.call_sid)
+    assert record.reason == ("the caller hung up" if stays else "nobody is there any more"), outcome.timeline
+    assert record.turns[-1].heard_text == ("There you are." if stays else "Thank you for calling. Goodbye.")
+
+
+def test_a_recorded_goodbye_that_the_caller_broke_off_stands_before_what_they_said_over_it(tmp_path: Path) -> None:
+    call = Scenario(written(tmp_path, PLAIN))
+    for _ in range(2):
+        call.caller_is_silent(10)
+        call.model_says("Are you still there?")
+    call.caller_is_silent(10)
+    call.caller_interrupts("No, wait.", after=1.0)
+    call.model_says("There you are.")
+    call.caller_hangs_up()
+    outcome = call.run()
+    (session,) = outcome.world.models[0].sessions
+    assert not session.errors
+    asked, cut, said, answer = list(session.items)[-4:]
+    assert [session.words_of(item) for item in (asked, cut, answer)] == [
+        "Are you still there?",
+        "Thank you for",
+        "There you are.",
+    ], outcome.timeline
+    assert session.items[said]["role"] == "user"
+
+
 DICTATED = """
 name = "dictated"
 instructions = "Be kind."

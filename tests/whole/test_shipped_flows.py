@@ -250,3 +250,16 @@ def test_a_message_is_taken_after_hours():
 
 def _told(outcome):
     return [e for s in outcome.world.models[0].sessions for _, e in s.events if e["type"] == "conversation.item.create"]
+
+
+def test_who_would_rather_leave_a_message_than_be_put_through_can_do_so():
+    call = Scenario("after_hours", human=Human("completed", rings=1.0))
+    call.caller_says("It is urgent, my mother fell.")
+    call.model_calls("save_details", intent="urgent")
+    call.model_says("I am putting you through to the doctor on call.")
+    call.caller_says("No, just take a message.")
+    call.model_calls("save_details", intent="message")
+    call.model_says("What is it about?")
+    call.expect(state="message")
+    call.caller_hangs_up()
+    call.run()

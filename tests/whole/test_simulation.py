@@ -1,7 +1,9 @@
 """The simulator: calls from seeds, with faults, judged from outside. Many more seeds are run by `triode sim`."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -148,6 +150,28 @@ ONCE_WRONG = {
     ),
     "a server that was told to go did not wait for who left its last stream for the menu": plan_of(1200008),
     "a judge that took a word for known of which nobody can tell whether it was the last": plan_of(1000239),
+    "of late words of a turn that the model had forgotten it was told the first ones only": Plan(
+        1200432,
+        "appointment",
+        (Act("press", "42#"), Act("interrupt", "Can I speak to a person?", 0.3)),
+        (Fault("model_busy", 26.01, 4.06),),
+        delta_ms=37,
+        setting=Setting(max_silence=2.5, turn_silence_ms=300, append_ms=100),
+    ),
+    "a judge that wanted more of what the caller said kept than is ever kept": Plan(
+        1200517,
+        "appointment",
+        (Act("say", "Yes, that is right.", 0.3, keys="42#"), Act("say", "I am not sure.", 1.6)),
+        (Fault("model_no_replies", 8.58, 7.58), Fault("model_deaf", 0.95, 2.74)),
+        delta_ms=187,
+    ),
+    "a judge that wanted the carrier to be told to stop what it had never got: the model had begun too late": Plan(
+        480103,
+        "appointment",
+        (Act("press", "#"), Act("interrupt", "Four one five, double five five, two six seven one.", 1.6)),
+        (Fault("net_slow", 24.88, 10.48), Fault("model_wordless", 16.86, 5.61)),
+        delta_ms=37,
+    ),
 }
 
 
@@ -556,6 +580,23 @@ def test_the_report_tells_speed_coverage_and_what_went_wrong() -> None:
     assert f"{len(drawn)} of {len(KINDS)} kinds of fault" in text
     for fault in (*good.faults, *bad.faults):
         assert fault.kind in text
+
+
+def test_a_seed_that_went_wrong_is_told_while_the_others_still_run(capsys: pytest.CaptureFixture[str]) -> None:
+    def played() -> Iterator[Verdict]:
+        for seed, wrong in enumerate(((), ("greeted twice", "a bug"), ())):
+            told.append(capsys.readouterr().out)
+            yield Verdict(a_plan(seed), wrong, (), "", (), 60.0, 2.0)
+
+    told: list[str] = []
+    assert len(list(sim_report.told_at_once(played()))) == 3
+    assert told == ["", "", "wrong: seed 1: greeted twice; a bug\n"]
+
+
+def test_a_run_that_is_killed_leaves_no_process_that_waits_for_more() -> None:
+    code = "import os; from transport.loopback import sim_report as r; r.processes(1).submit(os.getpid).result(); os._exit(9)"
+    ran = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert ran.returncode == 9  # and nobody has its output open any more
 
 
 def test_the_command_names_the_kinds_of_faults_and_refuses_others(

@@ -12,8 +12,15 @@ import trio
 from actors.messages import Disposition
 from actors.notebook import CallRecord
 from transport.log import mask_text
-from transport.store import FINAL, OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
-from transport.store_rules import record_details, settled, tries_left_behind, turn_rows
+from transport.store import DAY, FINAL, OPEN, Delivery, ErrandChange, ErrandRow, StoreDown, disposition_kept
+from transport.store_rules import (
+    left_a_record,
+    opened_again,
+    record_details,
+    settled,
+    tries_left_behind,
+    turn_rows,
+)
 
 
 @attrs.define
@@ -55,10 +62,14 @@ class MemoryStore:
     dispositions: dict[str, Disposition | None] = attrs.field(factory=dict)
     records: list[CallRecord] = attrs.field(factory=list)
     reopened: dict[str, int] = attrs.field(factory=dict)
+    reopened_at: dict[str, float] = attrs.field(factory=dict)
     recordings: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     stories: dict[str, StoredStory] = attrs.field(factory=dict)
     errand_rows: dict[str, ErrandRow] = attrs.field(factory=dict)
     opted_out: set[str] = attrs.field(factory=set)
+    forgotten: set[str] = attrs.field(factory=set)
+    texts: dict[str, tuple[str, float]] = attrs.field(factory=dict)
+    """By errand, to whom and when."""
     delivery_rows: dict[str, Delivery] = attrs.field(factory=dict)
 
     def of(self, call_sid: str) -> list[CallRecord]:
@@ -100,18 +111,23 @@ class MemoryStore:
         await self._there()
         return self.dispositions.get(call_sid)
 
-    async def reopen(self, call_sid: str) -> int:
+    async def reopen(self, call_sid: str, at: float | None = None) -> int:
         """See `transport.store.Store`."""
         await self._there(call_sid)
+        row = {"reopened": self.reopened.get(call_sid, 0), "reopened_at": self.reopened_at.get(call_sid)}
+        values = opened_again(row, self._now(at).timestamp())
         self.dispositions[call_sid] = None
-        self.reopened[call_sid] = self.reopened.get(call_sid, 0) + 1
+        self.reopened[call_sid], self.reopened_at[call_sid] = values["reopened"], values["reopened_at"]
         return self.reopened[call_sid]
 
     async def status(
         self, call_sid: str, status: str, sequence: int, caller: str = "", called: str = "", at: float | None = None
     ) -> None:
         """See `transport.store.Store`."""
-        call = await self._there(call_sid)
+        await self._there()
+        if call_sid in self.forgotten:
+            return
+        call = self.calls.setdefault(call_sid, StoredCall())
         if call.status in FINAL or (sequence <= call.sequence and status not in FINAL):
             return
         call.status, call.sequence = status, sequence
@@ -130,6 +146,8 @@ class MemoryStore:
         self.records.append(record)
         if tries := self.reopened.get(record.call_sid):
             self.reopened[record.call_sid] = tries_left_behind(tries, record)
+        if left_a_record(record, self.reopened_at.get(record.call_sid)):
+            del self.reopened_at[record.call_sid]
         if self._newest(record.call_sid) is record and not self.dispositions.get(record.call_sid):
             self.dispositions[record.call_sid] = record.disposition
 
@@ -138,7 +156,7 @@ class MemoryStore:
     ) -> None:
         """See `transport.store.Store`."""
         await self._there()  # a message alone makes no call
-        if self.recordings.get(recording_sid, {}).get("status") != "completed":
+        if call_sid not in self.forgotten and self.recordings.get(recording_sid, {}).get("status") != "completed":
             values = {"recording_sid": recording_sid, "call_sid": call_sid, "url": url, "seconds": seconds}
             came = self.recordings.get(recording_sid, {}).get("at") or self._now(at)
             self.recordings[recording_sid] = {**values, "status": status, "at": came}
@@ -165,6 +183,7 @@ class MemoryStore:
             "status": call.status,
             "status_sequence": call.sequence,
             "reopened": self.reopened.get(call_sid, 0),
+            "reopened_at": self.reopened_at.get(call_sid),
             "streams": len(records),
             "tokens": sum(record.tokens for record in records),
             "details": copy.deepcopy(record_details(newest)) if newest else {},
@@ -268,6 +287,15 @@ class MemoryStore:
         await self._there()
         return number in self.opted_out
 
+    async def claim_text(self, number: str, errand: str, now: float, at_most: int) -> bool:
+        """See `transport.store.Store`."""
+        await self._there()
+        self.texts = {key: text for key, text in self.texts.items() if text[1] > now - DAY}
+        if errand not in self.texts and sum(to == number for to, _ in self.texts.values()) >= at_most:
+            return False
+        self.texts.setdefault(errand, (number, now))
+        return True
+
     # ------------------------------------------------------------ deliveries
 
     async def promise_delivery(self, call_sid: str, due: float) -> None:
@@ -330,7 +358,10 @@ class MemoryStore:
     async def forget_number(self, number: str) -> int:
         """See `transport.store.Store`."""
         await self._there()
-        return self._forget([sid for sid, call in self.calls.items() if call.caller == number])
+        sids = [sid for sid, call in self.calls.items() if call.caller == number]
+        self.forgotten.update(sids)
+        self.texts = {key: text for key, text in self.texts.items() if text[0] != number}
+        return self._forget(sids)
 
     def _age(self, call_sid: str, call: StoredCall) -> datetime.datetime | None:
         """When it ended; if that is not known, when it began, or was answered."""
@@ -348,7 +379,14 @@ class MemoryStore:
 
     def _forget(self, sids: list[str]) -> int:
         for sid in sids:
-            for kept in (self.calls, self.dispositions, self.reopened, self.stories, self.delivery_rows):
+            for kept in (
+                self.calls,
+                self.dispositions,
+                self.reopened,
+                self.reopened_at,
+                self.stories,
+                self.delivery_rows,
+            ):
                 kept.pop(sid, None)
             self.records = [record for record in self.records if record.call_sid != sid]
             self.errand_rows = {key: row for key, row in self.errand_rows.items() if row.call_sid != sid}

@@ -351,13 +351,14 @@ def _cuts(case: Case, party: Party) -> Iterator[str]:
             if not audio or (party.first and case.plan.fault("stream_slow_reader")):
                 continue  # what waits in the network is not played yet, and nobody can tell
             found = _clear_near(party.call, at, within)
-            if found is None:
-                if any(s.opened < at - within and at + within < s.closed for s in party.call.streams):
+            if found is None:  # unless nothing of it was ever sent there
+                up = any(s.opened < at - within and at + within < s.closed for s in party.call.streams)
+                if up and any(_some_played(audio, _played(s)) for s in party.call.streams):
                     yield f"{event['item_id']} was cut, and the carrier was not told to stop"
                 continue
             stream, played = found
             heard = _played(stream)
-            if any(audio[n : n + FRAME] in heard[played:] for n in range(0, min(len(audio) - FRAME, 8000) + 1, FRAME)):
+            if _some_played(audio, heard[played:]):
                 yield f"{event['item_id']} was played after it was cut"
             if event["type"] == "conversation.item.truncate":
                 unknown = bounds.get(event["item_id"], 20)
@@ -431,6 +432,11 @@ def _heard_of(audio: bytes, heard: bytes, slack: int) -> tuple[int, int]:
     return count, off
 
 
+def _some_played(audio: bytes, heard: bytes) -> bool:
+    """Whether something of the first second of an item is in what was played."""
+    return any(audio[n : n + FRAME] in heard for n in range(0, min(len(audio) - FRAME, 8000) + 1, FRAME))
+
+
 def _played(stream: StreamLog) -> bytes:
     return b"".join(piece.audio for piece in stream.playback.heard)
 
@@ -497,8 +503,15 @@ def _heard_by_the_model(case: Case, party: Party) -> Iterator[str]:
         last = listening[-1]
         hearers = [s for s, knows in zip(sessions, knew, strict=True) if knows]
         answered = any(_answered(party, s, turn.ended - 0.1) for s in hearers)
-        if not answered and last not in hearers:
+        kept = settings_of(case.plan).call.hold_back_seconds  # what began longer ago is not kept whole
+        if not answered and last not in hearers and _followed_at(sessions, hearers[-1]) - turn.began < kept:
             yield f"what the caller said at {turn.began:.2f} was lost with its session: {turn.words!r}"
+
+
+def _followed_at(sessions: list[SessionLog], session: SessionLog) -> float:
+    """When the next session began, or this one, if there is none."""
+    follows = next(iter(sessions[sessions.index(session) + 1 :]), session)
+    return follows.events[0][0] if follows.events else follows.opened
 
 
 def _talks(stream: StreamLog, at: float) -> bool:

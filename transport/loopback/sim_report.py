@@ -4,8 +4,11 @@ import collections
 import concurrent.futures
 import functools
 import multiprocessing
+import os
 import sys
+import threading
 import time
+from collections.abc import Iterable, Iterator
 
 from transport.loopback.sim_plan import KINDS, plan_of
 from transport.loopback.simulation import Verdict, shrunk, simulate_seed
@@ -25,8 +28,8 @@ def run(first: int, seeds: int, faults: str, jobs: int) -> int:
     began = time.monotonic()
     every = range(first, first + seeds)
     judge = functools.partial(simulate_seed, kinds=kinds)
-    with concurrent.futures.ProcessPoolExecutor(max(1, jobs), multiprocessing.get_context("spawn")) as processes:
-        verdicts = list(processes.map(judge, every, chunksize=max(1, min(10, seeds // max(1, jobs)))))
+    with processes(jobs) as pool:
+        verdicts = list(told_at_once(pool.map(judge, every)))
     print(report(verdicts, time.monotonic() - began))
     wrong = [verdict for verdict in verdicts if verdict.wrong]
     for verdict in wrong[:SHOWN_AT_MOST]:
@@ -34,6 +37,31 @@ def run(first: int, seeds: int, faults: str, jobs: int) -> int:
         print(f"\n{verdict.plan}\n  wrong: {'; '.join(verdict.wrong)}\nshrunk: {smallest.plan}")
         print(f"  wrong: {'; '.join(smallest.wrong)}\n{smallest.timeline}")
     return 1 if wrong else 0
+
+
+def processes(jobs: int) -> concurrent.futures.ProcessPoolExecutor:
+    """Processes that end with this one, however it ends: left alone they would wait for the next seed for ever."""
+    spawn = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(max(1, jobs), spawn, initializer=_end_with_the_first)
+
+
+def _end_with_the_first() -> None:
+    first = multiprocessing.parent_process()
+    assert first is not None
+
+    def wait() -> None:
+        first.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def told_at_once(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+    """The same verdicts; of each that went wrong a line is printed as it comes: a run that is stopped has said what it found."""
+    for verdict in verdicts:
+        if verdict.wrong:
+            print(_line_of(verdict), flush=True)
+        yield verdict
 
 
 def report(verdicts: list[Verdict], seconds: float) -> str:
@@ -59,5 +87,9 @@ def report(verdicts: list[Verdict], seconds: float) -> str:
             f"  {kind:<18} {calls:>5} calls: {', '.join(f'{n} {state}' for state, n in states.most_common(8))}"
         )
     wrong = [verdict for verdict in verdicts if verdict.wrong]
-    lines += [f"wrong: seed {verdict.plan.seed}: {'; '.join(verdict.wrong)}" for verdict in wrong]
+    lines += map(_line_of, wrong)
     return "\n".join([*lines, f"{len(verdicts) - len(wrong)} went as they should, {len(wrong)} did not"])
+
+
+def _line_of(verdict: Verdict) -> str:
+    return f"wrong: seed {verdict.plan.seed}: {'; '.join(verdict.wrong)}"

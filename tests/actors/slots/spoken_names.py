@@ -304,6 +304,19 @@ PERSON_NAME_IN_PARTS: list[Case] = [
     ("person_name", "Anna", "Anna Lee", "Anna Lee"),
     ("person_name", "Anna", "Susan Miller", "Susan Miller"),
     ("person_name", "Anna Susan", "no, just Susan", "Susan"),
+    ("person_name", "Anna", "It's Bob", "Bob"),
+    ("person_name", "James", "Bob, B O B", "Bob"),
+    ("person_name", "Anna", "my first name is Bob", "Bob"),
+    ("person_name", "Anna", "James", "Anna James"),
+    ("person_name", "Schneider", "Bob", "Bob Schneider"),
+    ("person_name", "John Smith", "It's Bob", "Bob Smith"),
+    ("person_name", "John Smith", "It's Parker", UNCLEAR),
+    ("person_name", "Schm", "I D T", "Schmidt"),
+    ("person_name", "Schm", "S C H M I D T", "Schmidt"),
+    ("person_name", "Anna Schm", "I D T", "Anna Schmidt"),
+    ("person_name", "Anna Smy", "T H", "Anna Smyth"),
+    ("person_name", "Mc", "D O N A L D", "McDonald"),
+    ("person_name", "Jd", "S M I T H", "Jd Smith"),
 ]
 
 NAMES: list[Case] = [

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from actors.slots import KINDS, Context, Declined, Unclear, Understood, read_back, typed, understand
+from actors.slots import Context, Declined, Unclear, Understood, read_back, typed, understand
+from conf.flow import SLOT_KINDS
 
 NOW = datetime.datetime(2026, 11, 24, 10, 0, tzinfo=datetime.timezone(datetime.timedelta(hours=-5)))
 CONTEXT = Context(NOW, choices={"cleaning": ("hygiene",), "filling": ("cavity",)})
@@ -176,7 +177,7 @@ anything = st.one_of(
 )
 
 
-@given(st.sampled_from(KINDS), anything, st.booleans(), st.sampled_from(["US", "GB", "DE", "??"]))
+@given(st.sampled_from(SLOT_KINDS), anything, st.booleans(), st.sampled_from(["US", "GB", "DE", "??"]))
 def test_whatever_is_said_is_read_without_an_error_and_what_is_understood_stays_the_same(
     kind: str, utterance: str, held: bool, region: str
 ) -> None:
@@ -193,12 +194,12 @@ def test_whatever_is_said_is_read_without_an_error_and_what_is_understood_stays_
         assert isinstance(reading, Declined) or reading.why
 
 
-@given(st.sampled_from(KINDS), anything)
+@given(st.sampled_from(SLOT_KINDS), anything)
 def test_a_held_text_that_is_no_value_does_no_harm(kind: str, held: str) -> None:
     assert understand(kind, "no, the last one is a B", CONTEXT, held)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SLOT_KINDS)
 @pytest.mark.parametrize(
     "word",
     [

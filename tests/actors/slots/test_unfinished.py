@@ -25,8 +25,16 @@ UNFINISHED = {
         "It's A-N-N-A.",
         "A as in alpha, N as in November",
         "anna underscore",
+        "smith 42",
+        "J 42",
     ),
-    "person_name": ("Anna Schneider, S C H N", "Tom. T as in Tango, O", "My name is Jo Jones, J O"),
+    "person_name": (
+        "S C H M",
+        "Anna, S C H",
+        "Anna Schneider, S C H N",
+        "Tom. T as in Tango, O",
+        "My name is Jo Jones, J O",
+    ),
 }
 SAID = {
     "phone": (
@@ -40,6 +48,10 @@ SAID = {
         "No.",
         "zero",
         "415 555 0123, extension 42",
+        "in 2026",
+        "I moved there in nineteen ninety.",
+        "On March 15.",
+        "I'm 42.",
         "",
     ),
     "email": (
@@ -52,6 +64,9 @@ SAID = {
         "I don't have one.",
         "Can I use my work e-mail?",
         "No e-mail, sorry.",
+        "42",
+        "in 2026",
+        "O K.",
         "",
     ),
     "person_name": ("John Smith", "Schneider, S C H N E I D E R", "Lee, L double E", "S M Y T H", "It's Jo.", ""),

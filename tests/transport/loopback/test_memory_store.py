@@ -35,6 +35,7 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "errands": ("CA1",),
     "opt_out": (ANN, 1.0),
     "has_opted_out": (ANN,),
+    "claim_text": (ANN, "CA1/sms", 1.0, 1),
     "promise_delivery": ("CA1", 10.0),
     "hasten_delivery": ("CA1", 1.0),
     "take_deliveries": (100.0, 60.0, 9),
