@@ -221,7 +221,8 @@ class Switchboard:
             await self._serve(socket)
         finally:
             self._streams -= 1
-            self._stream_left = trio.current_time()
+            if trio.current_effective_deadline() > -math.inf:  # whom the server cuts off has nobody left to ask
+                self._stream_left = trio.current_time()
             self._changed.set()
 
     async def _serve(self, socket: Socket) -> None:

@@ -270,7 +270,7 @@ delays = st.lists(st.sampled_from([0.0, 0.0, 0.01, 0.05, 1.0]), min_size=1, max_
 
 
 @given(steps, chances, delays, st.integers(0, 60))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_whatever_the_session_takes_at_once_all_is_sent_once_in_order_and_told(
     steps: list[tuple[str, int]], chances: list[bool], delays: list[float], opens_at: int
 ) -> None:

@@ -502,7 +502,7 @@ def assert_read(now: Dialogue) -> None:
 
 
 @given(THINGS)
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_nothing_gets_into_a_slot_unread(things: list[object]) -> None:
     now = START
     for thing in things:
@@ -532,7 +532,7 @@ def test_nothing_gets_into_a_slot_unread(things: list[object]) -> None:
 
 
 @given(st.sampled_from(sorted(SLOTS)), st.text(max_size=40), st.text(max_size=40))
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_what_was_once_understood_is_understood_as_itself(name: str, first: str, second: str) -> None:
     now, _ = told(START, **{name: first})
     assert_read(now)

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -11,17 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.framer import BUFFER_SECONDS, ECHO_GRACE, GRAIN, LEAST_QUEUED_MS, Framer, FramerMessage, Pace
-from actors.ledger import HeardLedger
-from actors.mailbox import Mailbox, WhenFull
+from actors.framer import BUFFER_SECONDS, ECHO_GRACE, GRAIN, LEAST_QUEUED_MS, Pace
 from actors.messages import (
     AgentQuiet,
     Cut,
     Floor,
-    HungUp,
     Interrupted,
     ItemEnded,
-    MarkEchoed,
     Play,
     ReplyAudio,
     ReplyEnded,
@@ -29,89 +23,11 @@ from actors.messages import (
     ReplyWords,
     TellWhenQuiet,
 )
-from actors.twilio_out import TwilioOut
-from tests.kit.calls import PACE, a_notebook, ms
+from tests.kit.calls import PACE, ms
 from tests.kit.carrier import FakeCarrier
+from tests.kit.speaker import EPSILON, a_speaker, check_pace
 
 LEAD = PACE.lead_ms / 1000
-EPSILON = 1e-6
-
-
-class Speaker:
-    """A Framer with its writer and its carrier, and those it tells."""
-
-    def __init__(self, carrier: FakeCarrier, pace: Pace) -> None:
-        self.carrier = carrier
-        self.notebook = a_notebook()
-        self.ledger = HeardLedger()
-        self.framer = Framer(pace, self.ledger, self.notebook)
-        self.out = TwilioOut(carrier, self.ledger, self.notebook)
-        self.interrupted: Mailbox[Interrupted] = Mailbox("interrupted", 100, WhenFull.FATAL)
-        self.interrupted_too: Mailbox[Interrupted] = Mailbox("interrupted too", 100, WhenFull.FATAL)
-        self.quiet: Mailbox[AgentQuiet] = Mailbox("quiet", 100, WhenFull.FATAL)
-        self.story: Mailbox[None] = Mailbox("story", 1, WhenFull.DROP_OLDEST)
-        self.hung_up: Mailbox[HungUp] = Mailbox("hung up", 100, WhenFull.FATAL)
-        self.began = trio.current_time()
-
-    def post(self, *messages: FramerMessage) -> None:
-        for message in messages:
-            self.framer.inbox.post(message)
-
-    def say(self, item: str, audio: bytes, reply: str = "r1", words: str = "", *, end: bool = True) -> None:
-        """A reply of one item, all at once."""
-        if words:
-            self.post(ReplyWords(reply, item, words))
-        self.post(ReplyAudio(reply, item, audio))
-        if end:
-            self.post(ItemEnded(reply, item), ReplyEnded(reply, ReplyStatus.COMPLETED))
-
-    def cuts(self) -> list[tuple[str, int, int]]:
-        """All that was cut, and that both were told the same."""
-        told = self.interrupted.take_all()
-        assert told == self.interrupted_too.take_all()
-        return [(cut.item, cut.heard, cut.received) for message in told for cut in message.cuts]
-
-    def turn(self, item: str) -> tuple[int, int, bool, str]:
-        """What the record has of an item."""
-        (turn,) = [turn for turn in self.notebook.record.turns if turn.item == item]
-        return turn.heard_ms, turn.generated_ms, turn.interrupted, turn.heard_text
-
-    async def heard(self) -> float:
-        """Waits until all is heard; the time since the beginning."""
-        await wait_all_tasks_blocked()
-        await self.framer.heard()
-        return trio.current_time() - self.began
-
-    async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.out.run, self.framer.inbox, self.hung_up)
-            nursery.start_soon(
-                self.framer.run, self.out.inbox, (self.interrupted, self.interrupted_too), self.quiet, self.story
-            )
-            while True:
-                event = await self.carrier.receive()
-                if isinstance(event, MarkEchoed):
-                    self.framer.inbox.post(event)
-
-
-@asynccontextmanager
-async def a_speaker(carrier: FakeCarrier | None = None, pace: Pace = PACE) -> AsyncIterator[Speaker]:
-    with trio.fail_after(2000):
-        async with trio.open_nursery() as nursery:
-            speaker = Speaker(carrier or FakeCarrier(), pace)
-            nursery.start_soon(speaker.run)
-            await wait_all_tasks_blocked()
-            yield speaker
-            nursery.cancel_scope.cancel()
-
-
-def check_pace(carrier: FakeCarrier, lead: float) -> None:
-    """Frames never ran further ahead of playback than the lead."""
-    until = -math.inf
-    for at, audio in carrier.sent("frame"):
-        assert isinstance(audio, bytes)
-        until = max(until, at) + len(audio) / 8000
-        assert until - at <= lead + EPSILON, f"{until - at} s ahead"
 
 
 def check_queue(carrier: FakeCarrier, received: list[tuple[float, int]], least: float) -> None:
@@ -321,7 +237,7 @@ SIZES = st.lists(st.integers(0, 3000), min_size=1, max_size=25)
     st.lists(st.floats(0, 0.3) | st.sampled_from([0.02, 0.1]), max_size=25),
 )
 @example([800, 80, 160, 0, 3000, 90], 100, 300, [0.1, 0.01, 0.02, 0.0, 0.3])
-@settings(max_examples=90)
+@settings(max_examples=60)
 def test_however_audio_arrives_every_byte_is_heard_once_in_order_and_on_time(
     sizes: list[int], frame_ms: int, lead_ms: int, pauses: list[float]
 ) -> None:
@@ -638,7 +554,7 @@ async def test_those_who_wait_for_silence_are_released_by_an_interruption(autoju
     ),
     st.sampled_from([0.0, 0.08, 0.3]),
 )
-@settings(max_examples=80)
+@settings(max_examples=60)
 def test_whenever_the_floor_is_taken_the_books_agree_with_the_ear(moves: list[tuple[str, int]], delay: float) -> None:
     async def main() -> None:
         async with a_speaker(FakeCarrier(there=lambda: delay, back=lambda: delay)) as speaker:

@@ -23,9 +23,9 @@ from actors.messages import (
     TellWhenQuiet,
 )
 from actors.mulaw import silence
-from tests.actors.test_framer import Speaker, a_speaker, check_pace
 from tests.kit.calls import PACE, ms
 from tests.kit.carrier import FakeCarrier
+from tests.kit.speaker import Speaker, a_speaker, check_pace
 
 LOUD = b"\x00"
 LATE = 0.1
@@ -180,7 +180,7 @@ HOLD, GO_ON, STEP = (st.tuples(st.just(move), st.just(0)) for move in ("hold", "
     st.lists(st.one_of(SAY, MORE, WAIT, WAIT, HOLD, HOLD, GO_ON, STEP), min_size=3, max_size=16),
     st.sampled_from([0.0, 0.08, 0.3]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whenever_it_is_held_and_goes_on_every_byte_is_heard_once_and_in_order(
     moves: list[tuple[str, int]], delay: float
 ) -> None:

@@ -496,7 +496,7 @@ EVENTS: st.SearchStrategy[call_state.FlowEvent] = st.one_of(
 
 
 @given(st.lists(EVENTS, max_size=50))
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_whatever_happens_the_machine_stays_sound(events: list[call_state.FlowEvent]) -> None:
     state = BEFORE
     lost = False
@@ -529,7 +529,7 @@ def test_whatever_happens_the_machine_stays_sound(events: list[call_state.FlowEv
 
 
 @given(st.lists(EVENTS, max_size=50), st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_caller_who_hangs_up_is_always_let_go(events: list[call_state.FlowEvent], twice: bool) -> None:
     state, _ = run(BEFORE, *events)
     gone, effects = run(state, HungUp("gone"), *([HungUp("again")] if twice else []))
@@ -541,7 +541,7 @@ def test_a_caller_who_hangs_up_is_always_let_go(events: list[call_state.FlowEven
 
 
 @given(st.lists(EVENTS, max_size=50))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_last_words_always_come_to_an_end(events: list[call_state.FlowEvent]) -> None:
     timers: dict[str, bool] = {}
     state = BEFORE
@@ -652,7 +652,7 @@ def timers_of(flow: Flow) -> set[str]:
 
 
 @given(st.sampled_from(sorted(IN_FLOWS)), BEGINNINGS, st.lists(FLOW_EVENTS, max_size=30), st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_whatever_happens_in_a_flow_the_machine_stays_sound(
     name: str, beginning: CallBegan, events: list[call_state.FlowEvent], human: bool
 ) -> None:

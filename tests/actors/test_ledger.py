@@ -307,7 +307,7 @@ ROUNDING = 1 / BYTES_PER_SECOND
 
 
 @given(st.floats(0, 0.5), st.floats(0, 0.5), steps(0.0, 0.0))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_with_constant_delays_the_ledger_is_exact(delay: float, back: float, script: list[Step]) -> None:
     seen = simulate([*script, Step("clear", 0.1, 0.0)], delay, back)
     assert all(abs(error) <= 2 * ROUNDING for error in seen.errors), seen.errors
@@ -319,7 +319,7 @@ def without_marks(script: list[Step]) -> list[Step]:
 
 
 @given(st.floats(0, 0.3), st.floats(0.001, 0.4).flatmap(lambda j: st.tuples(st.just(j), steps(j, 0.0))))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_without_marks_the_ledger_errs_by_no_more_than_the_jitter(delay: float, run: tuple[float, list[Step]]) -> None:
     jitter, script = run
     seen = simulate([*without_marks(script), Step("clear", 0.1, 0.0)], delay, 0.0)
@@ -332,7 +332,7 @@ def test_without_marks_the_ledger_errs_by_no_more_than_the_jitter(delay: float, 
         lambda j: st.tuples(st.just(j), st.floats(0, 0.4).flatmap(lambda b: st.tuples(st.just(b), steps(j, b))))
     ),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_with_late_marks_the_ledger_errs_by_no_more_than_both_ways_vary(
     delay: float, run: tuple[float, tuple[float, list[Step]]]
 ) -> None:

@@ -51,7 +51,7 @@ def test_the_words_heard_are_whole_words_in_proportion(heard: int, received: int
 
 
 @given(st.text(), st.integers(-10, 50_000), st.integers(-10, 50_000), st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_heard_words_are_the_beginning_of_what_was_said(words: str, heard: int, received: int, complete: bool) -> None:
     part = heard_words(words, heard, received, complete=complete)
     assert words.startswith(part)
@@ -60,7 +60,7 @@ def test_heard_words_are_the_beginning_of_what_was_said(words: str, heard: int, 
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=8), max_size=12), st.integers(0, 9000), st.integers(0, 9000))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_word_is_heard_by_half_and_more_audio_means_no_fewer_words(said: list[str], one: int, other: int) -> None:
     words = " ".join(said)
     less, more = sorted((one, other))

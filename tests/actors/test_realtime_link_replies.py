@@ -1,11 +1,10 @@
-"""RealtimeLink in a conversation: replies, interruptions, tools, and what is asked for again."""
+"""RealtimeLink in a conversation: replies and their tools, the caller's turns, and replies that do not end."""
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.briefing import GO_ON
 from actors.messages import (
     AnswerTools,
     AskReply,
@@ -15,19 +14,13 @@ from actors.messages import (
     CallerWords,
     CallState,
     CancelReply,
-    Configure,
-    Cut,
     DropItem,
     Extract,
     Extracted,
     Floor,
     FloorTaken,
     Gravity,
-    Guide,
-    Interrupted,
     ItemEnded,
-    ModelCommand,
-    ModelEvent,
     ModelTrouble,
     ReplyAudio,
     ReplyBegan,
@@ -35,36 +28,16 @@ from actors.messages import (
     ReplyOver,
     ReplyStatus,
     ReplyWords,
-    Retune,
-    Role,
-    SessionAgreed,
-    SetPatience,
     SpeechStarted,
     SpeechStopped,
     StopTalking,
-    Tell,
     ToolResult,
     ToolsCalled,
     Truncate,
 )
-from actors.second_try import BUSY_SECONDS, HEEDED_LATE, RETRY_SECONDS
 from actors.turn_answer import WORDS_WITHIN
-from tests.kit.calls import LIMITS, MANUAL, REPLACING, SESSION, LinkDesk, a_tool_call, ms
-from tests.kit.model import FakeSession, Place, agreed_to
-
-COLLISION = ModelTrouble("conversation_already_has_active_response", "wait until it is finished", Gravity.BENIGN)
-
-
-def failed(reply: str, gravity: Gravity = Gravity.RETRY) -> ReplyEnded:
-    return ReplyEnded(reply, ReplyStatus.FAILED, reason="server_error", gravity=gravity)
-
-
-def after_setup(session: FakeSession) -> list[ModelCommand]:
-    """The commands that followed the setting up."""
-    (first, *others) = [command for _, command in session.commands]
-    assert isinstance(first, Configure)
-    return others
-
+from tests.kit.calls import LIMITS, MANUAL, SESSION, LinkDesk, a_tool_call, ms
+from tests.kit.sent import after_setup
 
 # ---------------------------------------------------------------- replies
 
@@ -209,267 +182,6 @@ async def test_a_caller_who_asked_to_wait_is_answered_when_they_say_something_an
     assert bool(asked) or len(session.said(AskReply)) == 1
 
 
-# ---------------------------------------------------------------- what is asked again
-
-
-async def test_a_reply_that_failed_is_asked_for_once_more_and_then_the_model_is_given_up(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    session.push(ReplyBegan("r1"), failed("r1"))
-    await trio.sleep(1)
-    assert [at - desk.began for at in session.times(AskReply)] == pytest.approx([RETRY_SECONDS])
-    session.push(ReplyBegan("r2"), failed("r2"))
-    assert "server_error" in (await desk.lost(within=0.1)).reason
-    assert len(session.said(AskReply)) == 1
-
-
-@pytest.mark.parametrize("places", [1, 2])
-async def test_a_model_that_is_too_busy_is_asked_again_for_some_seconds_unless_there_is_another(
-    places: int, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, *[Place() for _ in range(places)], limits=REPLACING)
-    session = await desk.up()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
-    for number in range(1 + len(BUSY_SECONDS)):
-        session.push(ReplyBegan(f"r{number}"), failed(f"r{number}", Gravity.BUSY))
-        if places > 1 and number:
-            break
-        assert len(desk.model.sessions) == 1
-        await trio.sleep(1.6 * BUSY_SECONDS[min(number, len(BUSY_SECONDS) - 1)])
-    await trio.sleep(1)
-    assert len(desk.model.sessions) == 2
-    assert len(session.said(AskReply)) == (len(BUSY_SECONDS) if places == 1 else 1)
-    assert 1 in desk.fillers() or places > 1, "the caller does not wait in silence"
-
-
-@pytest.mark.parametrize(("again_in", "heeded"), [(2.1, True), (20.0, False)])
-async def test_a_busy_model_that_names_a_time_is_asked_again_then_if_a_caller_can_wait_so_long(
-    again_in: float, heeded: bool, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
-    ended = failed("r1", Gravity.BUSY)
-    session.push(ReplyBegan("r1"), ReplyEnded("r1", ended.status, (), ended.reason, ended.gravity, again_in=again_in))
-    await trio.sleep(again_in if heeded else 0.1)
-    assert session.said(AskReply) == []
-    await trio.sleep(1.5 * (HEEDED_LATE if heeded else BUSY_SECONDS[0]))
-    assert len(session.said(AskReply)) == 1
-
-
-@pytest.mark.parametrize("gravity", [Gravity.RETRY, Gravity.BUSY])
-async def test_a_model_that_only_complains_when_it_is_asked_is_asked_again(
-    gravity: Gravity, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, config=MANUAL)
-    session = await desk.up()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
-    await session.told(AskReply)
-    session.push(ModelTrouble("server_error", "The server had an error.", gravity))
-    await trio.sleep(1)
-    assert len(session.said(AskReply)) == 2
-    session.speak("r1", "i1", ms(200))
-    session.push(SpeechStarted("u2"), SpeechStopped("u2"))
-    await trio.sleep(1)
-    assert len(session.said(AskReply)) == 3, "and for the next turn"
-
-
-async def test_a_model_that_refuses_to_reply_is_asked_once_more_and_then_another_is(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, Place(), config=MANUAL, limits=REPLACING)
-    session = await desk.up()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
-    await session.told(AskReply)
-    session.push(ModelTrouble("invalid_value", "elsewhere", Gravity.BENIGN, "t7"))
-    await trio.sleep(1)
-    assert len(session.said(AskReply)) == 1
-    refused = ModelTrouble("invalid_value", "no", Gravity.BENIGN, "t8", no_reply=True)
-    session.push(refused)
-    await trio.sleep(1)
-    assert len(session.said(AskReply)) == 2
-    session.push(refused)
-    await trio.sleep(1)
-    assert len(desk.model.sessions) == 2
-
-
-async def test_a_reply_that_begins_all_the_same_is_not_asked_for_twice(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, config=MANUAL)
-    session = await desk.up()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
-    await session.told(AskReply)
-    session.push(ModelTrouble("server_error", "The server had an error.", Gravity.RETRY))
-    await trio.sleep(0.1)
-    session.speak("r1", "i1", ms(200))
-    await trio.sleep(5)
-    assert len(session.said(AskReply)) == 1
-
-
-async def test_who_speaks_before_a_busy_model_is_asked_again_is_answered_once(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    for number in range(len(BUSY_SECONDS)):  # the last pause is the longest
-        session.push(ReplyBegan(f"r{number}"), failed(f"r{number}", Gravity.BUSY))
-        await trio.sleep(0 if number == len(BUSY_SECONDS) - 1 else 2)
-    desk.fillers()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
-    session.speak("r9", "i9", ms(200))
-    await trio.sleep(10)
-    assert len(session.said(AskReply)) == len(BUSY_SECONDS) - 1
-    assert desk.fillers() == []
-
-
-async def test_after_a_reply_that_worked_another_one_may_fail(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    for number in range(3):
-        session.push(ReplyBegan(f"bad{number}"), failed(f"bad{number}"))
-        await trio.sleep(1)
-        session.speak(f"good{number}", f"i{number}", ms(100))
-        await trio.sleep(1)
-    assert len(session.said(AskReply)) == 3
-    assert not desk.over.is_set()
-
-
-async def test_a_failed_reply_that_nobody_wanted_any_more_is_not_asked_for_again(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    session.push(ReplyBegan("r1"), SpeechStarted("u1"), failed("r1"), failed("r1", Gravity.FATAL))
-    await trio.sleep(100)
-    assert session.said(AskReply) == []
-    assert not desk.over.is_set()
-
-
-async def test_a_reply_that_stayed_incomplete_is_asked_for_once_more_and_no_reason_to_give_up(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    session.speak("r1", "i1", ms(200), status=ReplyStatus.INCOMPLETE)
-    await trio.sleep(1)
-    assert len(session.said(AskReply)) == 1
-    session.speak("r2", "i2", ms(200), status=ReplyStatus.INCOMPLETE)
-    await trio.sleep(100)
-    assert len(session.said(AskReply)) == 1
-    assert not desk.over.is_set()
-    assert len(desk.troubles) == 2
-
-
-async def test_an_incomplete_reply_with_a_whole_tool_call_goes_on_from_the_tool(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    whole, half = a_tool_call("look_up", "c1"), attrs.evolve(a_tool_call("x", "c2"), state=CallState.INCOMPLETE)
-    session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.INCOMPLETE, (whole, half)))
-    await trio.sleep(1)
-    assert session.said(AskReply) == []
-    assert desk.flow.take_all() == [ToolsCalled((whole,), spoke=False)]
-
-
-async def test_an_answer_that_collided_is_asked_for_again_when_the_other_is_over(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True}),), then_reply=True))
-    await session.told(AskReply)
-    # The other reply began before our question arrived: it does not know the tool's result.
-    session.push(ReplyBegan("r1"), COLLISION)
-    await wait_all_tasks_blocked()
-    assert len(session.said(AskReply)) == 1
-    session.push(ReplyEnded("r1", ReplyStatus.COMPLETED))
-    await wait_all_tasks_blocked()
-    assert len(session.said(AskReply)) == 2
-
-
-@pytest.mark.parametrize("begins", [True, False], ids=["it begins after all", "nothing is told of it"])
-async def test_a_question_that_collided_with_a_reply_of_which_nothing_is_known_is_not_asked_again_at_once(
-    begins: bool, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(AskReply())
-    await session.told(AskReply)
-    session.push(COLLISION)
-    await trio.sleep(RETRY_SECONDS - 0.1)
-    assert len(session.said(AskReply)) == 1
-    if begins:
-        session.speak("r1", "i1", ms(200))
-    await trio.sleep(1)
-    assert len(session.said(AskReply)) == (1 if begins else 2)
-
-
-async def test_two_questions_at_once_are_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(AskReply())
-    desk.link.inbox.post(AskReply())
-    await wait_all_tasks_blocked()
-    assert len(session.said(AskReply)) == 1
-    session.speak("r1", "i1", ms(200))
-    await wait_all_tasks_blocked()
-    assert len(session.said(AskReply)) == 1
-
-
-@pytest.mark.parametrize("automatic", [True, False])
-async def test_a_wish_made_while_the_caller_speaks_waits_and_an_automatic_answer_fulfils_it(
-    automatic: bool, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, config=SESSION if automatic else MANUAL)
-    session = await desk.up()
-    session.push(SpeechStarted("u1"))
-    await wait_all_tasks_blocked()
-    desk.link.inbox.post(AskReply())
-    await wait_all_tasks_blocked()
-    assert session.said(AskReply) == []
-    session.push(SpeechStopped("u1"))
-    await wait_all_tasks_blocked()
-    assert len(session.said(AskReply)) == (0 if automatic else 1)
-    session.speak("r1", "i1", ms(200))
-    await wait_all_tasks_blocked()
-    assert len(session.said(AskReply)) == (0 if automatic else 1)
-
-
-@pytest.mark.parametrize("status", [ReplyStatus.FAILED, ReplyStatus.INCOMPLETE])
-async def test_a_reply_that_broke_off_in_its_words_is_gone_on_with_and_not_said_again(
-    status: ReplyStatus, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, limits=REPLACING)
-    session = await desk.up()
-    for reply in ("r1", "r2"):
-        session.speak(reply, f"i{reply}", ms(2000), "We are open from nine to five, and on Saturday", end=False)
-        session.push(ReplyEnded(reply, status, gravity=Gravity.RETRY))
-        await trio.sleep(1)
-    assert session.texts == [GO_ON]
-    assert len(session.said(AskReply)) == 1
-    if status is ReplyStatus.FAILED:  # twice: then it is another session that goes on
-        assert desk.model.sessions[1].texts.count(GO_ON) == 1
-        assert len(desk.model.sessions[1].said(AskReply)) == 1
-
-
-async def test_an_answer_that_the_model_takes_back_before_a_word_is_asked_for_once_more(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery, config=MANUAL)
-    session = await desk.up()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
-    await session.told(AskReply)
-    session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.CANCELLED))
-    await session.told(AskReply, 2)
-    session.speak("r2", "i2", ms(200))
-    await trio.sleep(10)
-    assert len(session.said(AskReply)) == 2
-
-
 # ---------------------------------------------------------------- tools
 
 
@@ -524,97 +236,6 @@ async def test_what_was_to_be_said_waits_for_the_tools_of_the_reply_before_it(
     assert after_setup(session) == [late, found, AskReply()]
 
 
-# ---------------------------------------------------------------- what the model is told of an interruption
-
-
-def cut_by_speech(*cuts: Cut) -> Interrupted:
-    return Interrupted(0.0, Floor.SPEECH, cuts, 30)
-
-
-async def test_the_audible_item_is_truncated_and_what_never_began_is_forgotten(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(cut_by_speech(Cut("i1", 9999, 16000), Cut("i2", 0, 8000), Cut("i3", 7, 8000)))
-    await wait_all_tasks_blocked()
-    assert after_setup(session) == [Truncate("i1", 1249), DropItem("i2"), DropItem("i3")]
-    (note,) = desk.notebook.record.interruptions
-    assert (note.item, note.heard_ms, note.truncate_ms, note.generated_ms) == ("i1", 1249, 1249, 2000)
-    assert (note.bound_ms, note.reason) == (30, Floor.SPEECH.value)
-
-
-async def test_an_interruption_before_anything_was_heard_is_no_interruption_in_the_record(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(cut_by_speech(Cut("i1", 0, 16000)))
-    await wait_all_tasks_blocked()
-    assert after_setup(session) == [DropItem("i1")]
-    assert desk.notebook.record.interruptions == []
-
-
-GREETING = Tell(Role.AGENT, "one two three four", "prompt_greeting_1", first=True)
-
-
-@pytest.mark.parametrize(("heard", "words"), [(0, ""), (100, ""), (4000, "one two"), (8000, "one two three four")])
-async def test_a_recorded_prompt_is_told_again_as_far_as_it_was_heard(
-    heard: int, words: str, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(GREETING)
-    desk.link.inbox.post(cut_by_speech(Cut(GREETING.item, heard, 8000)))
-    await wait_all_tasks_blocked()
-    sent = after_setup(session)
-    assert sent[:2] == [GREETING, DropItem(GREETING.item)]
-    if not words:
-        assert sent[2:] == []
-    else:
-        (again,) = sent[2:]
-        assert isinstance(again, Tell)
-        assert (again.role, again.text, again.first) == (Role.AGENT, words, True)
-        assert again.item != GREETING.item
-        assert len(again.item) <= 32  # the most that an item's name may have
-
-
-async def test_prompts_told_again_never_share_a_name(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    for number in range(3):
-        told = attrs.evolve(GREETING, item=f"prompt_greeting_{number}")
-        desk.link.inbox.post(told)
-        desk.link.inbox.post(cut_by_speech(Cut(told.item, 4000, 8000)))
-    await wait_all_tasks_blocked()
-    names = [tell.item for tell in session.said(Tell)]
-    assert len(set(names)) == len(names) == 6
-
-
-async def test_a_prompt_that_the_model_never_heard_of_is_not_truncated(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(cut_by_speech(Cut("prompt_goodbye_2", 4000, 8000), Cut("i1", 0, 8000)))
-    await wait_all_tasks_blocked()
-    assert after_setup(session) == [DropItem("i1")]
-    (note,) = desk.notebook.record.interruptions
-    assert (note.item, note.heard_ms, note.truncate_ms) == ("prompt_goodbye_2", 500, None)
-
-
-@pytest.mark.parametrize("noise", [ModelTrouble("x", "y", Gravity.BENIGN), CallerWords("u1", "hm", final=False)])
-async def test_events_without_a_reply_ask_for_nothing(
-    noise: ModelEvent, autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    session.push(noise, noise)
-    await trio.sleep(100)
-    assert after_setup(session) == []
-    assert not desk.over.is_set()
-
-
 # ---------------------------------------------------------------- the caller's turns, told to the flow
 
 
@@ -644,133 +265,6 @@ async def test_what_was_asked_apart_reaches_the_flow_and_is_no_reply(
     await trio.sleep(100)  # no voice is due
     assert desk.flow.take_all() == [Extracted("details", {"phone": "1"})]
     assert not desk.over.is_set()
-
-
-# ---------------------------------------------------------------- where the conversation stands
-
-
-async def test_guidance_takes_the_place_of_the_one_before(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    for text in ("[one]", "[two]", "[three]"):
-        desk.link.inbox.post(Guide(text))
-    await wait_all_tasks_blocked()
-    told = after_setup(session)
-    assert [type(command) for command in told] == [Tell, DropItem, Tell, DropItem, Tell]
-    tells = [command for command in told if isinstance(command, Tell)]
-    drops = [command for command in told if isinstance(command, DropItem)]
-    assert [(tell.role, tell.text, tell.first) for tell in tells] == [
-        (Role.OPERATOR, text, False) for text in ("[one]", "[two]", "[three]")
-    ]
-    assert [drop.item for drop in drops] == [tell.item for tell in tells[:2]]
-    assert len({tell.item for tell in tells}) == 3
-    assert all(0 < len(tell.item) <= 32 for tell in tells)
-
-
-async def test_an_interruption_does_not_touch_the_guidance(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(Guide("[one]"))
-    desk.link.inbox.post(Interrupted(1.0, Floor.SPEECH, (Cut("i1", 800, 1600),), 20))
-    desk.link.inbox.post(Guide("[two]"))
-    await wait_all_tasks_blocked()
-    assert [type(command) for command in after_setup(session)] == [Tell, Truncate, DropItem, Tell]
-
-
-async def test_patience_is_changed_on_the_wire_only_when_it_changes(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    usual = SESSION.turn_detection
-    for silence_ms in (0, usual.silence_ms, 1100, 1100, 0, 0):
-        desk.link.inbox.post(SetPatience(silence_ms))
-    await wait_all_tasks_blocked()
-    assert after_setup(session) == [Retune(attrs.evolve(usual, silence_ms=1100)), Retune(usual)]
-
-
-async def test_the_answer_to_a_change_of_patience_is_no_trouble_unless_it_was_not_made(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(SetPatience(1100))
-    await wait_all_tasks_blocked()
-    patient = attrs.evolve(agreed_to(SESSION), turn_detection=attrs.evolve(SESSION.turn_detection, silence_ms=1100))
-    session.push(SessionAgreed(patient))
-    await wait_all_tasks_blocked()
-    assert desk.troubles == []
-    session.push(SessionAgreed(agreed_to(SESSION)))
-    await wait_all_tasks_blocked()
-    assert len(desk.troubles) == 1
-
-
-async def test_latencies_count_the_patience_of_the_moment(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(SetPatience(1100))
-    await wait_all_tasks_blocked()
-    session.push(SpeechStarted("u1"), SpeechStopped("u1"))
-    session.speak("r1", "i1", ms(200))
-    await wait_all_tasks_blocked()
-    assert desk.notebook.item_began("i1").latency_ms["turn_detection"] == 1100
-
-
-# ---------------------------------------------------------------- what is meant for one reply
-
-ONCE = Tell(Role.OPERATOR, "[Say now: sorry.]", "once_1")
-
-
-async def test_what_is_meant_for_the_next_reply_is_taken_out_when_it_was_said(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(ONCE)
-    desk.link.inbox.post(AskReply())
-    await wait_all_tasks_blocked()
-    session.speak("r1", "i1", ms(400))
-    await wait_all_tasks_blocked()
-    assert after_setup(session) == [ONCE, AskReply(), DropItem("once_1")]
-    session.speak("r2", "i2", ms(400))
-    await wait_all_tasks_blocked()
-    assert after_setup(session)[3:] == []
-
-
-async def test_a_reply_that_could_not_know_of_it_does_not_use_it_up(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    session.push(ReplyBegan("r1"))
-    await wait_all_tasks_blocked()
-    desk.link.inbox.post(ONCE)
-    desk.link.inbox.post(AskReply())
-    await wait_all_tasks_blocked()
-    session.push(ReplyAudio("r1", "i1", ms(100)), ReplyEnded("r1", ReplyStatus.COMPLETED))
-    await wait_all_tasks_blocked()
-    assert after_setup(session) == [ONCE, AskReply()]  # now that the other is over
-    session.speak("r2", "i2", ms(400))
-    await wait_all_tasks_blocked()
-    assert after_setup(session)[2:] == [DropItem("once_1")]
-
-
-async def test_what_was_not_said_after_all_stays_for_the_reply_that_says_it(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    desk = LinkDesk(nursery)
-    session = await desk.up()
-    desk.link.inbox.post(ONCE)
-    desk.link.inbox.post(AskReply())
-    await wait_all_tasks_blocked()
-    session.push(ReplyBegan("r1"), ReplyEnded("r1", ReplyStatus.COMPLETED, calls=(a_tool_call("look_up"),)))
-    await wait_all_tasks_blocked()
-    desk.link.inbox.post(AnswerTools((ToolResult("c1", {"ok": True}),), then_reply=True))
-    await wait_all_tasks_blocked()
-    assert DropItem("once_1") not in after_setup(session)
-    session.speak("r2", "i2", ms(400))
-    await wait_all_tasks_blocked()
-    assert after_setup(session)[-1] == DropItem("once_1")
 
 
 # ---------------------------------------------------------------- replies that do not end

@@ -215,7 +215,7 @@ MOVES = st.lists(
 
 
 @given(st.booleans(), st.booleans(), MOVES)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_in_any_order_of_events_nothing_is_asked_while_a_reply_is_made_or_the_caller_speaks(
     automatic: bool, interrupting: bool, moves: list[tuple[str, str]]
 ) -> None:

@@ -1,6 +1,8 @@
 """The house rules that a program can check: who imports whom, where nothing may wait, which shields are bounded."""
 
 import ast
+import functools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +24,21 @@ def named(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def imports(path: Path) -> Iterator[str]:
+def nodes(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text("utf-8")))
+
+
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
     """Top-level names of all that `path` imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    found: set[str] = set()
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} imports relatively"
-            yield (node.module or "").split(".")[0]
+            found.add((node.module or "").split(".")[0])
+    return frozenset(found)
 
 
 # Of the standard library, what would be a door to the outside.
@@ -53,22 +62,21 @@ READERS = {"phonenumbers", "email_validator", "dateutil"}
 """Other people's knowledge of what callers say; only what reads values may ask it."""
 
 
-@pytest.mark.parametrize("path", modules("actors"), ids=named)
-def test_the_actors_know_nothing_of_the_outside(path: Path) -> None:
-    allowed = (set(sys.stdlib_module_names) - DOORS) | {"trio", "attrs", "cattrs", "webrtcvad", "actors", "conf"}
-    if path.parent == ROOMS["actors"] / "slots":
-        allowed |= READERS
-    assert set(imports(path)) <= allowed
+def test_the_actors_know_nothing_of_the_outside() -> None:
+    inside = (set(sys.stdlib_module_names) - DOORS) | {"trio", "attrs", "cattrs", "webrtcvad", "actors", "conf"}
+    for path in modules("actors"):
+        allowed = inside | (READERS if path.parent == ROOMS["actors"] / "slots" else set())
+        assert imports(path) <= allowed, named(path)
 
 
-@pytest.mark.parametrize("path", modules("conf"), ids=named)
-def test_settings_know_no_running_call(path: Path) -> None:
-    assert not set(imports(path)) & {"actors", "transport", "trio"}
+def test_settings_know_no_running_call() -> None:
+    for path in modules("conf"):
+        assert not imports(path) & {"actors", "transport", "trio"}, named(path)
 
 
-@pytest.mark.parametrize("path", modules("actors", "conf", "transport"), ids=named)
-def test_there_is_no_asyncio_and_no_test_in_the_product(path: Path) -> None:
-    assert not set(imports(path)) & {"asyncio", "anyio", "tests", "pytest", "hypothesis"}
+def test_there_is_no_asyncio_and_no_test_in_the_product() -> None:
+    for path in modules("actors", "conf", "transport"):
+        assert not imports(path) & {"asyncio", "anyio", "tests", "pytest", "hypothesis"}, named(path)
 
 
 PURE = [
@@ -93,26 +101,32 @@ PURE = [
 @pytest.mark.parametrize("name", PURE)
 def test_what_is_pure_waits_for_nothing_and_owns_no_clock(name: str) -> None:
     path = ROOMS["actors"] / f"{name}.py"
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         assert not isinstance(node, ast.AsyncFunctionDef | ast.AsyncWith | ast.AsyncFor | ast.Await)
-    assert "trio" not in set(imports(path))
+    assert "trio" not in imports(path)
 
 
 BOUNDED = ("move_on_after(", "move_on_at(", "fail_after(", "fail_at(", "deadline=")
 
 
-@pytest.mark.parametrize("path", modules("actors", "conf", "transport"), ids=named)
-def test_every_shield_has_a_deadline_on_its_line(path: Path) -> None:
-    code = path.read_text("utf-8")
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.keyword) and node.arg == "shield":
-            line = code.splitlines()[node.lineno - 1]
-            assert any(bound in line for bound in BOUNDED), f"{path.name}:{node.lineno}: {line.strip()}"
-        if isinstance(node, ast.Attribute) and node.attr == "shield":
-            raise AssertionError(f"{path.name}:{node.lineno} sets a shield without a deadline beside it")
+def test_every_shield_has_a_deadline_on_its_line() -> None:
+    for path in modules("actors", "conf", "transport"):
+        code = path.read_text("utf-8")
+        for node in nodes(path) if "shield" in code else ():
+            if isinstance(node, ast.keyword) and node.arg == "shield":
+                line = code.splitlines()[node.lineno - 1]
+                assert any(bound in line for bound in BOUNDED), f"{path.name}:{node.lineno}: {line.strip()}"
+            if isinstance(node, ast.Attribute) and node.attr == "shield":
+                raise AssertionError(f"{path.name}:{node.lineno} sets a shield without a deadline beside it")
 
 
-@pytest.mark.parametrize("path", modules("actors"), ids=named)
-def test_actors_talk_over_mailboxes_that_say_how_big_they_are(path: Path) -> None:
-    if path.name != "mailbox.py":
-        assert "open_memory_channel" not in path.read_text("utf-8")
+def test_actors_talk_over_mailboxes_that_say_how_big_they_are() -> None:
+    for path in modules("actors"):
+        if path.name != "mailbox.py":
+            assert "open_memory_channel" not in path.read_text("utf-8"), named(path)
+
+
+def test_no_test_module_imports_another() -> None:
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        found = re.search(r"^(?:from|import) tests\b[^\n]*\btest_\w+", path.read_text("utf-8"), re.MULTILINE)
+        assert found is None, f"{path.name}: what tests share is in a kit"

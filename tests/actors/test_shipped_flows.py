@@ -223,7 +223,7 @@ def go_on(talk: Talk, what: object) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 @given(data=st.data())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_whatever_happens_a_shipped_flow_goes_on_and_can_be_left(name: str, data: st.DataObject) -> None:
     flow = load_flow(name)
     talk = Talk(flow)

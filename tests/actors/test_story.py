@@ -81,7 +81,7 @@ def through_json(story: Story) -> dict[str, object]:
 
 
 @given(STORIES)
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_a_story_survives_the_store(story: Story) -> None:
     again = from_plain(through_json(story), FLOW)
     assert again is not None
@@ -144,7 +144,7 @@ JSON = st.recursive(
         },
     )
 )
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_whatever_the_store_holds_is_a_story_or_none(plain: dict[str, object]) -> None:
     story = from_plain(plain, FLOW)
     assert story is None or story.dialogue.at in FLOW.states

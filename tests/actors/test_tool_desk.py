@@ -173,7 +173,7 @@ NAMES = ["end_call", "transfer_to_human", "look_up", "send_sms", "save_details",
 
 
 @given(st.sampled_from(NAMES), ARGUMENTS, st.booleans(), st.sampled_from([HELLO, HEARD]))
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_whatever_the_model_asks_for_it_is_answered_or_an_errand_is_under_way(
     name: str, arguments: dict[str, object] | None, spoke: bool, dialogue: Dialogue
 ) -> None:

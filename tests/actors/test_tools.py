@@ -412,7 +412,7 @@ def test_a_tool_of_the_house_that_a_state_takes_away_is_refused_there_with_the_r
 
 
 @given(st.sampled_from([*SHARED_TOOLS, "free_times", "", "x"]), ARGUMENTS, st.sampled_from(["ask", "end"]))
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_whatever_the_model_says_is_a_request_or_a_sentence(
     name: str, arguments: dict[str, object] | None, state: str
 ) -> None:

@@ -510,14 +510,14 @@ GOODS = {
     "people": Slot("number", "how many"),
 }
 NAMES = st.sampled_from(sorted(GOODS))
-SEVERAL = st.lists(st.sampled_from(STATUSES), min_size=1, max_size=3, unique=True).map(tuple)
+SEVERAL = st.lists(st.sampled_from(STATUSES), min_size=1, max_size=3, unique=True).map(tuple).filter(("heard",).__ne__)
 
 
 @st.composite
-def good_guard(draw: st.DrawFn, depth: int = 2) -> Condition:
-    """A guard of one happening at most, and something known."""
+def good_guard(draw: st.DrawFn, depth: int = 2, *, happens: bool = True) -> Condition:
+    """A guard of one happening at most (none unless `happens`), and something known."""
     fields: dict[str, object] = {}
-    event = draw(st.sampled_from(["", "", "key", "silence", "after", "corrected", "outcome"]))
+    event = draw(st.sampled_from(["", "", "key", "silence", "after", "corrected", "outcome"])) if happens else ""
     if event:
         fields[event] = {
             "key": tuple(draw(st.sets(st.sampled_from(KEYS), min_size=1, max_size=3))),
@@ -537,7 +537,8 @@ def good_guard(draw: st.DrawFn, depth: int = 2) -> Condition:
         "days": tuple(draw(st.sets(st.sampled_from(DAYS), min_size=1, max_size=4))),
     }[more]
     if depth and draw(st.booleans()):
-        fields[draw(st.sampled_from(["any", "all"]))] = (draw(good_guard(0)),)
+        beside = draw(st.sampled_from(["any", "all"]))  # two happenings never come together
+        fields[beside] = (draw(good_guard(0, happens=beside == "any" or not event)),)
     if depth and draw(st.booleans()):
         fields["but_not"] = draw(good_guard(0))
     return Condition(**fields)

@@ -1,13 +1,15 @@
-"""What the tests of the store share: a record with something in every field, and both keepers of the store.
+"""What the tests of the store share: a record with something in every field, and all keepers of the store.
 
-A test that asks for `url` is run once on SQLite in a file and once on a real Redis (`pytest_plugins` names this module). Redis
-is skipped where the program is missing.
+A test that asks for `url` is run once on SQLite in a file, once on a real Redis and once on the store in memory, which must keep
+the same promises (`pytest_plugins` names this module); with `lasting_url` only on the two that outlive their process. Redis is
+skipped where the program is missing.
 
 PYTEST_DONT_REWRITE (this module is imported before it is named as a plugin)
 """
 
 import contextlib
 import datetime
+import functools
 import os
 import shutil
 import signal
@@ -25,6 +27,8 @@ import trio
 from actors.mailbox import MailboxStats
 from actors.messages import Disposition
 from actors.notebook import CallRecord, Interruption, Trouble, Turn
+from tests.kit.patience import PATIENCE
+from transport.loopback.memory_store import MemoryStore
 from transport.open_store import open_store
 from transport.store import Store
 
@@ -53,7 +57,7 @@ class RedisServer:
         nothing_kept = ("--save", "", "--appendonly", "no")
         words = ("redis-server", *place, *nothing_kept, *self._options)
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(500):
+        for _ in range(PATIENCE * 50):
             with contextlib.suppress(OSError):
                 self.ask("PING")
                 return
@@ -63,7 +67,7 @@ class RedisServer:
 
     def ask(self, *words: str) -> bytes:
         """The first part of its answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as sock:
             sock.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words))
             return sock.recv(1_000_000)
 
@@ -79,7 +83,7 @@ class RedisServer:
         """It is gone, with all it knew."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
@@ -128,29 +132,46 @@ def frail_redis(tmp_path: Path) -> Iterator[RedisServer]:
         server.kill()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+def _empty(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    if kind == "redis":
+        server: RedisServer = request.getfixturevalue("redis")
+        return server.url
+    return f"{kind}:///{folder}/calls.db"
+
+
+@pytest.fixture(params=["sqlite", "redis", "memory"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty store, of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/calls.db"
-    server: RedisServer = request.getfixturevalue("redis")
-    return server.url
+    """An empty store, of any kind."""
+    return _empty(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def lasting_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store that outlives its process."""
+    return _empty(request.param, request, tmp_path)
 
 
 @contextlib.asynccontextmanager
 async def one_store(url: str) -> AsyncIterator[Store]:
     """What hangs in it fails."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
+        if url.startswith("memory:"):
+            yield _in_memory(url)
+            return
         async with open_store(url) as store:
             yield store
+
+
+@functools.cache
+def _in_memory(url: str) -> Store:
+    return MemoryStore()
 
 
 @contextlib.asynccontextmanager
 async def two_stores(url: str) -> AsyncIterator[tuple[Store, Store]]:
     """As two workers open it. What hangs fails."""
-    with trio.fail_after(30):
-        async with open_store(url) as here, open_store(url) as there:
-            yield here, there
+    async with one_store(url) as here, one_store(url) as there:
+        yield here, there
 
 
 async def in_another_process(url: str, lines: str) -> None:
@@ -160,7 +181,7 @@ async def in_another_process(url: str, lines: str) -> None:
         "import trio\nfrom actors.messages import Disposition\nfrom transport.open_store import open_store\n"
         f"async def main():\n    async with open_store({url!r}) as store:\n{body}\ntrio.run(main)\n"
     )
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         await trio.run_process([sys.executable, "-c", program])
 
 

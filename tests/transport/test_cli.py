@@ -14,6 +14,7 @@ import trio
 from conf import settings
 from conf.flow_file import FOLDER, load_flow
 from conf.prompts import WORDS, load_prompt, read_words
+from tests.kit.patience import PATIENCE
 from transport import cli
 from transport.open_store import open_store
 from transport.store import Delivery, Store
@@ -77,7 +78,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 def with_store(url: str, work: Callable[[Store], object]) -> None:
     async def do() -> None:
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             async with open_store(url) as store:
                 await work(store)  # type: ignore[misc] # it is an async function
 
@@ -529,7 +530,7 @@ def test_as_a_process_it_is_the_same(wrong: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert (ran.returncode, ran.stderr) == (1, "")

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
+from tests.kit.patience import PATIENCE
 from transport.direct_stream import READ_AT_ONCE, DirectStream
 
 SMALL = 4096
@@ -86,7 +87,7 @@ async def tcp_connection() -> tuple[trio.SocketStream, trio.SocketStream]:
 async def a_line(tls: Certificates | None, ends: tuple[trio.SocketStream, trio.SocketStream]) -> AsyncIterator[Line]:
     ours, theirs = ends
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             if tls is None:
                 yield Line(DirectStream(ours), theirs, theirs)
                 return
@@ -326,7 +327,7 @@ async def test_without_tls_no_more_is_read_than_was_asked_for():
 async def test_over_a_stream_in_memory_nothing_is_sent_at_once():
     ours, theirs = memory_stream_pair()
     stream = DirectStream(ours)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         assert not stream.send_now(b"x")
         await stream.send_all(b"hello")
         assert (await theirs.receive_some(), stream.busy) == (b"hello", False)
@@ -340,7 +341,7 @@ async def test_over_a_stream_in_memory_tls_is_spoken_too(certificates: Certifica
     ours, theirs = memory_stream_pair()
     stream = DirectStream(ours, (certificates.client, "localhost"))
     peer = trio.SSLStream(theirs, certificates.server, server_side=True)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.do_handshake)
             await stream.do_handshake()
@@ -454,7 +455,7 @@ async def test_a_certificate_that_cannot_be_trusted_is_refused_and_the_server_is
             await peer.do_handshake()
         assert "alert" in str(caught.value.__cause__).lower()
 
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve)
             with pytest.raises(ssl.SSLCertVerificationError):
@@ -467,7 +468,7 @@ async def test_a_certificate_that_cannot_be_trusted_is_refused_and_the_server_is
 async def test_a_server_that_does_not_speak_tls_is_an_error_of_tls(certificates: Certificates, answer: bytes):
     ours, theirs = pair_of_sockets()
     stream = DirectStream(ours, (certificates.client, "localhost"))
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         await theirs.send_all(answer)
         await theirs.send_eof()
         with pytest.raises(ssl.SSLError):

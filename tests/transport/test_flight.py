@@ -28,6 +28,7 @@ from conf.settings import Server, Settings, Store
 from tests.kit.calls import LOUD, PLAN, a_notebook
 from tests.kit.carrier import FakeCarrier
 from tests.kit.model import FakeModel, Place
+from tests.kit.patience import PATIENCE
 from transport import flight_file, flight_mask
 from transport.flight_file import ENDING, IN, OUT, BadFlight, Flight, Head, pack, parse, read, unpacked
 from transport.flight_folder import FlightFolder, folder_of, forget_unknown
@@ -253,7 +254,7 @@ async def test_the_folder_keeps_the_newest_files_and_only_its_owner_may_read_the
     times = iter(range(1_800_000_000, 1_900_000_000))
     folder = FlightFolder(tmp_path / "flights", "all", 90, lambda: float(next(times)), files_at_most=3)
     record = a_notebook().close(Disposition.HANG_UP, "", [])
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         for number in range(5):
             await folder.keep(attrs.evolve(record, call_sid=f"CA{number}/../x"), FlightRecorder(HEAD))
     files = sorted((tmp_path / "flights").iterdir())
@@ -266,7 +267,7 @@ async def test_what_is_older_than_calls_are_kept_is_deleted(tmp_path: Path) -> N
     now = [1_800_000_000.0]
     folder = FlightFolder(tmp_path, "all", 90, lambda: now[0])
     record = a_notebook().close(Disposition.HANG_UP, "", [])
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         await folder.keep(record, FlightRecorder(HEAD))
         now[0] += 89 * 86_400
         await folder.tidy()
@@ -279,7 +280,7 @@ async def test_what_is_older_than_calls_are_kept_is_deleted(tmp_path: Path) -> N
 async def test_a_folder_that_cannot_be_written_costs_the_recording_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     folder = FlightFolder(tmp_path / "file", "all", 90)
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         await folder.keep(a_notebook().close(Disposition.HANG_UP, "", []), FlightRecorder(HEAD))
     assert (tmp_path / "file").read_text() == "in the way"
 
@@ -298,7 +299,7 @@ async def test_nothing_is_left_of_a_recording_that_could_not_be_written_or_whose
         write(self, data[:10])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         with monkeypatch.context() as patch:
             patch.setattr(Path, "write_bytes", full)
             await folder.keep(record, FlightRecorder(HEAD))

@@ -21,7 +21,7 @@ from transport import records
 from transport.media_lane import LaneSocket
 from transport.media_socket import MediaSocket
 
-CALLS = 150
+CALLS = 80
 OF_A_CALL = (Call, FlowActor, Framer, RealtimeLink, Notebook, Mailbox, MediaSocket, LaneSocket)
 
 

@@ -16,7 +16,8 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError
 from wsproto import ConnectionType, WSConnection
 from wsproto import events as wire
 
-from tests.transport.test_ws_codec import codes, cut, meaning, messages, texts
+from tests.kit.patience import PATIENCE
+from tests.transport.frames_kit import codes, cut, meaning, messages, texts
 from transport.direct_stream import DirectStream
 from transport.model_lane import GOODBYE_WITHIN, REFUSAL_AT_MOST, REFUSAL_WITHIN, TextLane
 from transport.ws_client import LINGER, Client, client_on
@@ -501,7 +502,7 @@ async def test_what_the_socket_did_not_take_at_once_is_sent_on_also_after_a_ping
         with reading:
             await server.listen()
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.answer, [], [1 << 20])
             nursery.start_soon(listen)
@@ -524,7 +525,7 @@ async def test_what_the_socket_did_not_take_at_once_is_sent_on_also_after_a_ping
 
 async def test_a_connection_that_is_dropped_while_something_is_unsent_leaves_no_error(wires: Wires):
     lane = TextLane(DirectStream(wires.ours), QUEUE, AT_MOST)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while lane.send_now("x" * 1000):
             pass
         async with trio.open_nursery() as nursery:

@@ -28,6 +28,7 @@ from actors.messages import (
     Tell,
 )
 from actors.ports import ModelGone, ModelSession
+from tests.kit.patience import PATIENCE
 from transport import model_lane, ws_client
 from transport.model_lane import GOODBYE_WITHIN
 from transport.model_socket import PING_EVERY, PONG_WITHIN, ModelSocket
@@ -230,7 +231,7 @@ async def test_a_place_where_nobody_listens_is_no_model() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         model = ModelSocket((f"ws://127.0.0.1:{deaf.getsockname()[1]}/",), "sk-secret", "m")
-        with trio.fail_after(10), pytest.raises(ModelGone, match="cannot be reached") as caught:
+        with trio.fail_after(PATIENCE), pytest.raises(ModelGone, match="cannot be reached") as caught:
             async with model.connect(0):
                 pytest.fail("nobody is there")
     assert not caught.value.fatal
@@ -358,7 +359,7 @@ async def test_concurrent_sends_keep_their_order_and_whole_frames(real: World) -
             called.append(f"{name}.{number}")
             await session.send(Tell(Role.CALLER, "x" * 250_000, item=called[-1]))
 
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with real.model().connect(0) as session:
             peer = await real.end()
             async with trio.open_nursery() as nursery:
@@ -401,7 +402,7 @@ async def test_a_close_is_fatal_if_its_code_says_that_no_other_session_would_do_
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_connection_that_is_lost_without_a_word_is_gone(reset: bool, real: World) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with real.model().connect(0) as session:
             peer = await real.end()
             assert isinstance(peer.stream, trio.SocketStream)
@@ -423,7 +424,7 @@ async def test_a_writer_that_waits_for_a_peer_that_dies_is_told(real: World) -> 
         for _ in range(20):
             await session.send(Tell(Role.CALLER, "x" * 1_000_000))
 
-    with trio.fail_after(10), raises_somewhere(ModelGone):
+    with trio.fail_after(PATIENCE), raises_somewhere(ModelGone):
         async with real.model().connect(0) as session, trio.open_nursery() as nursery:
             nursery.start_soon(flood, session)
             peer = await real.end()
@@ -467,7 +468,7 @@ class Enough(Exception):
 
 @pytest.mark.parametrize("how", ["in order", "cancelled", "by an error"])
 async def test_leaving_says_goodbye(how: str, real: World) -> None:
-    with trio.fail_after(10), contextlib.suppress(ExceptionGroup, Enough), trio.CancelScope() as scope:
+    with trio.fail_after(PATIENCE), contextlib.suppress(ExceptionGroup, Enough), trio.CancelScope() as scope:
         async with real.model().connect(0) as session:
             peer = await real.end()
             real.nursery.start_soon(peer.hear_to_the_close)
@@ -477,7 +478,7 @@ async def test_leaving_says_goodbye(how: str, real: World) -> None:
                 await trio.sleep_forever()
             if how == "by an error":
                 raise Enough
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         await peer.ended.wait()
     text, close = peer.heard
     assert isinstance(text, wire.TextMessage)
@@ -516,7 +517,7 @@ async def test_leaving_a_full_connection_does_not_hang(
 ) -> None:
     monkeypatch.setattr(model_lane, "GOODBYE_WITHIN", 0.05)
     monkeypatch.setattr(ws_client, "LINGER", 0.05)
-    with trio.fail_after(10), trio.CancelScope() as scope:
+    with trio.fail_after(PATIENCE), trio.CancelScope() as scope:
         async with real.model().connect(0) as session, trio.open_nursery() as writers:
             peer = await real.end()
             for _ in range(20):

@@ -37,13 +37,13 @@ LIES = {"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com", "X-F
 MORE = {"CallStatus": "completed", "RecordingSid": "RE1", "StreamEvent": "stream-error", "SequenceNumber": "1"}
 
 
-@pytest.mark.parametrize("forged", FORGED)
 @pytest.mark.parametrize("path", POSTS)
-async def test_a_request_that_twilio_did_not_sign_is_refused_whatever_it_says(house: House, path: str, forged: str):
-    answer = await ask(house.app, path, signed=FORGED[forged](path), headers=LIES)
-    assert answer.status == 403
-    assert b"<" not in answer.body
-    assert await metric(house.app, "triode_refused_total", why="signature") == 1
+async def test_a_request_that_twilio_did_not_sign_is_refused_whatever_it_says(house: House, path: str):
+    for number, (forged, signed) in enumerate(FORGED.items(), 1):
+        answer = await ask(house.app, path, signed=signed(path), headers=LIES)
+        assert answer.status == 403, forged
+        assert b"<" not in answer.body, forged
+        assert await metric(house.app, "triode_refused_total", why="signature") == number, forged
 
 
 async def test_nothing_is_stored_of_what_twilio_did_not_sign(tmp_path: Path):
@@ -109,11 +109,9 @@ ODD = ["", " ", "CA 1", "CA/1", "../CA1", "CA1\n", "CÄ1", "CA١", "C" * 65, "<C
 
 
 @pytest.mark.parametrize("path", ["/twilio/voice", "/twilio/after", "/twilio/status"])
-@pytest.mark.parametrize("call_sid", [None, *ODD])
-async def test_a_call_sid_that_is_missing_or_odd_is_a_bad_request(house: House, path: str, call_sid: str | None):
-    fields = form(call_sid or "")
-    if call_sid is None:
-        del fields["CallSid"]
-    answer = await ask(house.app, path, fields)
-    assert answer.status == 400
-    assert (house.store.reopened, house.store.dispositions) == ({}, {})
+async def test_a_call_sid_that_is_missing_or_odd_is_a_bad_request(house: House, path: str):
+    missing = {name: value for name, value in form().items() if name != "CallSid"}
+    for fields in (missing, *map(form, ODD)):
+        answer = await ask(house.app, path, fields)
+        assert answer.status == 400, fields
+        assert (house.store.reopened, house.store.dispositions) == ({}, {}), fields

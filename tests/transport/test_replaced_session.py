@@ -9,8 +9,9 @@ from pathlib import Path
 import trio
 
 from conf.prompts import load_prompt
+from tests.kit.patience import PATIENCE
 from tests.transport.store_kit import free_port
-from tests.transport.test_kill import CALLED, Town, a_town
+from tests.transport.town_kit import CALLED, Town, a_town
 from transport.loopback.caller import AwaitAgent, AwaitQuiet, Do, HangUp, Speak
 from transport.loopback.carrier import CarriedCall
 from transport.loopback.model import LoopbackModel
@@ -69,7 +70,7 @@ async def test_whoever_asked_a_session_that_was_lost_is_answered_by_the_next_and
         steps = (Do(tell), AwaitAgent(0.5), AwaitQuiet(), Speak(HELLO.audio), Do(until_answered), HangUp())
         calls[number] = await town.carrier.place_call(steps, call_sid=sid, caller=number, called=CALLED)
 
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE):
         async with a_town(tmp_path, model, free_port()) as town, town.server() as server:
             async with trio.open_nursery() as nursery:
                 for number in LOST:  # the sessions are in the order of the callers
@@ -77,7 +78,7 @@ async def test_whoever_asked_a_session_that_was_lost_is_answered_by_the_next_and
                     nursery.start_soon(call, town, number, connected)
                     await connected.wait()
             await town.until(lambda: len(town.ids) == len(LOST))
-            await server.ended()
+            await server.stopped()
     for number, ended in calls.items():
         first, second = _sessions(model, number)
         heard = _joined(ended.streams[0].playback.heard)

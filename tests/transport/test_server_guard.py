@@ -7,16 +7,12 @@ import contextlib
 import functools
 import json
 import logging
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
-import attrs
 import pytest
 import structlog
 import trio
@@ -24,6 +20,18 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, RawData
 from trio.testing import MockClock
 
+from tests.kit.patience import PATIENCE
+from tests.transport.server_kit import (
+    ACCOUNT,
+    APP,
+    AUTH_TOKEN,
+    COMMAND,
+    PUBLIC_URL,
+    ROOT,
+    Server,
+    a_server,
+    environment,
+)
 from tests.transport.wire_kit import signature
 from transport import server_guard
 from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp
@@ -31,93 +39,6 @@ from transport.loopback.carrier import CarriedCall, LoopbackCarrier
 from transport.loopback.model import LoopbackModel
 from transport.loopback.network import RealNetwork
 from transport.loopback.twiml_reader import Gather
-
-ROOT = Path(__file__).parents[2]
-ACCOUNT, AUTH_TOKEN = "AC" + "0" * 32, "a-token-for-tests"
-PUBLIC_URL = "https://phone.example.com"
-COMMAND = [sys.executable, "-m", "hypercorn", "-c", "conf/hypercorn.toml", "-b", "127.0.0.1:0", "transport.app:app"]
-
-
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TRIODE_")}
-    return inherited | {
-        "TRIODE_SERVER_PUBLIC_URL": PUBLIC_URL,
-        "TRIODE_MODEL_URL": "ws://127.0.0.1:9/v1/realtime",
-        "TRIODE_STORE_URL": f"sqlite:///{folder / 'calls.db'}",
-        "TRIODE_STORE_UNWRITTEN": str(folder / "unwritten"),
-        "TWILIO_ACCOUNT_SID": ACCOUNT,
-        "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
-        "OPENAI_API_KEY": "sk-loopback",
-        **more,
-    }
-
-
-@attrs.define
-class Server:
-    """A server process that listens."""
-
-    process: trio.Process
-    port: int
-    lines: list[str]
-    over: trio.Event
-    """The log is read to its end."""
-
-    async def ask(self, request: bytes) -> bytes:
-        """All that comes back for `request` on a connection of its own."""
-        answer = b""
-        with trio.fail_after(10):
-            async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
-                await stream.send_all(request)
-                with contextlib.suppress(trio.BrokenResourceError):
-                    while data := await stream.receive_some(4096):
-                        answer += data
-        return answer
-
-    async def is_alive(self) -> bool:
-        answer = await self.ask(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        return answer.startswith(b"HTTP/1.1 200")
-
-    async def ended(self) -> int:
-        """The exit status, when it is over."""
-        with trio.fail_after(20):
-            status = await self.process.wait()
-            await self.over.wait()
-        return status
-
-
-@contextlib.asynccontextmanager
-async def a_server(folder: Path, *arguments: str, **settings: str) -> AsyncIterator[Server]:
-    """The command of the README in a process of its own, on a free port."""
-    process = await trio.lowlevel.open_process(
-        [*COMMAND, *arguments], cwd=ROOT, env=environment(folder, **settings), stderr=subprocess.PIPE
-    )
-    assert process.stderr is not None
-    stderr = process.stderr
-    listening, lines, over = trio.Event(), [], trio.Event()
-
-    async def read_log() -> None:
-        rest = b""
-        async for data in stderr:
-            *whole, rest = (rest + data).split(b"\n")
-            lines.extend(line.decode() for line in whole)
-            if any("Running on" in line for line in lines):
-                listening.set()
-        over.set()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(read_log)
-        try:
-            with trio.fail_after(30):
-                await listening.wait()
-            running = next(line for line in lines if "Running on" in line)
-            port = int(json.loads(running)["event"].split(" ")[2].rpartition(":")[2])
-            yield Server(process, port, lines, over)
-        finally:
-            if process.returncode is None:
-                process.kill()
-            with trio.move_on_after(10, shield=True):
-                await process.wait()
-        nursery.cancel_scope.cancel("the test is over")
 
 
 @pytest.mark.parametrize(
@@ -134,9 +55,9 @@ async def a_server(folder: Path, *arguments: str, **settings: str) -> AsyncItera
 async def test_a_wrong_setting_refuses_the_start_with_one_sentence(
     tmp_path: Path, settings: Mapping[str, str], says: tuple[str, ...]
 ):
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         done = await trio.run_process(
-            COMMAND,
+            [*COMMAND, "-b", "127.0.0.1:0", APP],
             cwd=ROOT,
             env=environment(tmp_path, **settings),
             capture_stdout=True,
@@ -155,9 +76,9 @@ async def test_a_store_that_is_away_is_no_wrong_setting_and_the_start_is_worth_a
     url = f"sqlite:///{file}" if kind == "sqlite" else "redis://127.0.0.1:1"
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             done = await trio.run_process(
-                COMMAND,
+                [*COMMAND, "-b", "127.0.0.1:0", APP],
                 cwd=ROOT,
                 env=environment(tmp_path, TRIODE_STORE_URL=url),
                 capture_stdout=True,
@@ -173,8 +94,8 @@ async def test_a_connection_that_a_proxy_keeps_does_not_keep_an_idle_server(tmp_
     async with a_server(tmp_path) as server, await trio.open_tcp_stream("127.0.0.1", server.port) as proxy:
         await proxy.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await proxy.receive_some()).startswith(b"HTTP/1.1 200")
-        server.process.send_signal(signal.SIGTERM)
-        assert await server.ended() == 0
+        await server.stopped()
+    assert server.wrote('"drain_began"')
 
 
 UPGRADE = (
@@ -209,8 +130,7 @@ async def test_a_worker_whose_master_was_killed_drains_and_ends_instead_of_livin
     assert sum("master_gone" in line for line in server.lines) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("workers", ["0", "1", "2"])
+@pytest.mark.parametrize(("workers", "number"), [("0", signal.SIGINT), ("1", signal.SIGINT), ("2", signal.SIGTERM)])
 async def test_an_idle_server_ends_at_once_when_it_is_told_to(tmp_path: Path, number: signal.Signals, workers: str):
     async with a_server(tmp_path, "-w", workers) as server:
         server.process.send_signal(number)
@@ -246,9 +166,7 @@ async def a_call(folder: Path, *arguments: str, **settings: str) -> AsyncIterato
                 calls.append(await carrier.place_call((AwaitAgent(0.2), AwaitQuiet(0.6), HangUp())))
 
             nursery.start_soon(call)
-            with trio.fail_after(20):
-                while not any('"call_began"' in line for line in server.lines):  # noqa: ASYNC110 - another process
-                    await trio.sleep(0.05)
+            await server.says('"call_began"')
             yield server, calls
         nursery.cancel_scope.cancel("the test is over")
 
@@ -258,7 +176,7 @@ async def test_a_call_goes_on_after_sigterm_and_is_moved_when_the_drain_is_over(
         server.process.send_signal(signal.SIGTERM)
         server.process.send_signal(signal.SIGTERM)  # a second one changes nothing
         assert await server.ended() == 0
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while not calls:  # noqa: ASYNC110 - the caller hears the menu out, and hangs up
                 await trio.sleep(0.02)
     (stream,) = calls[0].streams
@@ -298,7 +216,7 @@ async def test_what_the_store_has_not_taken_at_the_end_is_told_by_the_exit_statu
             assert await server.ended() == server_guard.UNWRITTEN
         other.execute("ROLLBACK")
         async with a_server(tmp_path) as server:
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE):
                 while list(await trio.Path(folder).iterdir()):  # noqa: ASYNC110 - a folder has no event
                     await trio.sleep(0.02)
             server.process.send_signal(signal.SIGTERM)
@@ -324,9 +242,7 @@ async def test_a_drain_for_which_hypercorn_leaves_no_time_is_told_at_the_start(
 async def test_a_second_interrupt_from_the_keyboard_does_not_wait_for_the_drain(tmp_path: Path):
     async with a_call(tmp_path, TRIODE_SERVER_DRAIN_SECONDS="200") as (server, _):
         server.process.send_signal(signal.SIGINT)
-        with trio.fail_after(10):
-            while not any('"drain_began"' in line for line in server.lines):  # noqa: ASYNC110 - another process
-                await trio.sleep(0.05)
+        await server.says('"drain_began"')
         server.process.send_signal(signal.SIGINT)
         assert await server.ended() == server_guard.CUT_OFF  # and not 1: that would say that it never had its address
     lines = [json.loads(line) for line in server.lines]  # a traceback would be none

@@ -346,11 +346,11 @@ async def test_what_one_store_keeps_another_knows(url: str):
         assert not await there.claim_token("a", 2_000_000_000, 0)
 
 
-async def test_what_one_process_keeps_another_knows(url: str):
-    async with one_store(url) as store:
+async def test_what_one_process_keeps_another_knows(lasting_url: str):
+    async with one_store(lasting_url) as store:
         await store.keep_disposition("CA1", Disposition.VOICEMAIL)
         assert await store.claim_token("first", 2_000_000_000, 0)
-        await in_another_process(url, THERE)
+        await in_another_process(lasting_url, THERE)
         assert await store.take_disposition("CA1") is Disposition.DIAL
         assert not await store.claim_token("second", 2_000_000_000, 0)
 
@@ -367,12 +367,12 @@ async def test_of_several_that_use_a_token_at_once_one_gets_it(url: str):
     assert sorted(got) == [False] * 5 + [True]
 
 
-async def test_old_rows_stay_when_the_store_is_opened_again(url: str):
-    async with one_store(url) as store:
+async def test_old_rows_stay_when_the_store_is_opened_again(lasting_url: str):
+    async with one_store(lasting_url) as store:
         await store.keep_record(a_record())
         await store.keep_recording("RE1", "CA1", "https://api.example.com/RE1", 9, "completed")
         before = await store.call("CA1")
-    async with one_store(url) as store:
+    async with one_store(lasting_url) as store:
         assert await store.call("CA1") == before
         await store.keep_record(a_record("CA2", "MZ2"))
         assert await store.call("CA1") == before

@@ -49,11 +49,11 @@ async def test_a_call_that_goes_on_is_to_be_resumed(url: str):
         assert await disposition(store) == "resume"
 
 
-async def test_a_key_that_the_model_quotes_is_not_written_down(tmp_path: Path, url: str):
+async def test_a_key_that_the_model_quotes_is_not_written_down(tmp_path: Path, lasting_url: str):
     record = CallRecord("CA1", "MZ1", datetime.datetime.now(datetime.UTC), disposition=Disposition.IVR)
     record.reason = "the model was lost: invalid_api_key: Incorrect API key provided: sk-proj-verysecret123"
     record.errors.append(Trouble(1.0, "model", record.reason))
-    async with one_store(url) as store:
+    async with one_store(lasting_url) as store:
         await store.keep_record(record)
         row = await store.call("CA1")
     assert "verysecret" not in str(row)

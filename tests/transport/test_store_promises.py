@@ -377,14 +377,14 @@ async def test_two_takers_never_get_the_same_delivery(url: str):
     assert sorted(got) == sorted(f"CA{number}" for number in range(40))
 
 
-async def test_what_one_process_took_or_claimed_another_does_not_get(url: str):
-    async with one_store(url) as store:
+async def test_what_one_process_took_or_claimed_another_does_not_get(lasting_url: str):
+    async with one_store(lasting_url) as store:
         await store.promise_delivery("CA1", 10.0)
         await store.promise_delivery("CA2", 20.0)
         await store.keep_story("CA1", ANN, US, {"at": "wish"}, over=False, now=5.0)
         await store.claim_errand("CA1/sms", "CA1", "sms", 5.0)
         await in_another_process(
-            url,
+            lasting_url,
             f"""
 assert (await store.claim_errand("CA1/sms", "CA1", "sms", 6.0)).status == "begun"
 assert await store.claim_errand("CA1/transfer", "CA1", "transfer", 6.0) is None

@@ -10,6 +10,7 @@ import trustme
 
 from actors import call as calls_of_actors
 from actors.messages import Disposition
+from tests.kit.patience import PATIENCE
 from tests.transport.store_kit import ANN, US, RedisServer, a_record, free_port, need_redis, one_store, two_stores
 from transport import store_redis
 from transport.loopback.front import Front
@@ -61,7 +62,7 @@ def test_every_promise_is_tried_below():
 
 async def all_fail(store: Store) -> None:
     """Each on its own task: none may hang, none may raise anything else."""
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for use in USES.values():
                 nursery.start_soon(fails, store, use)
@@ -73,7 +74,7 @@ async def fails(store: Store, use: Callable[[Store], Awaitable[object]]) -> None
 
 
 async def all_work(store: Store) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         for use in USES.values():
             await use(store)
 
@@ -354,7 +355,7 @@ async def test_a_url_that_means_nothing_is_refused_in_a_sentence(bad: str):
 @pytest.mark.parametrize("password", ["secret", "se/cr:et@0", "se\ncret"])
 @pytest.mark.parametrize("rest", ["127.0.0.1:{port}/0", "127.0.0.1:no"])
 async def test_no_refusal_names_the_password(user: str, password: str, rest: str):
-    with trio.fail_after(20), pytest.raises(StoreDown) as down:
+    with trio.fail_after(PATIENCE), pytest.raises(StoreDown) as down:
         async with open_store(f"redis://{user}:{password}@{rest.format(port=free_port())}"):
             pass
     error: BaseException | None = down.value
@@ -366,7 +367,7 @@ async def test_no_refusal_names_the_password(user: str, password: str, rest: str
 
 async def test_a_server_that_is_not_there_is_refused_in_a_sentence():
     url = f"redis://127.0.0.1:{free_port()}/0"
-    with trio.fail_after(20), pytest.raises(StoreDown) as down:
+    with trio.fail_after(PATIENCE), pytest.raises(StoreDown) as down:
         async with open_store(url):
             pass
     assert str(down.value).startswith(f"store.url = {url!r} cannot be opened: ")
@@ -375,7 +376,7 @@ async def test_a_server_that_is_not_there_is_refused_in_a_sentence():
 
 async def test_a_server_that_hangs_from_the_start_is_refused(frail_redis: RedisServer):
     frail_redis.freeze()
-    with trio.fail_after(20), pytest.raises(StoreDown, match="cannot be opened"):
+    with trio.fail_after(PATIENCE), pytest.raises(StoreDown, match="cannot be opened"):
         async with open_store(frail_redis.url):
             pass
 
@@ -388,7 +389,7 @@ async def test_something_else_than_redis_is_refused():
         async with stream:
             await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, babble, listeners)
             with pytest.raises(StoreDown, match="cannot be opened"):
@@ -405,7 +406,7 @@ async def test_a_password_is_asked_for_and_may_hold_any_character(tmp_path: Path
         async with one_store(f"redis://ann:p%40ss%2Fw%3Ard@127.0.0.1:{server.port}/0") as store:
             await store.opt_out(ANN, 1.0)
             assert await store.has_opted_out(ANN)
-        with trio.fail_after(20), pytest.raises(StoreDown, match="cannot be opened") as down:
+        with trio.fail_after(PATIENCE), pytest.raises(StoreDown, match="cannot be opened") as down:
             async with open_store(f"redis://ann:wrong@127.0.0.1:{server.port}/0"):
                 pass
         assert "wrong@" not in str(down.value)
@@ -427,7 +428,7 @@ async def test_a_server_with_tls_is_believed_only_if_its_certificate_is(
     server = RedisServer(tmp_path, *options)
     server.start()
     try:
-        with trio.fail_after(20), pytest.raises(StoreDown, match="cannot be opened"):
+        with trio.fail_after(PATIENCE), pytest.raises(StoreDown, match="cannot be opened"):
             async with open_store(f"rediss://127.0.0.1:{place}"):
                 pass
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))

@@ -18,6 +18,7 @@ import trio
 
 from actors import call as calls_of_actors
 from actors.messages import Disposition
+from tests.kit.patience import PATIENCE
 from tests.transport.store_kit import ANN, US, a_record, one_store
 from transport import store_sql
 from transport.metrics import Metrics
@@ -143,7 +144,7 @@ async def test_several_processes_may_bring_an_earlier_file_up_to_date_at_once(ea
         async with open_store(earlier) as store:
             rows.append(await store.call("CA1"))
 
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(use)
@@ -178,7 +179,7 @@ async def test_two_workers_that_hear_of_a_call_at_the_same_moment_both_keep_what
                 together.wait(0.2)
 
     async with open_store(url) as here, open_store(url) as there:
-        with before_statements(wait), trio.fail_after(20):
+        with before_statements(wait), trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(here.status, "CA1", "in-progress", 2)
                 nursery.start_soon(there.keep_disposition, "CA1", Disposition.DIAL)
@@ -203,7 +204,7 @@ async def test_a_final_status_is_not_overwritten_by_an_earlier_one_that_another_
             await there.status("CA1", "completed", 3)
             final_is_kept.set()
 
-        with before_statements(wait), trio.fail_after(20):
+        with before_statements(wait), trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(here.status, "CA1", "in-progress", 2)
                 nursery.start_soon(end)
@@ -260,7 +261,7 @@ async def test_a_store_that_fails_is_counted_and_logged_and_raises_nothing_into_
         monkeypatch.undo()
         records = Records(store, metrics)
         repair = harm(tmp_path)
-        with structlog.testing.capture_logs() as lines, trio.fail_after(20):
+        with structlog.testing.capture_logs() as lines, trio.fail_after(PATIENCE):
             await WRITES[what](records)
         repair()
     assert failures(metrics, what) == 1
@@ -308,7 +309,7 @@ async def test_a_statement_that_hangs_is_given_up(url: str, metrics: Metrics, mo
     go_on = threading.Event()
     async with open_store(url) as store:
         records = Records(store, metrics)
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             with before_statements(lambda statement: go_on.wait(10) and None):
                 monkeypatch.setattr(store_sql, "SECONDS", 0.05)
                 await records.status("CA1", "completed", 3)

@@ -14,6 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.kit.patience import PATIENCE
 from tests.transport.loopback.carrier_kit import ACCOUNT, PUBLIC, TOKEN, Server, serving
 from tests.transport.loopback.rest_kit import ANN, OURS, World, twilios, world
 from transport.loopback.caller import HangUp, Wait
@@ -130,7 +131,7 @@ async def test_every_request_is_what_twilios_own_client_sends() -> None:
         client.calls("CA1").fetch()
         client.calls("CA1").update(status="completed")
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with answered_by(ours) as rest:
             await rest.send_message(ANN, OURS, "Hi", CALLBACK)
             await rest.send_message(ANN, SERVICE, "Hi", CALLBACK)
@@ -422,7 +423,7 @@ async def test_the_pages_of_a_list_come_from_the_same_place(autojump_clock: Mock
 
 async def test_over_a_socket_it_is_the_same(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with world(faults=RestFaults(opted_out=frozenset({ANN}))) as w:
 
             async def below(method: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:

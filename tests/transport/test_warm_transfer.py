@@ -100,7 +100,7 @@ async def live(
     rest_faults: RestFaults | None = None,
     sabotage: Faulty | None = None,
     store: MemoryStore | None = None,
-    after: float = 50.0,
+    after: float = 35.0,
     transfer: str = "warm",
 ) -> Story:
     """A caller asks for the human, waits for `after` seconds unless they do something else, and hangs up."""

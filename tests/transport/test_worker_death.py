@@ -13,8 +13,10 @@ import attrs
 import trio
 
 from conf.prompts import load_prompt
+from tests.kit.patience import PATIENCE
+from tests.transport.server_kit import Server
 from tests.transport.store_kit import free_port
-from tests.transport.test_kill import CALLED, Server, Town, a_town
+from tests.transport.town_kit import CALLED, Town, a_town
 from transport.loopback.caller import AwaitAgent, AwaitQuiet, Do, HangUp, Speak
 from transport.loopback.carrier import CarriedCall
 from transport.loopback.front import Front
@@ -133,7 +135,7 @@ async def test_callers_of_a_killed_server_go_on_at_another_one_and_who_was_there
     front, everybody = Front(*ports), trio.Event()
     names = ("John Smyth", "Mary Jones", "Peter Brown")
     model = LoopbackModel([*map(whole, names), FROM_THERE])
-    with trio.fail_after(50):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             address = await nursery.start(front.serve)
             async with a_town(tmp_path, model, address) as town, two_servers(town, ports) as (one, other):
@@ -153,7 +155,7 @@ async def test_callers_of_a_killed_server_go_on_at_another_one_and_who_was_there
                 for caller in callers:
                     caller.go_on.set()
                 await town.until(lambda: len(town.ids) == 3)
-                await other.ended()
+                await other.stopped()
             nursery.cancel_scope.cancel("the test is over")
     async with open_store(town.settings["TRIODE_STORE_URL"]) as store:
         records = {caller.sid: await store.call(caller.sid) or {} for caller in callers}
@@ -194,7 +196,7 @@ async def test_callers_of_a_killed_server_go_on_at_another_one_and_who_was_there
 async def test_a_caller_whose_webhook_died_with_its_server_is_taken_on_by_another(tmp_path: Path):
     ports, ended = [free_port(), free_port()], list[CarriedCall]()
     front = Front(*ports)
-    with trio.fail_after(50):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             address = await nursery.start(front.serve)
             async with a_town(tmp_path, LoopbackModel(), address) as town, two_servers(town, ports) as (one, other):
@@ -208,7 +210,7 @@ async def test_a_caller_whose_webhook_died_with_its_server_is_taken_on_by_anothe
                 await trio.sleep(0.5)  # nothing tells that the question lies in a socket that nobody reads
                 await one.killed()
                 await town.until(lambda: ended)
-                await other.ended()
+                await other.stopped()
             nursery.cancel_scope.cancel("the test is over")
     (call,) = ended
     assert call.posts[:2] == [("/twilio/voice", 0), ("/twilio/fallback", 200)]

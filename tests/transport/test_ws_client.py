@@ -10,6 +10,7 @@ import trio
 import trio_websocket
 import trustme
 
+from tests.kit.patience import PATIENCE
 from transport import ws_client
 from transport.ws_client import open_client
 from transport.ws_codec import PING, server_frame
@@ -49,7 +50,7 @@ def trusting(monkeypatch: pytest.MonkeyPatch, authority: trustme.CA | None) -> N
 
 
 async def said(url: str) -> str | bytes:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with open_client(url, [], queue=4, message_at_most=1000) as connection:
             await connection.send("hello")
             return await connection.receive()
@@ -111,7 +112,7 @@ async def test_a_ping_that_crosses_our_close_is_no_error():
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, pings, 0)
         url = f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             async with open_client(url, [], queue=4, message_at_most=1000) as client:
                 await client.send("hello")
                 await client.aclose()

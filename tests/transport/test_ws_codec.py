@@ -1,19 +1,20 @@
 """The frame codec against wsproto, both ways and cut anywhere; and what is refused, with which code."""
 
-import itertools
 import secrets
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from wsproto import ConnectionType
 from wsproto import events as wire
-from wsproto.connection import Connection, ConnectionState
+from wsproto.connection import Connection
 
+from tests.kit.patience import PATIENCE
+from tests.transport.frames_kit import codes, cut, meaning, messages, texts, theirs
 from transport import ws_codec
 from transport.ws_codec import (
     BINARY,
@@ -40,9 +41,6 @@ MASK = b"\x0f\xf0\xa5\x5a"
 EDGES = (0, 1, 3, 4, 5, 124, 125, 126, 127, 128, 65534, 65535, 65536, 65537)
 """Sizes around which the form of the length changes."""
 
-texts = st.text(st.characters(exclude_categories=["Cs"]))
-codes = st.sampled_from([*range(1000, 1004), *range(1007, 1014)]) | st.integers(3000, 4999)
-
 
 def raw(first: int, payload: bytes = b"", *, length: bytes = b"", masked: bool = True) -> bytes:
     """A frame by hand: its first byte as given, its length too where `length` (the second byte's and more) is given."""
@@ -54,44 +52,9 @@ def raw(first: int, payload: bytes = b"", *, length: bytes = b"", masked: bool =
     return bytes((first, length[0] | bit)) + length[1:] + (MASK if masked else b"") + body
 
 
-def cut(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
-    """`data` in pieces of `sizes`, over and over."""
-    at, each = 0, itertools.cycle(sizes)
-    while at < len(data):
-        size = next(each)
-        yield data[at : at + size]
-        at += size
-
-
 def ours(pieces: Iterable[bytes], limit: int = LIMIT, *, of_server: bool = False) -> list[Event]:
     reader = FrameReader(limit, of_server=of_server)
     return [event for piece in pieces for event in reader.feed(piece)]
-
-
-def theirs(pieces: Iterable[bytes], side: ConnectionType) -> list[Event]:
-    """What wsproto reads, or refuses, in our words, with the parts of a message joined."""
-    connection, found = Connection(side), list[Event]()
-    parts: list[str | bytes] = []
-    for piece in pieces:
-        connection.receive_data(piece)
-        for event in connection.events():
-            match event:
-                case wire.TextMessage() | wire.BytesMessage():
-                    parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
-                    if event.message_finished:
-                        found.append(type(parts[0])().join(parts))
-                        parts.clear()
-                case wire.Ping():
-                    found.append(Ping(bytes(event.payload)))
-                case wire.Pong():
-                    found.append(Pong(bytes(event.payload)))
-                case wire.CloseConnection():
-                    if (
-                        connection.state is ConnectionState.OPEN
-                    ):  # nobody closed it: wsproto says what it would close with
-                        raise FrameError(event.code, event.reason or "")
-                    found.append(Closing(event.code, event.reason or ""))
-    return found
 
 
 def refused(data: bytes, limit: int = LIMIT) -> int:
@@ -111,27 +74,7 @@ def outcome(pieces: Iterable[bytes], *, of_server: bool) -> list[Event] | int:
 
 # ---------------------------------------------------------------- what wsproto says, we read
 
-controls = st.builds(wire.Ping, st.binary(max_size=125)) | st.builds(wire.Pong, st.binary(max_size=125))
 sizes = st.lists(st.integers(1, 200) | st.just(100_000), min_size=1, max_size=5)
-
-
-@st.composite
-def messages(draw: st.DrawFn) -> list[wire.Event]:
-    """One message in one or more fragments, with control frames before and between them."""
-    kind, parts = draw(
-        st.tuples(st.just(wire.TextMessage), st.lists(texts, min_size=1, max_size=4))
-        | st.tuples(st.just(wire.BytesMessage), st.lists(st.binary(max_size=300), min_size=1, max_size=4))
-    )
-    events: list[wire.Event] = []
-    for number, part in enumerate(parts, 1):
-        events += [*draw(st.lists(controls, max_size=2)), kind(data=part, message_finished=number == len(parts))]
-    return events
-
-
-def meaning(events: Iterable[wire.Event]) -> list[Event]:
-    """What the events mean, by the books."""
-    connection = Connection(ConnectionType.SERVER)
-    return theirs([connection.send(event) for event in events], ConnectionType.CLIENT)
 
 
 @given(st.lists(messages(), max_size=4), sizes, st.none() | st.tuples(codes, texts))
@@ -303,7 +246,7 @@ else:
 
 
 def test_a_process_that_was_forked_has_masks_of_its_own() -> None:
-    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout == "True\n"
 
 

@@ -13,6 +13,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 from quart_trio import QuartTrio
 
+from tests.kit.patience import PATIENCE
 from tests.transport import wire_kit
 from tests.transport.wire_kit import PUBLIC, settings_for, signature
 from transport.loopback.twiml_reader import Connect, Gather, Say, Verb, read
@@ -76,7 +77,7 @@ async def ask(
 
 
 async def send(app: QuartTrio, method: str, path: str, headers: Form = NONE, body: bytes = b"") -> Answer:
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         answer = await app.test_client().open(path, method=method, headers=dict(headers), data=body)
         return Answer(PUBLIC + path, answer.status_code, answer.headers, await answer.get_data(as_text=False))
 

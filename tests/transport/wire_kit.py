@@ -39,6 +39,7 @@ from actors.messages import (
 )
 from actors.ports import ModelGone
 from conf.settings import Call, Flow, Secrets, Server, Settings, Store
+from tests.kit.patience import PATIENCE
 from transport import server_guard
 from transport.loopback.memory_store import MemoryStore
 from transport.stream_token import StreamTokens
@@ -361,12 +362,12 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(app, scope, from_test.receive, from_app.send)
         await to_app.send({"type": "lifespan.startup"})
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             answer = await to_test.receive()
         assert answer["type"] == "lifespan.startup.complete", answer
         yield
         await to_app.send({"type": "lifespan.shutdown"})
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             answer = await to_test.receive()
         assert answer["type"] == "lifespan.shutdown.complete", answer
         nursery.cancel_scope.cancel("the lifespan is over")

@@ -466,7 +466,7 @@ async def test_many_calls_at_once_do_not_touch_each_other(monkeypatch, autojump_
 
         with trio.fail_after(300):
             async with trio.open_nursery() as nursery:
-                for number in range(20):
+                for number in range(10):
                     nursery.start_soon(one, number)
     for number, call in calls:
         if number % 5 != 4:

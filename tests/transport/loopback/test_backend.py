@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.kit.patience import PATIENCE
 from transport.loopback.backend import BackendFaults, LoopbackBackend
 from transport.loopback.http_server import BODY_AT_MOST, HttpAnswer, serve_http
 
@@ -117,10 +118,10 @@ async def test_faults_refuse_delay_and_lose_in_turn(autojump_clock: MockClock) -
 
 async def test_over_a_socket_connections_are_kept_and_bodies_bounded(nursery: trio.Nursery) -> None:
     backend = LoopbackBackend(SECRET)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         port = await nursery.start(backend.serve)
         address = f"http://127.0.0.1:{port}/hook?a=1"
-        async with httpx2.AsyncClient(trust_env=False, timeout=10) as http:
+        async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
             for number in range(3):
                 answer = await http.post(address, content=BODY, headers=headers(delivery=str(number)))
                 assert answer.status_code == 200
@@ -135,12 +136,12 @@ async def test_over_a_socket_connections_are_kept_and_bodies_bounded(nursery: tr
 
 async def test_over_a_socket_a_client_that_gives_up_leaves_nothing_behind(nursery: trio.Nursery) -> None:
     backend = LoopbackBackend(SECRET, faults=BackendFaults(lose_answers=1))
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         port = await nursery.start(backend.serve)
         async with httpx2.AsyncClient(trust_env=False, timeout=0.3) as http:
             with pytest.raises(httpx2.ReadTimeout):
                 await http.post(f"http://127.0.0.1:{port}/", content=BODY, headers=headers())
-        async with httpx2.AsyncClient(trust_env=False, timeout=10) as http:
+        async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
             assert (await http.post(f"http://127.0.0.1:{port}/", content=BODY, headers=headers())).status_code == 200
         nursery.cancel_scope.cancel("the test is over")
     assert backend.ids_seen_twice == ["d-1"]
@@ -156,7 +157,7 @@ async def test_over_a_socket_a_client_that_leaves_cancels_the_handler(nursery: t
         finally:
             cancelled.set()
 
-    with trio.fail_after(3):
+    with trio.fail_after(PATIENCE):
         port = await nursery.start(serve_http, handle, 0)
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -170,7 +171,7 @@ async def test_over_a_socket_a_client_that_leaves_cancels_the_handler(nursery: t
 )
 async def test_what_is_no_http_is_refused_and_the_connection_closed(raw: bytes, nursery: trio.Nursery) -> None:
     backend = LoopbackBackend(SECRET)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         port = await nursery.start(backend.serve)
         answer = b""
         stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -188,7 +189,7 @@ async def test_what_is_no_http_is_refused_and_the_connection_closed(raw: bytes, 
 
 async def test_two_requests_sent_at_once_are_answered_in_turn(nursery: trio.Nursery) -> None:
     backend = LoopbackBackend(SECRET)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         port = await nursery.start(backend.serve)
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             one = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"

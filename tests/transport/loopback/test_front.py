@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
+from tests.kit.patience import PATIENCE
 from tests.transport.store_kit import free_port
 from transport.loopback.front import Front
 
@@ -34,7 +35,7 @@ async def a_front(*names: str) -> AsyncIterator[int]:
 
 
 async def test_a_connection_goes_to_the_first_that_listens_and_ends_when_that_one_leaves():
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with a_front("one", "two") as port, await trio.open_tcp_stream("127.0.0.1", port) as caller:
             assert await caller.receive_some() == b"one"
             await caller.send_all(b"hello")
@@ -45,6 +46,6 @@ async def test_a_connection_goes_to_the_first_that_listens_and_ends_when_that_on
 
 
 async def test_where_nobody_listens_a_connection_is_closed():
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         async with a_front() as port, await trio.open_tcp_stream("127.0.0.1", port) as caller:
             assert await caller.receive_some() == b""

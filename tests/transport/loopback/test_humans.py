@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Dial, Gather, VoiceResponse
 
+from tests.kit.patience import PATIENCE
 from tests.transport.loopback.carrier_kit import ACCOUNT, MEDIA, PUBLIC, TOKEN, Post, Server, Stream, serving, xml
 from tests.transport.loopback.rest_kit import ANN, CALLER, OURS, World, twilios, world
 from transport.loopback.caller import AwaitAgent, AwaitQuiet, HangUp, Press, Step, Wait
@@ -351,7 +352,7 @@ async def test_twilios_package_calls_redirects_and_hangs_up() -> None:
             assert [one.sid for one in client.calls.list(to=ANN, status="completed")] == [sid]
             assert client.calls(sid).fetch().end_time is not None
 
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             await trio.to_thread.run_sync(use)
         assert w.rest.problems == []
 

@@ -1,13 +1,6 @@
-"""The store in memory keeps the promises of the others: their own tests, with it in the place of SQLite and Redis.
+"""What is true of the store in memory alone. That it promises what the others do, their own tests show (`url` in `store_kit`)."""
 
-What is true of it alone comes after.
-"""
-
-import contextlib
 import inspect
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,78 +8,10 @@ import trio
 from trio.testing import MockClock
 
 from actors.messages import Disposition
-from tests.transport import store_kit, test_store, test_store_promises
+from tests.transport import store_kit
 from tests.transport.store_kit import ANN, BOB, US, a_record
 from transport.loopback.memory_store import MemoryStore
 from transport.store import Store, StoreDown
-
-SUITE = (test_store, test_store_promises)
-ELSEWHERE = {
-    "test_what_one_process_keeps_another_knows": "it ends with its process",
-    "test_old_rows_stay_when_the_store_is_opened_again": "it ends with its process",
-    "test_what_one_process_took_or_claimed_another_does_not_get": "it ends with its process",
-    "test_no_key_of_a_forgotten_call_is_left_in_redis": "of Redis alone",
-}
-"""Tests of the suite that are not about what a store promises to those who use it."""
-
-
-def calls_of(test: Callable[..., Awaitable[None]]) -> Iterator[dict[str, Any]]:
-    """The arguments with which pytest calls `test`, but for the address of the store."""
-    marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
-    choices: list[list[dict[str, Any]]] = []
-    for mark in marks:
-        names = [name.strip() for name in mark.args[0].split(",")] if isinstance(mark.args[0], str) else mark.args[0]
-        rows = [row if len(names) > 1 else [row] for row in mark.args[1]]
-        choices.append([dict(zip(names, row, strict=True)) for row in rows])
-    for chosen in itertools.product(*choices):
-        yield {name: value for part in chosen for name, value in part.items()}
-
-
-def promises() -> Iterator[Any]:
-    for module in SUITE:
-        for name, test in vars(module).items():
-            if not name.startswith("test_") or name in ELSEWHERE or not inspect.iscoroutinefunction(test):
-                continue
-            for number, arguments in enumerate(calls_of(test)):
-                yield pytest.param(module, test, arguments, id=f"{name}-{number}" if arguments else name)
-
-
-@pytest.mark.parametrize(("module", "test", "arguments"), list(promises()))
-async def test_it_promises_what_the_other_stores_promise(
-    module: ModuleType,
-    test: Callable[..., Awaitable[None]],
-    arguments: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    autojump_clock: MockClock,
-) -> None:
-    store = MemoryStore()
-
-    @contextlib.asynccontextmanager
-    async def one_store(_: str) -> AsyncIterator[Store]:
-        with trio.fail_after(30):
-            yield store
-
-    @contextlib.asynccontextmanager
-    async def two_stores(_: str) -> AsyncIterator[tuple[Store, Store]]:
-        with trio.fail_after(30):
-            yield store, store
-
-    for name, ours in (("one_store", one_store), ("two_stores", two_stores)):
-        if hasattr(module, name):
-            monkeypatch.setattr(module, name, ours)
-    missing = set(inspect.signature(test).parameters) - {"url"} - arguments.keys()
-    assert not missing, f"{missing}: a fixture that this file does not know"
-    await test(url="memory", **arguments)
-
-
-def test_the_suite_is_there() -> None:
-    names = {name for module in SUITE for name in vars(module) if name.startswith("test_")}
-    assert names >= ELSEWHERE.keys()
-    assert len(list(promises())) > 55
-
-
-# ---------------------------------------------------------------- what is true of it alone
-
 
 ASKED: dict[str, tuple[Any, ...]] = {
     "answered": ("CA1", ANN, US),

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from twilio.base.exceptions import TwilioRestException
 from twilio.request_validator import RequestValidator
 
+from tests.kit.patience import PATIENCE
 from tests.transport.loopback.carrier_kit import ACCOUNT, PUBLIC, TOKEN
 from tests.transport.loopback.rest_kit import ANN, OURS, ROOT, twilios, world
 from transport.loopback.rest import RestFaults, segments
@@ -348,7 +349,7 @@ async def test_twilios_package_sends_lists_and_fetches() -> None:
             assert [one.body for one in listed] == ["2", "1", "0", "Hello"]
             assert [one.messaging_service_sid for one in listed] == [SERVICE] * 3 + [None]
 
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             await trio.to_thread.run_sync(use)
         assert w.rest.problems == []
 
@@ -367,12 +368,12 @@ async def test_twilios_package_raises_what_we_refuse() -> None:
                 twilios(w.rest).calls("CA" + "0" * 32).fetch()
             assert (missing.value.status, missing.value.code) == (404, 20404)
 
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             await trio.to_thread.run_sync(use)
 
 
 async def test_over_a_socket_it_is_the_same(nursery: trio.Nursery) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with world(faults=RestFaults(lose_answers=1)) as w:
             port = await nursery.start(w.rest.serve)
             url = f"http://127.0.0.1:{port}/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
@@ -380,7 +381,7 @@ async def test_over_a_socket_it_is_the_same(nursery: trio.Nursery) -> None:
             async with httpx2.AsyncClient(auth=(ACCOUNT, TOKEN), trust_env=False, timeout=0.5) as http:
                 with pytest.raises(httpx2.ReadTimeout):
                     await http.post(url, data=form)
-            async with httpx2.AsyncClient(auth=(ACCOUNT, TOKEN), trust_env=False, timeout=10) as http:
+            async with httpx2.AsyncClient(auth=(ACCOUNT, TOKEN), trust_env=False, timeout=PATIENCE) as http:
                 listed = (await http.get(url, params={"To": ANN})).json()["messages"]
                 assert [one["body"] for one in listed] == ["Hé & so"]
                 assert (await http.post(url, data=form)).status_code == 201
