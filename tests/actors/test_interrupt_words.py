@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.judgement import DECIDE_WITHIN
-from actors.messages import CallerWords, Floor, FloorTaken, Judged, SpeechStarted, SpeechStopped
+from actors.messages import CallerWords, Floor, FloorRule, FloorTaken, Judged, SpeechStarted, SpeechStopped
 from actors.mulaw import BYTES_PER_MS
 from actors.writing_time import WAIT_LEAST, WAIT_MOST
 from tests.kit.stage import COUGH, SHORT_WORD, a_stage

@@ -82,6 +82,20 @@ async def test_a_busy_model_that_names_a_time_is_asked_again_then_if_a_caller_ca
     assert len(session.said(AskReply)) == 1
 
 
+async def test_a_busy_model_that_refuses_with_an_error_and_names_a_time_is_asked_again_then(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    desk = LinkDesk(nursery, config=MANUAL)
+    session = await desk.up()
+    session.push(SpeechStarted("u1"), SpeechStopped("u1"), CallerWords("u1", "Hello?", True))
+    await session.told(AskReply)
+    session.push(ModelTrouble("rate_limit_exceeded", "Please try again in 2.1s.", Gravity.BUSY, again_in=2.1))
+    await trio.sleep(2.1)
+    assert len(session.said(AskReply)) == 1
+    await trio.sleep(1.5 * HEEDED_LATE)
+    assert len(session.said(AskReply)) == 2
+
+
 @pytest.mark.parametrize("gravity", [Gravity.RETRY, Gravity.BUSY])
 async def test_a_model_that_only_complains_when_it_is_asked_is_asked_again(
     gravity: Gravity, autojump_clock: MockClock, nursery: trio.Nursery

@@ -206,6 +206,9 @@ def test_when_a_busy_model_may_be_asked_again_is_read_from_what_it_says(says: st
     (ended,) = read(reply_done(status="failed", status_details=details))
     assert isinstance(ended, ReplyEnded)
     assert ended.again_in == pytest.approx(seconds)
+    (refused,) = read({"type": "error", **details})
+    assert isinstance(refused, ModelTrouble)
+    assert refused.again_in == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
