@@ -149,6 +149,7 @@ ONCE_WRONG = {
         990023
     ),
     "a server that was told to go did not wait for who left its last stream for the menu": plan_of(1200008),
+    "a judge that took a number which the caller left in the menu for one that was not kept": plan_of(1400338),
     "a judge that took a word for known of which nobody can tell whether it was the last": plan_of(1000239),
     "of late words of a turn that the model had forgotten it was told the first ones only": Plan(
         1200432,

@@ -607,8 +607,16 @@ def _kept(case: Case, party: Party) -> Iterator[str]:
         if case.died_unsaved(at):
             continue
         found = dialogue.get("slots", {}).get(name, {}).get("text", "")
-        if value and found not in {value, "a@example.com"}:
+        if value and found not in {value, "a@example.com"} and not _keyed(party, found):
             yield f"the model was told that {name} is {value!r}, and kept is {found!r}"
+
+
+def _keyed(party: Party, number: str) -> bool:
+    """Whether it is a number that the caller left in the keypad menu: their own, or one that they typed there."""
+    if not any(path.startswith("/twilio/ivr/answer") for path, _ in party.call.posts):
+        return False
+    typed = (act.words.rstrip("#") for act in party.acts if act.what == "press")
+    return number == party.caller or any(len(keys) > 3 and number.endswith(keys) for keys in typed)
 
 
 def _until(piece: Heard) -> float:
